@@ -1,0 +1,214 @@
+//! Structural types: what a field is, and what its absence means.
+
+use crate::Str;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Index of a struct in its [`TypeSet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeId(pub(crate) u32);
+
+/// The type of a field, list item or map value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A boolean.
+    Bool,
+    /// A 32-bit integer.
+    Int32,
+    /// A 64-bit integer.
+    Int64,
+    /// A floating-point number.
+    Double,
+    /// Text.
+    String,
+    /// Bytes, base64 in JSON.
+    Bytes,
+    /// RFC 3339 time with seconds.
+    Time,
+    /// RFC 3339 time with microseconds.
+    MicroTime,
+    /// Go duration text in JSON, nanoseconds in protobuf.
+    Duration,
+    /// Resource quantity.
+    Quantity,
+    /// A number or text.
+    IntOrString,
+    /// Any object with its own `apiVersion` and `kind`; kept as it is.
+    RawExtension,
+    /// Any JSON; kept as it is.
+    Json,
+    /// A set of owned fields; kept as it is.
+    FieldsV1,
+    /// A struct of the same set.
+    Struct(TypeId),
+    /// A list.
+    List(Box<Type>),
+    /// A map from text.
+    Map(Box<Type>),
+}
+
+/// What a Go field is, which decides what its zero value and its absence mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// A pointer with `omitempty`: absent or any value, also an empty one.
+    Pointer,
+    /// A pointer without `omitempty`: `null` when absent.
+    NullPointer,
+    /// A value, list or map with `omitempty`: dropped when zero or empty (a struct never is).
+    Omit,
+    /// A value with `omitzero`: dropped when zero, a struct too.
+    OmitZero,
+    /// Always there: the zero value or `null` (list, map, bytes) when absent.
+    Always,
+}
+
+/// How lists and maps merge in server-side apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ListType {
+    /// Not said: a list is atomic, a map or struct granular.
+    #[default]
+    Default,
+    /// Replaced as a whole.
+    Atomic,
+    /// A set of scalars.
+    Set,
+    /// Items are told apart by these fields.
+    Map(Vec<Str>),
+}
+
+/// Strategic merge patch: how a field merges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// Items merge (`patchStrategy: merge`).
+    pub merge: bool,
+    /// Only the fields named by `$retainKeys` are kept (`patchStrategy: retainKeys`).
+    pub retain_keys: bool,
+    /// Field that tells items apart (`patchMergeKey`).
+    pub key: Option<Str>,
+}
+
+/// A field of a struct as JSON shows it.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// JSON name.
+    pub name: Str,
+    /// Protobuf tag; 0 if the field is not in protobuf.
+    pub tag: u32,
+    /// Its type.
+    pub ty: Type,
+    /// What its absence means.
+    pub presence: Presence,
+    /// OpenAPI says that it is required.
+    pub required: bool,
+    /// Merge type in server-side apply.
+    pub list_type: ListType,
+    /// Merge in strategic merge patches.
+    pub patch: Patch,
+    /// Known values, if the type is an enumeration.
+    pub values: Vec<Str>,
+}
+
+/// What a struct holds in protobuf: its own fields, and structs that JSON shows inlined.
+#[derive(Clone, Copy, Debug)]
+pub enum Member {
+    /// Index in [`Struct::fields`].
+    Field(usize),
+    /// A struct under a tag of its own whose fields JSON shows beside the others.
+    Inline {
+        /// Protobuf tag.
+        tag: u32,
+        /// The inlined struct.
+        ty: TypeId,
+    },
+}
+
+/// A struct type.
+#[derive(Clone, Debug)]
+pub struct Struct {
+    /// OpenAPI name, e.g. `io.k8s.api.core.v1.PodSpec`.
+    pub name: Str,
+    /// Fields in order, inlined ones included.
+    pub fields: Vec<Field>,
+    /// The same for protobuf.
+    pub members: Vec<Member>,
+    /// Applied as a whole (`structType: atomic`).
+    pub atomic: bool,
+    /// It is an object or list with `apiVersion` and `kind`.
+    pub object: bool,
+}
+
+impl Struct {
+    /// Last segment of the name: the Go name.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The field of that JSON name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.index(name).and_then(|index| self.fields.get(index))
+    }
+
+    /// Position of the field of that JSON name.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+}
+
+/// A set of struct types that refer to each other: the built-in one, or one of a custom kind.
+#[derive(Debug, Default)]
+pub struct TypeSet {
+    structs: Vec<Struct>,
+    by_name: HashMap<Str, TypeId>,
+}
+
+impl TypeSet {
+    /// A set of these structs; `TypeId`s in them are positions.
+    pub(crate) fn new(structs: Vec<Struct>) -> Self {
+        let by_name = structs.iter().zip(0..).map(|(s, index)| (s.name.clone(), TypeId(index))).collect();
+        Self { structs, by_name }
+    }
+
+    /// The struct of an OpenAPI name.
+    pub fn find(&self, name: &str) -> Option<TypeId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A struct of this set.
+    pub fn get(&self, id: TypeId) -> &Struct {
+        &self.structs[id.0 as usize]
+    }
+
+    /// All structs.
+    pub fn structs(&self) -> &[Struct] {
+        &self.structs
+    }
+}
+
+/// The shape of an object: a struct and the set that it belongs to. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    types: Arc<TypeSet>,
+    root: TypeId,
+}
+
+impl Schema {
+    /// The shape of a struct of `types`.
+    pub fn new(types: Arc<TypeSet>, root: TypeId) -> Self {
+        Self { types, root }
+    }
+
+    /// The set.
+    pub fn types(&self) -> &Arc<TypeSet> {
+        &self.types
+    }
+
+    /// The struct.
+    pub fn root(&self) -> TypeId {
+        self.root
+    }
+
+    /// The struct's description.
+    pub fn describe(&self) -> &Struct {
+        self.types.get(self.root)
+    }
+}

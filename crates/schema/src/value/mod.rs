@@ -1,0 +1,113 @@
+//! A compact ordered tree: what an object is inside the API server.
+
+mod access;
+mod map;
+mod serde;
+mod text;
+
+pub use map::{IntoIter, Iter, IterMut, Map};
+pub use text::Str;
+
+#[cfg(test)]
+mod tests;
+
+/// A JSON value whose strings are shared and whose field names cost nothing.
+///
+/// Cloning copies the spine (one allocation per list and map) and shares all
+/// text. Equality ignores the order of map entries; `Int` and `Float` are
+/// different values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// JSON `null`.
+    #[default]
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number without fraction that fits 64 bits.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string.
+    String(Str),
+    /// A list.
+    List(Vec<Value>),
+    /// An object or map.
+    Map(Map),
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(value: i32) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::String(value.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::String(value.into())
+    }
+}
+
+impl From<Str> for Value {
+    fn from(value: Str) -> Self {
+        Self::String(value)
+    }
+}
+
+impl From<Map> for Value {
+    fn from(value: Map) -> Self {
+        Self::Map(value)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(value: Vec<T>) -> Self {
+        Self::List(value.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// Builds a [`Value`] from JSON-like syntax: `value!({"a": 1, "b": ["x", (expr)]})`.
+///
+/// Keys are string literals; a value is a literal, `null`, a list, a map, or an
+/// expression in parentheses.
+#[macro_export]
+macro_rules! value {
+    (null) => { $crate::Value::Null };
+    ([ $($item:tt),* $(,)? ]) => { $crate::Value::List(vec![ $($crate::value!($item)),* ]) };
+    ({ $($key:literal : $item:tt),* $(,)? }) => {{
+        #[allow(unused_mut)]
+        let mut map = $crate::Map::new();
+        $( map.insert($crate::Str::from_static($key), $crate::value!($item)); )*
+        $crate::Value::Map(map)
+    }};
+    ($other:expr) => { $crate::Value::from($other) };
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}

@@ -1,0 +1,45 @@
+use super::*;
+use crate::value;
+
+#[test]
+fn paths_and_equality() {
+    let mut pod = value!({"metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {"containers": [{"name": "c"}]}});
+    assert_eq!(pod.name(), "a");
+    assert_eq!(pod.label("x"), Some("y"));
+    assert_eq!(pod.pointer("/spec/containers/0/name").and_then(Value::as_str), Some("c"));
+    pod.set_at(&["spec", "nodeName"], "n");
+    assert_eq!(pod.str_at(&["spec", "nodeName"]), "n");
+    assert_eq!(pod.remove_at(&["spec", "nodeName"]), Some("n".into()));
+    assert_eq!(value!({"a": 1, "b": 2}), value!({"b": 2, "a": 1}));
+    assert_ne!(value!({"a": 1}), value!({"a": 1, "b": null}));
+}
+
+#[test]
+fn sorted_maps_stay_sorted() {
+    let mut map: Map = (0..40).rev().map(|n| (format!("k{n:02}"), n)).collect();
+    map.insert("k20a", 5);
+    map.remove("k03");
+    assert!(map.keys().is_sorted());
+    assert_eq!(map.get("k20a"), Some(&Value::Int(5)));
+    assert_eq!(map.get("k03"), None);
+    assert_eq!(map.insert("k00", 7), Some(Value::Int(0)));
+}
+
+#[test]
+fn typed_views() {
+    #[derive(::serde::Deserialize, ::serde::Serialize, PartialEq, Debug)]
+    struct View {
+        name: String,
+        count: Option<i32>,
+        kind: Kind,
+    }
+    #[derive(::serde::Deserialize, ::serde::Serialize, PartialEq, Debug)]
+    enum Kind {
+        Simple,
+    }
+    let tree = value!({"name": "a", "count": 3, "kind": "Simple", "more": [1, 2.5]});
+    let view: View = tree.view().unwrap();
+    assert_eq!(view, View { name: "a".to_owned(), count: Some(3), kind: Kind::Simple });
+    assert_eq!(Value::from_view(&view).unwrap(), value!({"name": "a", "count": 3, "kind": "Simple"}));
+    assert!(value!({"name": 1}).view::<View>().is_err());
+}
