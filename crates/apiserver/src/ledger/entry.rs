@@ -1,0 +1,159 @@
+//! An object as the ledger holds it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use corten_store::{Key, Note, Revision};
+
+use super::filter::Field;
+use super::splice::Splice;
+
+/// What selectors may ask of an object, taken out of it once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Index {
+    labels: Vec<(Arc<str>, Arc<str>)>,
+    fields: Vec<(Field, Arc<str>)>,
+}
+
+impl Index {
+    /// An index of labels and of the fields that the kind lets field selectors use
+    /// (`metadata.name` and `metadata.namespace` come from the key).
+    pub(crate) fn new(
+        labels: impl IntoIterator<Item = (Arc<str>, Arc<str>)>,
+        fields: impl IntoIterator<Item = (Field, Arc<str>)>,
+    ) -> Index {
+        let mut labels: Vec<_> = labels.into_iter().collect();
+        labels.sort_by(|a, b| a.0.cmp(&b.0));
+        Index { labels, fields: fields.into_iter().collect() }
+    }
+
+    /// The value of a label.
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        let at = self.labels.binary_search_by(|(name, _)| (**name).cmp(key)).ok()?;
+        self.labels.get(at).map(|(_, value)| &**value)
+    }
+
+    /// The value of an indexed field. A field that the object does not have, but its kind, is indexed as an empty string.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| &**value)
+    }
+
+    /// All indexed fields.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&Field, &Arc<str>)> {
+        self.fields.iter().map(|(field, value)| (field, value))
+    }
+}
+
+/// Computes the index of an object from its key and stored JSON, for objects whose writer did not send it
+/// along: those read at start, and those written by another process.
+pub(crate) type Indexer = Arc<dyn Fn(&str, &[u8]) -> Index + Send + Sync>;
+
+/// What is derived from an object's bytes once, by its writer, and kept beside them.
+#[derive(Debug)]
+pub(super) struct Derived {
+    index: Index,
+    splice: Option<Splice>,
+}
+
+impl Derived {
+    pub(super) fn new(json: &[u8], index: Index) -> Derived {
+        Derived { index, splice: Splice::find(json) }
+    }
+}
+
+/// An object at one revision: its key, its stored JSON and its index.
+pub(crate) struct Entry {
+    key: Key,
+    revision: Revision,
+    json: Bytes,
+    derived: Arc<Derived>,
+}
+
+impl Entry {
+    pub(super) fn new(key: Key, revision: Revision, json: Bytes, note: Option<Note>, indexer: &Indexer) -> Entry {
+        let derived = note
+            .and_then(|note| note.downcast::<Derived>().ok())
+            .unwrap_or_else(|| Arc::new(Derived::new(&json, indexer(&key, &json))));
+        Entry { key, revision, json, derived }
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The name: the last part of the key.
+    pub(crate) fn name(&self) -> &str {
+        self.key.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The namespace, if the key has one.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        let mut parts = self.key.split('/').skip(4);
+        let namespace = parts.next()?;
+        parts.next().map(|_| namespace)
+    }
+
+    /// The revision of the write: the object's resourceVersion.
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// What selectors may ask.
+    pub(crate) fn index(&self) -> &Index {
+        &self.derived.index
+    }
+
+    /// The JSON as stored: in the storage version and without a resourceVersion.
+    pub(crate) fn stored_json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// Appends the JSON with the object's own resourceVersion.
+    pub(crate) fn write_json(&self, out: &mut impl BufMut) {
+        self.write_json_at(self.revision, out);
+    }
+
+    /// Appends the JSON with another resourceVersion: a deleted object is shown at the revision of its deletion.
+    pub(crate) fn write_json_at(&self, revision: Revision, out: &mut impl BufMut) {
+        match self.derived.splice {
+            Some(splice) => {
+                let (before, after) = splice.split(&self.json);
+                out.put_slice(before);
+                out.put_slice(splice.member(revision).as_bytes());
+                out.put_slice(after);
+            }
+            None => out.put_slice(&self.json),
+        }
+    }
+
+    /// The JSON with the object's own resourceVersion.
+    pub(crate) fn json(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.json_len());
+        self.write_json(&mut out);
+        out.freeze()
+    }
+
+    /// The JSON with the object's own resourceVersion in three pieces, two of which are the stored bytes.
+    pub(crate) fn json_pieces(&self) -> [Bytes; 3] {
+        match self.derived.splice {
+            Some(splice) => {
+                let at = splice.offset().min(self.json.len());
+                [self.json.slice(..at), Bytes::from(splice.member(self.revision)), self.json.slice(at..)]
+            }
+            None => [self.json.clone(), Bytes::new(), Bytes::new()],
+        }
+    }
+
+    /// About how long the JSON with resourceVersion is, for buffers.
+    pub(crate) fn json_len(&self) -> usize {
+        self.json.len() + 48
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.key, self.revision)
+    }
+}

@@ -1,0 +1,209 @@
+//! The logs, by what watchers ask for.
+//!
+//! Every kind has a log. A narrower one (a namespace, an object, a value of a field) exists while somebody watches it: it starts as
+//! an extract of the kind's log, and changes are appended to it as they happen.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corten_store::{Key, Revision};
+
+use super::event::Change;
+use super::filter::{Field, Filter, Scope, kind_prefix, namespace_prefix};
+use super::log::Log;
+use super::state::Limits;
+
+/// How many of the latest changes keep their encoded bytes.
+const WARM: usize = 4096;
+
+/// Trimming visits every log, so it is done at most this often, unless far too much is held.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(super) struct Topics {
+    kinds: HashMap<Key, Kind>,
+    /// Everything up to this revision is trimmed.
+    compacted: Revision,
+    /// The age, count and bytes of what is held, by group of changes published together.
+    groups: VecDeque<Group>,
+    changes: usize,
+    bytes: usize,
+    trimmed: Option<Instant>,
+    warm: VecDeque<Arc<Change>>,
+}
+
+struct Group {
+    revision: Revision,
+    at: Instant,
+    changes: usize,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Kind {
+    all: Arc<Log>,
+    /// By namespace prefix or object key.
+    keys: HashMap<Key, Arc<Log>>,
+    fields: HashMap<Field, HashMap<Arc<str>, Arc<Log>>>,
+}
+
+impl Topics {
+    pub(super) fn new(compacted: Revision) -> Topics {
+        Topics { compacted, ..Topics::default() }
+    }
+
+    /// Everything after this revision is held.
+    pub(super) fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// Appends changes of one publication to all logs that want them, and returns those logs.
+    pub(super) fn publish(&mut self, changes: &[Arc<Change>], limits: &Limits, now: Instant) -> Vec<Arc<Log>> {
+        let mut grown: Vec<Arc<Log>> = Vec::new();
+        let mut bytes = 0;
+        for change in changes {
+            bytes += change.weight();
+            self.append(change, &mut grown);
+            self.warm.push_back(Arc::clone(change));
+        }
+        while self.warm.len() > WARM {
+            if let Some(change) = self.warm.pop_front() {
+                change.cool();
+            }
+        }
+        if let Some(last) = changes.last() {
+            self.groups.push_back(Group { revision: last.revision, at: now, changes: changes.len(), bytes });
+            self.changes += changes.len();
+            self.bytes += bytes;
+        }
+        self.trim(limits, now);
+        grown
+    }
+
+    fn append(&mut self, change: &Arc<Change>, grown: &mut Vec<Arc<Log>>) {
+        let Some(key) = change.key() else { return };
+        let kind = self.kind(kind_prefix(key));
+        let mut give = |log: &Arc<Log>| {
+            log.push(Arc::clone(change));
+            if !grown.iter().any(|known| Arc::ptr_eq(known, log)) {
+                grown.push(Arc::clone(log));
+            }
+        };
+        give(&kind.all);
+        if !kind.keys.is_empty() {
+            if let Some(log) = kind.keys.get(key) {
+                give(log);
+            }
+            if let Some(log) = namespace_prefix(key).and_then(|prefix| kind.keys.get(prefix)) {
+                give(log);
+            }
+        }
+        for (field, values) in &kind.fields {
+            let value_of = |entry: &Option<Arc<super::Entry>>| {
+                entry.as_ref().and_then(|entry| entry.index().field(field).map(str::to_owned))
+            };
+            let (before, after) = (value_of(&change.before), value_of(&change.after));
+            if let Some(log) = after.as_deref().and_then(|value| values.get(value)) {
+                give(log);
+            }
+            if before != after
+                && let Some(log) = before.as_deref().and_then(|value| values.get(value))
+            {
+                give(log);
+            }
+        }
+    }
+
+    fn kind(&mut self, prefix: &str) -> &mut Kind {
+        if !self.kinds.contains_key(prefix) {
+            let all = Arc::new(Log::new([], self.compacted));
+            self.kinds.insert(prefix.into(), Kind { all, ..Kind::default() });
+        }
+        self.kinds.entry(prefix.into()).or_default()
+    }
+
+    /// The log of a whole kind.
+    pub(super) fn kind_log(&mut self, prefix: &str) -> Arc<Log> {
+        Arc::clone(&self.kind(kind_prefix(prefix)).all)
+    }
+
+    /// The narrowest log that has everything a filter covers.
+    pub(super) fn log_for(&mut self, filter: &Filter) -> Arc<Log> {
+        let kind = self.kind(filter.scope.kind());
+        let all = &kind.all;
+        let of_key = |key: &Key| key.clone();
+        match (&filter.scope, &filter.pin) {
+            (Scope::Object(key), _) => {
+                let make = || Arc::new(all.narrowed(|change| change.key() == Some(key)));
+                Arc::clone(kind.keys.entry(of_key(key)).or_insert_with(make))
+            }
+            (_, Some((field, value))) => {
+                let has = |entry: &Option<Arc<super::Entry>>| {
+                    entry.as_ref().is_some_and(|entry| entry.index().field(field) == Some(value))
+                };
+                let make = || Arc::new(all.narrowed(|change| has(&change.before) || has(&change.after)));
+                let values = kind.fields.entry(Arc::clone(field)).or_default();
+                Arc::clone(values.entry(Arc::clone(value)).or_insert_with(make))
+            }
+            (Scope::Namespace(prefix), None) => {
+                let covers = |change: &Change| change.key().is_some_and(|key| key.starts_with(&**prefix));
+                let make = || Arc::new(all.narrowed(covers));
+                Arc::clone(kind.keys.entry(of_key(prefix)).or_insert_with(make))
+            }
+            (Scope::Kind(_), None) => Arc::clone(all),
+        }
+    }
+
+    /// Gives up a narrow log when its last watcher leaves; `log` is that watcher's own reference.
+    pub(super) fn release(&mut self, filter: &Filter, log: &Arc<Log>) {
+        // Everybody takes references under the lock of the topics: this one and the table's mean nobody else.
+        if Arc::strong_count(log) > 2 {
+            return;
+        }
+        let Some(kind) = self.kinds.get_mut(filter.scope.kind()) else { return };
+        if Arc::ptr_eq(&kind.all, log) {
+            return;
+        }
+        kind.keys.retain(|_, known| !Arc::ptr_eq(known, log));
+        if let Some((field, value)) = &filter.pin
+            && let Some(values) = kind.fields.get_mut(field)
+            && values.get(value).is_some_and(|known| Arc::ptr_eq(known, log))
+        {
+            values.remove(value);
+            if values.is_empty() {
+                kind.fields.remove(field);
+            }
+        }
+    }
+
+    fn trim(&mut self, limits: &Limits, now: Instant) {
+        let far_over = self.changes > limits.changes + limits.changes / 8 || self.bytes > limits.bytes + limits.bytes / 8;
+        let due = self.trimmed.is_none_or(|at| now.duration_since(at) >= TRIM_INTERVAL);
+        if !due && !far_over {
+            return;
+        }
+        self.trimmed = Some(now);
+        let mut compacted = self.compacted;
+        while let Some(oldest) = self.groups.front() {
+            let held = self.changes <= limits.changes
+                && self.bytes <= limits.bytes
+                && now.duration_since(oldest.at) <= limits.age;
+            if held {
+                break;
+            }
+            compacted = oldest.revision;
+            self.changes -= oldest.changes;
+            self.bytes -= oldest.bytes;
+            self.groups.pop_front();
+        }
+        if compacted > self.compacted {
+            self.compacted = compacted;
+            for kind in self.kinds.values() {
+                kind.all.trim(compacted);
+                kind.keys.values().for_each(|log| log.trim(compacted));
+                kind.fields.values().flat_map(HashMap::values).for_each(|log| log.trim(compacted));
+            }
+        }
+    }
+}
