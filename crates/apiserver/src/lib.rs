@@ -1,1 +1,99 @@
-//! apiserver
+//! The Kubernetes API server: HTTP front, authentication, authorization, admission, one generic REST engine over the
+//! kind table, and the ledger of state, history and watches.
+//!
+//! The way of a request: [`http`](self::http) (TLS, limits, request info) → [`authn`] → [`authz`] → [`engine`] (decode,
+//! [`admission`], [`strategy`], transaction) → [`ledger`] → store. Nothing else opens the store.
+
+#![expect(unreachable_pub, reason = "modules are private; `pub` marks what one offers to the rest of the crate")]
+
+mod admission;
+mod authn;
+mod authz;
+mod body;
+mod bootstrap;
+mod discovery;
+mod engine;
+mod http;
+mod ledger;
+mod options;
+mod request;
+mod server;
+mod status;
+mod strategies;
+mod strategy;
+mod subresources;
+mod table;
+mod view;
+
+use std::{io, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+pub use self::http::ApiService;
+pub use body::{Body, BoxError};
+pub use options::{Options, Version};
+pub use status::ApiError;
+
+use server::Server;
+
+/// Why an API server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ledger could not be loaded from the store.
+    #[error("cannot load the ledger")]
+    Ledger(#[source] BoxError),
+    /// A bootstrap object could not be written.
+    #[error("cannot write the bootstrap objects: {0}")]
+    Bootstrap(ApiError),
+}
+
+impl StartError {
+    fn ledger(error: ledger::OpenError) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+/// A running API server. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct ApiServer {
+    server: Arc<Server>,
+}
+
+impl ApiServer {
+    /// Loads the ledger and writes the bootstrap objects. When it returns, `/readyz` is ok.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be loaded or written.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let server = Server::open(options).await?;
+        bootstrap::run(&server).await.map_err(StartError::Bootstrap)?;
+        server.set_ready();
+        Ok(Self { server })
+    }
+
+    /// The service for in-process clients, who put their [`corten_pki::Identity`] into the requests' extensions.
+    pub fn service(&self) -> ApiService {
+        ApiService::new(Arc::clone(&self.server))
+    }
+
+    /// Serves a listener until `shutdown`; then finishes the requests under way and ends the watches. Several listeners
+    /// may be served at the same time. Identities come from client certificates and tokens alone.
+    ///
+    /// # Errors
+    ///
+    /// When the listener itself fails.
+    pub async fn serve(
+        &self,
+        listener: tokio::net::TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        http::serve(Arc::clone(&self.server), listener, tls, shutdown).await
+    }
+
+    /// Ends the watches of in-process clients, too. New requests are still answered.
+    pub fn end_watches(&self) {
+        self.server.ending.cancel();
+    }
+}

@@ -1,0 +1,48 @@
+//! The body type of requests and responses inside the server, and how bodies are made and read.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
+
+use crate::status::ApiError;
+
+/// The error type of bodies.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request's or response's body.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A response of the server.
+pub type Response = http::Response<Body>;
+
+/// The most bytes that a request's body may have, as in the reference: 3 MiB.
+pub const LIMIT: usize = 3 * 1024 * 1024;
+
+/// A body of these bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Boxes any body.
+pub fn boxed<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+///
+/// 413 when it has more than [`LIMIT`] bytes, 400 when the client breaks off.
+pub async fn read(body: Body) -> Result<Bytes, ApiError> {
+    if http_body::Body::size_hint(&body).lower() > LIMIT as u64 {
+        return Err(ApiError::too_large(LIMIT));
+    }
+    match Limited::new(body, LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(LIMIT)),
+        Err(error) => Err(ApiError::bad_request(format!("unable to read the request body: {error}"))),
+    }
+}

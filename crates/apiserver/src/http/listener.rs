@@ -1,0 +1,93 @@
+//! The TLS listener.
+
+use std::{io, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::service::ApiService;
+use crate::{authn::PeerCertificates, server::Server};
+
+/// A client that has not finished its handshake or its request's header by then is not worth waiting for.
+const PATIENCE: Duration = Duration::from_secs(32);
+
+/// How long requests under way may take when the server ends.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Pause after a failed accept (out of file descriptors), lest the loop spin until some are free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `listener` until `shutdown`.
+pub(crate) async fn serve(
+    server: Arc<Server>,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let acceptor = TlsAcceptor::from(tls);
+    let graceful = GracefulShutdown::new();
+    let service = ApiService::new(Arc::clone(&server));
+    loop {
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let (acceptor, service, watcher) = (acceptor.clone(), service.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            if let Err(error) = connection(acceptor, stream, service, watcher).await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    server.ending.cancel();
+    // Connections that do not end by themselves (upgrades, idle clients that ignore GOAWAY) are dropped.
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    Ok(())
+}
+
+async fn connection(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    service: ApiService,
+    watcher: hyper_util::server::graceful::Watcher,
+) -> Result<(), crate::body::BoxError> {
+    // Watch frames are small and must not wait for an acknowledgement.
+    stream.set_nodelay(true)?;
+    let stream = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await??;
+    let peer = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .map(|chain| PeerCertificates(chain.iter().map(|c| c.clone().into_owned()).collect()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        service.clone().call(request)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(1 << 20);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(250)
+        .keep_alive_interval(Some(PATIENCE))
+        .max_header_list_size(1 << 20);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    watcher.watch(connection).await
+}

@@ -1,0 +1,18 @@
+//! The HTTP front: listeners, limits, content negotiation, the way of a request from bytes to the engine and back.
+
+mod limits;
+mod listener;
+mod metrics;
+mod negotiate;
+mod pipeline;
+mod respond;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use limits::InFlight;
+pub(crate) use listener::serve;
+pub(crate) use metrics::Metrics;
+pub(crate) use negotiate::{Accepted, BodyFormat, Encoding, View, body_format};
+pub(crate) use respond::{error_response, json_response, object_response, with_warnings};
+pub use service::ApiService;

@@ -1,0 +1,103 @@
+//! The way of a request: info, authentication, limits, authorization, route, answer.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use http::{Request, header};
+
+use super::respond::{error_response, with_warnings};
+use crate::{
+    authn, authz,
+    body::{Body, Response},
+    discovery, engine,
+    request::{Context, RequestInfo},
+    server::Server,
+    status::ApiError,
+};
+
+/// The longest that a request may take which is not long-running, as in the reference. A client that sends its body
+/// drop by drop holds its place no longer than this.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Answers one request. Never fails: every error is a response.
+pub(super) async fn run(server: Arc<Server>, request: Request<Body>) -> Response {
+    let info = RequestInfo::parse(request.method(), request.uri());
+    let began = Instant::now();
+    let observed = server.metrics.begin(&info);
+    let work = AssertUnwindSafe(answer(Arc::clone(&server), info, request)).catch_unwind();
+    let mut response = match work.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => error_response(&error),
+        Err(panic) => {
+            let text = panic_text(&*panic);
+            tracing::error!(panic = text, "request handler panicked");
+            error_response(&ApiError::internal("this request caused an error in the server"))
+        }
+    };
+    server.metrics.end(observed, response.status(), began.elapsed());
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let user = server.authenticator.authenticate(&parts).await?;
+    let long_running = info.is_long_running();
+    let _place = match long_running || user.in_group(corten_pki::MASTERS) {
+        true => None,
+        false => Some(server.in_flight.enter(&info)?),
+    };
+    let user = authn::impersonation(&server, &parts, user)?;
+    let context = Arc::new(Context::new(info, user));
+    authorize(&server, &context)?;
+    let request = Request::from_parts(parts, body);
+    let work = async {
+        if context.info.is_resource {
+            engine::serve(Arc::clone(&server), Arc::clone(&context), request).await
+        } else {
+            discovery::serve(&server, &context, &request)
+        }
+    };
+    let result = if long_running {
+        work.await
+    } else {
+        tokio::time::timeout(LIMIT, work)
+            .await
+            .unwrap_or_else(|_elapsed| Err(ApiError::timeout("request did not complete within the allotted timeout")))
+    };
+    match result {
+        Ok(response) => Ok(with_warnings(response, &context)),
+        Err(error) => Ok(with_warnings(error_response(&error), &context)),
+    }
+}
+
+fn authorize(server: &Server, context: &Context) -> Result<(), ApiError> {
+    let info = &context.info;
+    let method = info.method.as_str().to_ascii_lowercase();
+    let attributes = authz::Attributes {
+        user: &context.user,
+        verb: if info.is_resource { info.verb.as_str() } else { &method },
+        group: &info.group,
+        version: &info.version,
+        resource: &info.resource,
+        subresource: &info.subresource,
+        namespace: &info.namespace,
+        name: &info.name,
+        path: &info.path,
+        resource_request: info.is_resource,
+    };
+    let decision = server.authorizer.authorize(&attributes);
+    if decision.allowed() { Ok(()) } else { Err(authz::forbidden(&attributes, decision.reason())) }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown")
+}

@@ -1,0 +1,73 @@
+//! The state that all requests share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Options, StartError,
+    admission::{self, Plugin},
+    authn::Authenticator,
+    authz::Authorizer,
+    discovery::Documents,
+    engine,
+    http::{InFlight, Metrics},
+    ledger::{Ledger, Limits},
+};
+
+/// One API server: what the parts of this crate give each other.
+pub struct Server {
+    /// Its settings.
+    pub options: Options,
+    /// State, history, watches.
+    pub ledger: Ledger,
+    /// Who is it?
+    pub authenticator: Authenticator,
+    /// May they?
+    pub authorizer: Authorizer,
+    /// Cancelled when watches are to end, before the server does.
+    pub ending: CancellationToken,
+    pub(crate) admission: Vec<Box<dyn Plugin>>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) metrics: Metrics,
+    pub(crate) documents: Documents,
+    ready: AtomicBool,
+}
+
+impl Server {
+    /// Loads the ledger and puts the parts together.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be loaded.
+    pub(crate) async fn open(options: Options) -> Result<Arc<Self>, StartError> {
+        let ledger = Ledger::open(Arc::clone(&options.store), Arc::new(engine::index_stored), Limits::default())
+            .await
+            .map_err(StartError::ledger)?;
+        Ok(Arc::new(Self {
+            authenticator: Authenticator::new(&options, &ledger),
+            authorizer: Authorizer::start(&ledger),
+            admission: admission::plugins::chain(),
+            in_flight: InFlight::default(),
+            metrics: Metrics::default(),
+            documents: Documents::new(&options),
+            ending: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+            ledger,
+            options,
+        }))
+    }
+
+    /// Everything is there: `/readyz` is ok from now on.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether the server is fit to be asked.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
