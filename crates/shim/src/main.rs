@@ -1,1 +1,52 @@
-fn main(){}
+//! The per-pod shim.
+//!
+//! One process per pod sandbox, with one thread and one event loop. It is the parent (by being a subreaper) of every process
+//! of the pod's containers, owns their stdio, writes their logs and exit records, and serves the runtime over a unix socket
+//! ([`corten_shim::protocol`]). It outlives the daemon and needs nothing of it: the program itself runs from a sealed
+//! memory file. Everything that changes a process for good happens in re-executed children (`launch`, `exec`, `pause`).
+//!
+//! What goes wrong is written to standard error, which is the file `shim.log` of the sandbox.
+
+mod calls;
+mod children;
+mod clock;
+mod container;
+mod exec;
+mod launch;
+mod log;
+mod output;
+mod pause;
+mod poll;
+mod reap;
+mod server;
+mod signals;
+mod wire;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use corten_shim::protocol::Serve;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("serve") => {
+            let serve: Serve = serde_json::from_str(&args.next().context("serve needs its settings")?)?;
+            server::main(&serve)
+        }
+        Some("launch") => launch::main(),
+        Some("exec") => exec::main(),
+        Some("pause") => pause::main(),
+        other => bail!("unknown mode {other:?}; this program is started by the node's runtime"),
+    }
+}
