@@ -1,0 +1,172 @@
+//! List, watch, resume.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, pin_mut};
+use kube::{
+    Api,
+    api::{WatchEvent, WatchParams},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Object, Selection, Shared};
+
+/// Objects a page of a list. Pages bound what the server encodes at once.
+const PAGE: u32 = 500;
+
+/// After an error the next try waits, longer each time up to the last.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LAST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// A watch that ends sooner than this without having told anything is treated as an error.
+const SUSPICIOUSLY_SHORT: Duration = Duration::from_secs(1);
+
+/// What to do next.
+enum Step {
+    List,
+    /// Watch from this revision.
+    Watch(String),
+}
+
+enum WatchEnd {
+    /// The server ended it: resume from this revision.
+    Resume(String),
+    /// The revision is compacted.
+    Expired,
+    /// It broke after this revision.
+    Broken(String, kube::Error),
+}
+
+pub(super) async fn run<K: Object>(
+    api: Api<K>,
+    selection: Selection,
+    shared: Arc<Shared<K>>,
+    token: CancellationToken,
+) {
+    let mut step = Step::List;
+    let mut backoff = FIRST_BACKOFF;
+    loop {
+        let work = async {
+            match &step {
+                Step::List => list(&api, &selection, &shared).await.map(Step::Watch),
+                Step::Watch(revision) => {
+                    let started = Instant::now();
+                    match watch(&api, &selection, &shared, revision.clone()).await {
+                        WatchEnd::Resume(next)
+                            if next == *revision && started.elapsed() < SUSPICIOUSLY_SHORT =>
+                        {
+                            Err((Step::Watch(next), None))
+                        }
+                        WatchEnd::Resume(next) => Ok(Step::Watch(next)),
+                        WatchEnd::Expired => Ok(Step::List),
+                        WatchEnd::Broken(next, error) => Err((Step::Watch(next), Some(error))),
+                    }
+                }
+            }
+        };
+        let result = tokio::select! {
+            () = token.cancelled() => return,
+            result = work => result,
+        };
+        match result {
+            Ok(next) => {
+                step = next;
+                backoff = FIRST_BACKOFF;
+            }
+            Err((next, error)) => {
+                step = next;
+                let kind = std::any::type_name::<K>();
+                let path = api.resource_url();
+                match error {
+                    Some(error) => tracing::debug!(kind, path, %error, ?backoff, "watch failed"),
+                    None => tracing::debug!(kind, path, ?backoff, "watch ended at once"),
+                }
+                // A server that is away tells nobody when it is back: try again in a while.
+                tokio::select! {
+                    () = token.cancelled() => return,
+                    () = tokio::time::sleep(backoff) => {}
+                }
+                backoff = (backoff * 2).min(LAST_BACKOFF);
+            }
+        }
+    }
+}
+
+/// Reads all pages and makes the store equal to them; gives the revision of the list.
+async fn list<K: Object>(
+    api: &Api<K>,
+    selection: &Selection,
+    shared: &Shared<K>,
+) -> Result<String, (Step, Option<kube::Error>)> {
+    let mut params = selection.list_params().limit(PAGE);
+    let mut objects = Vec::new();
+    loop {
+        // An expired continue token is an error like any other: it begins anew.
+        let page = api
+            .list(&params)
+            .await
+            .map_err(|error| (Step::List, Some(error)))?;
+        objects.extend(page.items.into_iter().map(strip));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => {
+                shared.replace(objects);
+                return Ok(page.metadata.resource_version.unwrap_or_default());
+            }
+        }
+    }
+}
+
+async fn watch<K: Object>(
+    api: &Api<K>,
+    selection: &Selection,
+    shared: &Shared<K>,
+    mut revision: String,
+) -> WatchEnd {
+    let params = WatchParams {
+        label_selector: selection.labels.clone(),
+        field_selector: selection.fields.clone(),
+        ..WatchParams::default()
+    };
+    let events = match api.watch(&params, &revision).await {
+        Ok(events) => events,
+        Err(error) if crate::is_gone(&error) => return WatchEnd::Expired,
+        Err(error) => return WatchEnd::Broken(revision, error),
+    };
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                advance(&mut revision, &object);
+                shared.put(strip(object));
+            }
+            Ok(WatchEvent::Deleted(object)) => {
+                advance(&mut revision, &object);
+                shared.remove(strip(object));
+            }
+            Ok(WatchEvent::Bookmark(bookmark)) => {
+                revision = bookmark.metadata.resource_version;
+            }
+            Ok(WatchEvent::Error(status)) if status.code == 410 => return WatchEnd::Expired,
+            Ok(WatchEvent::Error(status)) => {
+                return WatchEnd::Broken(revision, kube::Error::Api(status));
+            }
+            Err(error) if crate::is_gone(&error) => return WatchEnd::Expired,
+            Err(error) => return WatchEnd::Broken(revision, error),
+        }
+    }
+    WatchEnd::Resume(revision)
+}
+
+fn advance<K: Object>(revision: &mut String, object: &K) {
+    if let Some(version) = &object.meta().resource_version {
+        revision.clone_from(version);
+    }
+}
+
+/// Field ownership is most of the metadata and no component reads it.
+fn strip<K: Object>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object
+}

@@ -1,0 +1,99 @@
+use std::time::{Duration, Instant};
+
+use super::{WorkQueue, backoff};
+
+#[tokio::test]
+async fn a_queued_key_is_queued_once() {
+    let queue = WorkQueue::new();
+    queue.add("a");
+    queue.add("a");
+    queue.add("b");
+    assert_eq!(queue.len(), 2);
+    assert_eq!(*queue.next().await.unwrap(), "a");
+    assert_eq!(*queue.next().await.unwrap(), "b");
+    assert!(queue.is_empty());
+}
+
+#[tokio::test]
+async fn a_key_added_in_work_comes_again_afterwards() {
+    let queue = WorkQueue::new();
+    queue.add("a");
+    let work = queue.next().await.unwrap();
+    queue.add("a");
+    queue.add("a");
+    assert!(queue.is_empty(), "not while it is in work");
+    drop(work);
+    assert_eq!(queue.len(), 1);
+    assert_eq!(*queue.next().await.unwrap(), "a");
+    assert!(queue.is_empty());
+}
+
+#[tokio::test]
+async fn of_several_delays_the_shortest_counts() {
+    let queue = WorkQueue::new();
+    let start = Instant::now();
+    queue.add_after("a", Duration::from_secs(3600));
+    queue.add_after("a", Duration::from_millis(20));
+    queue.add_after("a", Duration::from_secs(1800));
+    assert_eq!(*queue.next().await.unwrap(), "a");
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    assert!(start.elapsed() < Duration::from_secs(1800));
+    assert!(queue.shared.state.lock().due.is_empty());
+}
+
+#[tokio::test]
+async fn failures_back_off_until_forgotten() {
+    let queue = WorkQueue::new();
+    for expected in [5, 10, 20] {
+        let start = Instant::now();
+        queue.add_rate_limited("a");
+        drop(queue.next().await);
+        assert!(start.elapsed() >= Duration::from_millis(expected));
+    }
+    assert_eq!(queue.failures(&"a"), 3);
+    queue.forget(&"a");
+    assert_eq!(queue.failures(&"a"), 0);
+    let delays: Vec<_> = [0, 1, 2, 17, 18, 200].map(|n| backoff(n).as_millis()).into();
+    assert_eq!(delays, [5, 10, 20, 655_360, 1_000_000, 1_000_000]);
+}
+
+#[tokio::test]
+async fn closing_works_off_what_is_ready_and_drops_what_is_delayed() {
+    let queue = WorkQueue::new();
+    queue.add("ready");
+    queue.add_after("later", Duration::from_secs(3600));
+    queue.close();
+    queue.add("refused");
+    assert_eq!(queue.next().await.as_deref(), Some(&"ready"));
+    assert!(queue.next().await.is_none());
+    assert!(queue.next().await.is_none());
+}
+
+#[tokio::test]
+async fn every_idle_worker_finds_work() {
+    let queue = WorkQueue::new();
+    let workers: Vec<_> = (0..4)
+        .map(|_| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                let mut done = Vec::new();
+                while let Some(key) = queue.next().await {
+                    done.push(*key);
+                    tokio::task::yield_now().await;
+                }
+                done
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for key in 0..1000 {
+        queue.add(key);
+    }
+    queue.close();
+    let mut all = Vec::new();
+    for worker in workers {
+        all.extend(worker.await.unwrap());
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..1000).collect::<Vec<_>>());
+}
