@@ -164,10 +164,6 @@ pub struct Table {
 }
 
 impl Table {
-    pub(super) fn builtin() -> Self {
-        Self::new(Arc::new(TypeSet::default()), Vec::new(), Vec::new())
-    }
-
     pub(super) fn new(types: Arc<TypeSet>, resources: Vec<Arc<Resource>>, groups: Vec<GroupInfo>) -> Self {
         let key = |r: &Resource, name: &Str| (r.group.clone(), r.version.clone(), name.clone());
         let by_plural = resources.iter().enumerate().map(|(index, r)| (key(r, &r.plural), index)).collect();

@@ -39,12 +39,27 @@ pub enum Type {
     Json,
     /// A set of owned fields; kept as it is.
     FieldsV1,
+    /// A list of text that protobuf wraps in a message (`ExtraValue`, `Verbs`).
+    Strings,
+    /// A schema or something simpler, in custom resource definitions.
+    SchemaOr(SchemaOr, TypeId),
     /// A struct of the same set.
     Struct(TypeId),
     /// A list.
     List(Box<Type>),
     /// A map from text.
     Map(Box<Type>),
+}
+
+/// What may stand in place of a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaOr {
+    /// `true` or `false`.
+    Bool,
+    /// A list of schemas.
+    Schemas,
+    /// A list of names.
+    Strings,
 }
 
 /// What a Go field is, which decides what its zero value and its absence mean.
@@ -108,6 +123,35 @@ pub struct Field {
     pub values: Vec<Str>,
 }
 
+impl Field {
+    /// An optional text field of this name, in no protobuf.
+    pub(crate) fn text(name: &'static str) -> Self {
+        Self {
+            name: Str::from_static(name),
+            tag: 0,
+            ty: Type::String,
+            presence: Presence::Omit,
+            required: false,
+            list_type: ListType::Default,
+            patch: Patch::default(),
+            values: Vec::new(),
+        }
+    }
+
+    /// True if the canonical form has the field whether it was given or not: Go never takes a
+    /// struct for empty, and a field without `omitempty` is always written.
+    pub fn always(&self) -> bool {
+        match self.presence {
+            Presence::Always | Presence::NullPointer => true,
+            Presence::Pointer | Presence::OmitZero => false,
+            Presence::Omit => matches!(
+                self.ty,
+                Type::Struct(_) | Type::Time | Type::MicroTime | Type::Duration | Type::Quantity | Type::IntOrString | Type::RawExtension
+            ),
+        }
+    }
+}
+
 /// What a struct holds in protobuf: its own fields, and structs that JSON shows inlined.
 #[derive(Clone, Copy, Debug)]
 pub enum Member {
@@ -135,9 +179,40 @@ pub struct Struct {
     pub atomic: bool,
     /// It is an object or list with `apiVersion` and `kind`.
     pub object: bool,
+    /// Positions of the fields that are [`Field::always`] there.
+    always: Vec<usize>,
+    /// Open-addressed positions plus one, by [`slot`] of the name.
+    lookup: Vec<u16>,
+}
+
+/// A cheap hash that tells field names of one struct apart well enough.
+fn slot(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let at = |index: usize| bytes.get(index).copied().map_or(0, usize::from);
+    let len = bytes.len();
+    len.wrapping_mul(37) ^ at(0).wrapping_mul(3) ^ at(len / 2).wrapping_mul(11) ^ at(len.saturating_sub(1)).wrapping_mul(29)
 }
 
 impl Struct {
+    pub(crate) fn new(name: Str, fields: Vec<Field>, members: Vec<Member>, atomic: bool, object: bool) -> Self {
+        let always = fields.iter().enumerate().filter(|(_, field)| field.always()).map(|(index, _)| index).collect();
+        let mut lookup = vec![0; (fields.len() * 2).next_power_of_two()];
+        let mask = lookup.len() - 1;
+        for (field, entry) in fields.iter().zip(1..) {
+            let mut at = slot(&field.name) & mask;
+            while lookup[at] != 0 {
+                at = (at + 1) & mask;
+            }
+            lookup[at] = entry;
+        }
+        Self { name, fields, members, atomic, object, always, lookup }
+    }
+
+    /// Positions of the fields that the canonical form always has.
+    pub(crate) fn always(&self) -> &[usize] {
+        &self.always
+    }
+
     /// Last segment of the name: the Go name.
     pub fn short_name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or_default()
@@ -150,7 +225,15 @@ impl Struct {
 
     /// Position of the field of that JSON name.
     pub fn index(&self, name: &str) -> Option<usize> {
-        self.fields.iter().position(|field| field.name == name)
+        let mask = self.lookup.len().wrapping_sub(1);
+        let mut at = slot(name) & mask;
+        loop {
+            let index = usize::from(*self.lookup.get(at)?).checked_sub(1)?;
+            if self.fields.get(index)?.name == *name {
+                return Some(index);
+            }
+            at = (at + 1) & mask;
+        }
     }
 }
 
