@@ -89,11 +89,7 @@ pub enum Write {
 impl fmt::Debug for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Write::Put { value, ttl, .. } => f
-                .debug_struct("Put")
-                .field("value", value)
-                .field("ttl", ttl)
-                .finish_non_exhaustive(),
+            Write::Put { value, ttl, .. } => f.debug_struct("Put").field("value", value).field("ttl", ttl).finish_non_exhaustive(),
             Write::Delete => f.write_str("Delete"),
             Write::Check => f.write_str("Check"),
         }

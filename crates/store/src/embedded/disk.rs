@@ -1,0 +1,169 @@
+//! What is on the disk: a log of writes by revision, and a few numbers.
+//!
+//! The log is the store: the contents are the last record of every key. One record a write is all that a commit
+//! costs. History is the log, too: records that were superseded stay until they are compacted.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+
+use super::record::{self, Record, Written};
+use crate::{Change, Event, LoadError, Loaded, Revision};
+
+/// The format of what is written here. Raise it when an older version would misread.
+const FORMAT: u32 = 1;
+
+/// Memory for writes that are not yet sorted into tables; also what is replayed at most at the next start.
+const WRITE_BUFFER: u64 = 16 << 20;
+/// The contents are read once, at start: a cache would be wasted.
+const CACHE: u64 = 1 << 20;
+
+const META_FORMAT: &str = "format";
+const META_COMPACTED: &str = "compacted";
+const META_FLOOR: &str = "floor";
+
+pub(super) struct Disk {
+    database: Database,
+    log: Keyspace,
+    meta: Keyspace,
+    dir: String,
+}
+
+/// Writes that become durable together.
+pub(super) struct Batch {
+    batch: OwnedWriteBatch,
+    log: Keyspace,
+    meta: Keyspace,
+}
+
+/// The contents, with what only this engine needs to know of them.
+pub(super) struct Image {
+    pub(super) loaded: Loaded,
+    /// Every record of the log in revision order, without the values.
+    pub(super) records: Vec<Summary>,
+}
+
+/// A record without its value.
+pub(super) struct Summary {
+    pub(super) revision: Revision,
+    pub(super) key: crate::Key,
+    pub(super) bytes: usize,
+    pub(super) put: bool,
+    pub(super) until: Option<record::Millis>,
+}
+
+impl Disk {
+    pub(super) fn open(dir: &Path) -> Result<Disk, LoadError> {
+        let storage = |error: fjall::Error| storage(dir, &error);
+        let database = Database::builder(dir).cache_size(CACHE).worker_threads(1).max_journaling_size(256 << 20).open().map_err(storage)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER);
+        let log = database.keyspace("log", options).map_err(storage)?;
+        let meta = database.keyspace("meta", options).map_err(storage)?;
+        let disk = Disk { database, log, meta, dir: dir.display().to_string() };
+        disk.check_format()?;
+        Ok(disk)
+    }
+
+    fn check_format(&self) -> Result<(), LoadError> {
+        match self.number(META_FORMAT)? {
+            None => self.set_number(META_FORMAT, u64::from(FORMAT)),
+            Some(found) if found <= u64::from(FORMAT) => Ok(()),
+            Some(found) => Err(LoadError::Format { dir: self.dir.clone(), found: u32::try_from(found).unwrap_or(u32::MAX), known: FORMAT }),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, LoadError> {
+        let bytes = self.meta.get(name).map_err(|error| self.storage(&error))?;
+        Ok(bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.as_ref().try_into().ok()?))))
+    }
+
+    fn set_number(&self, name: &str, number: u64) -> Result<(), LoadError> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        batch.insert(&self.meta, name, number.to_le_bytes());
+        batch.commit().map_err(|error| self.storage(&error))
+    }
+
+    /// Makes every later revision larger than `floor`.
+    pub(super) fn raise_floor(&self, floor: Revision) -> Result<(), LoadError> {
+        self.set_number(META_FLOOR, floor.get())
+    }
+
+    fn storage(&self, error: &fjall::Error) -> LoadError {
+        storage(Path::new(&self.dir), error)
+    }
+
+    /// Reads everything.
+    pub(super) fn read(&self) -> Result<Image, LoadError> {
+        let compacted = Revision(self.number(META_COMPACTED)?.unwrap_or(0));
+        let floor = Revision(self.number(META_FLOOR)?.unwrap_or(0));
+        let mut last = compacted.max(floor);
+        let mut base: HashMap<crate::Key, Change> = HashMap::new();
+        let mut history = Vec::new();
+        let mut records = Vec::new();
+        for item in self.log.iter() {
+            let (key, bytes) = item.into_inner().map_err(|error| self.storage(&error))?;
+            let damaged = LoadError::Damaged { revision: last, reason: "the key after it is no revision" };
+            let revision = record::log_revision(&key).ok_or(damaged)?;
+            let Record { key, write } = record::decode(revision, &bytes)?;
+            last = last.max(revision);
+            let (put, until) = match &write {
+                Written::Put { until, .. } => (true, *until),
+                Written::Delete => (false, None),
+            };
+            records.push(Summary { revision, key: key.clone(), bytes: bytes.len(), put, until });
+            let event = match write {
+                Written::Put { value, .. } => Event::Put { value, note: None },
+                Written::Delete => Event::Delete,
+            };
+            let change = Change { key: key.clone(), revision, event };
+            if revision > compacted {
+                history.push(change);
+            } else if put {
+                base.insert(key, change);
+            } else {
+                base.remove(&key);
+            }
+        }
+        let mut base: Vec<Change> = base.into_values().collect();
+        base.sort_by_key(|change| change.revision);
+        Ok(Image { loaded: Loaded { revision: last, base, compacted, history }, records })
+    }
+
+    pub(super) fn batch(&self) -> Batch {
+        Batch { batch: self.database.batch().durability(Some(PersistMode::SyncData)), log: self.log.clone(), meta: self.meta.clone() }
+    }
+}
+
+impl Batch {
+    pub(super) fn append(&mut self, revision: Revision, record: Vec<u8>) {
+        self.batch.insert(&self.log, record::log_key(revision), record);
+    }
+
+    /// Removes a record that no revision after the compacted one needs.
+    pub(super) fn drop_record(&mut self, revision: Revision) {
+        self.batch.remove(&self.log, record::log_key(revision));
+    }
+
+    pub(super) fn set_compacted(&mut self, compacted: Revision) {
+        self.batch.insert(&self.meta, META_COMPACTED, compacted.get().to_le_bytes());
+    }
+
+    /// Makes the batch durable. After an error nobody knows whether it is.
+    pub(super) fn commit(self) -> Result<(), String> {
+        self.batch.commit().map_err(|error| describe(&error))
+    }
+}
+
+fn storage(dir: &Path, error: &fjall::Error) -> LoadError {
+    LoadError::Storage { dir: dir.display().to_string(), reason: describe(error) }
+}
+
+/// The engine's error in words, with its cause.
+fn describe(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) => error.to_string(),
+        fjall::Error::Poisoned => "an earlier write in the background failed".to_owned(),
+        other => format!("{other:?}"),
+    }
+}

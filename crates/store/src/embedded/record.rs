@@ -1,0 +1,97 @@
+//! The bytes of a record: one write in the log, found under its revision.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::{Key, LoadError, Revision};
+
+const PUT: u8 = 1;
+const PUT_UNTIL: u8 = 2;
+const DELETE: u8 = 3;
+
+/// A point in time, in milliseconds since 1970. Expiry is kept in wall clock time: it goes on while the process is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Millis(pub(super) u64);
+
+impl Millis {
+    pub(super) fn now() -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn after(self, duration: Duration) -> Millis {
+        Millis(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) key: Key,
+    pub(super) write: Written,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Put { value: Bytes, until: Option<Millis> },
+    Delete,
+}
+
+/// The key of a record in the log: ordered as the revisions are.
+pub(super) fn log_key(revision: Revision) -> [u8; 8] {
+    revision.get().to_be_bytes()
+}
+
+/// The revision of a record's key.
+pub(super) fn log_revision(key: &[u8]) -> Option<Revision> {
+    Some(Revision(u64::from_be_bytes(key.try_into().ok()?)))
+}
+
+/// `tag, key length (2 bytes), key, [expiry (8 bytes)], value`; integers are little-endian. The engine below has checksums.
+pub(super) fn encode_put(key: &str, value: &[u8], until: Option<Millis>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(11 + key.len() + value.len());
+    out.push(if until.is_some() { PUT_UNTIL } else { PUT });
+    push_key(&mut out, key);
+    if let Some(Millis(until)) = until {
+        out.extend_from_slice(&until.to_le_bytes());
+    }
+    out.extend_from_slice(value);
+    out
+}
+
+/// `tag, key length, key`.
+pub(super) fn encode_delete(key: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(3 + key.len());
+    out.push(DELETE);
+    push_key(&mut out, key);
+    out
+}
+
+fn push_key(out: &mut Vec<u8>, key: &str) {
+    // The length was checked when the transaction was accepted.
+    let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(key.as_bytes());
+}
+
+/// Reads a record.
+pub(super) fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LoadError> {
+    let damaged = |reason| LoadError::Damaged { revision, reason };
+    let (tag, rest) = bytes.split_first().ok_or(damaged("empty"))?;
+    let (length, rest) = rest.split_first_chunk::<2>().ok_or(damaged("no key"))?;
+    let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))).ok_or(damaged("the key is cut short"))?;
+    let key: Key = std::str::from_utf8(key).map_err(|_| damaged("the key is not UTF-8"))?.into();
+    let write = match *tag {
+        PUT => Written::Put { value: Bytes::copy_from_slice(rest), until: None },
+        PUT_UNTIL => {
+            let (until, value) = rest.split_first_chunk::<8>().ok_or(damaged("no expiry"))?;
+            let until = Some(Millis(u64::from_le_bytes(*until)));
+            Written::Put { value: Bytes::copy_from_slice(value), until }
+        }
+        DELETE => Written::Delete,
+        _ => return Err(damaged("unknown kind of record")),
+    };
+    Ok(Record { key, write })
+}

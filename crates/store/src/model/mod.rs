@@ -1,1 +1,0 @@
-//! The model that every engine must agree with.
