@@ -170,11 +170,12 @@ pub(crate) async fn check(engine: &mut dyn Engine, seed: u64, restarts: usize) {
         }
 
         let end = store.latest().await.unwrap();
-        let recorded = recorder.0.lock();
         let written: Vec<_> = model.history.iter().filter(|(revision, ..)| *revision > start).cloned().collect();
-        assert_eq!(recorded.changes, written, "subscribers see every change once, in order");
-        assert_eq!(recorded.reached, end);
-        drop(recorded);
+        {
+            let recorded = recorder.0.lock();
+            assert_eq!(recorded.changes, written, "subscribers see every change once, in order");
+            assert_eq!(recorded.reached, end);
+        }
 
         // A late subscriber gets the same picture.
         let late = store.load(Box::new(Recorder::default())).await.unwrap();
