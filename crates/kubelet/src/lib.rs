@@ -5,7 +5,12 @@
 //! volumes, finished operations); what to do is decided by pure functions (`pod::plan`) out of
 //! spec and observed state, and done at the edge.
 
+mod cgroups;
+mod inbox;
 mod options;
+mod pod;
+mod quantity;
+mod runtime;
 
 pub use options::{Capacity, Options};
 

@@ -1,0 +1,287 @@
+//! The cgroups of pods: `<root>/kubepods[/<qos>]/pod<uid>`, on cgroup v1 and v2.
+//!
+//! The kubelet makes them, with the limits of the whole pod, and removes them; containers' own
+//! cgroups below are the runtime's. Everything is best effort where the kernel lacks a
+//! controller: a pod without a limit is better than no pod.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::pod::qos::Qos;
+use crate::pod::resources::{CPU_PERIOD, Limits};
+
+/// What went wrong with a cgroup.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CgroupError {
+    #[error("reading the mounted hierarchies: {0}")]
+    Mounts(#[source] io::Error),
+    #[error("making cgroup {}: {source}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+}
+
+/// One mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hierarchy {
+    V1 {
+        mount: PathBuf,
+        controllers: Vec<String>,
+    },
+    V2 {
+        mount: PathBuf,
+    },
+}
+
+impl Hierarchy {
+    fn mount(&self) -> &Path {
+        match self {
+            Self::V1 { mount, .. } | Self::V2 { mount } => mount,
+        }
+    }
+
+    /// Whether the kubelet sets limits here (elsewhere only the runtime makes cgroups).
+    fn limits(&self) -> bool {
+        match self {
+            Self::V1 { controllers, .. } => controllers
+                .iter()
+                .any(|c| matches!(c.as_str(), "cpu" | "memory" | "pids")),
+            Self::V2 { .. } => true,
+        }
+    }
+}
+
+/// The cgroups of one node's pods.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    /// `/corten/1a2b3c/kubepods`
+    kubepods: String,
+    hierarchies: Vec<Hierarchy>,
+}
+
+impl Cgroups {
+    /// Finds the hierarchies of this process's mount namespace and makes the tree's upper part.
+    pub(crate) fn open(root: &str, whole: Limits) -> Result<Self, CgroupError> {
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").map_err(CgroupError::Mounts)?;
+        let cgroups = Self {
+            kubepods: format!("{}/kubepods", root.trim_end_matches('/')),
+            hierarchies: parse_mounts(&mountinfo),
+        };
+        cgroups.create(&cgroups.kubepods, whole)?;
+        for qos in [Qos::Burstable, Qos::BestEffort] {
+            // Classes have no limit of their own; best effort gets what nobody else wants.
+            let limits = Limits {
+                cpu_shares: 2,
+                ..Limits::default()
+            };
+            cgroups.create(&cgroups.class(qos), limits)?;
+        }
+        Ok(cgroups)
+    }
+
+    fn class(&self, qos: Qos) -> String {
+        match qos {
+            Qos::Guaranteed => self.kubepods.clone(),
+            Qos::Burstable => format!("{}/burstable", self.kubepods),
+            Qos::BestEffort => format!("{}/besteffort", self.kubepods),
+        }
+    }
+
+    /// Where a pod's cgroup is, in the form that CRI wants.
+    pub(crate) fn path(&self, qos: Qos, uid: &str) -> String {
+        format!("{}/pod{uid}", self.class(qos))
+    }
+
+    /// Makes a pod's cgroup, or updates its limits, and gives its path.
+    pub(crate) fn ensure(
+        &self,
+        qos: Qos,
+        uid: &str,
+        limits: Limits,
+    ) -> Result<String, CgroupError> {
+        let path = self.path(qos, uid);
+        self.create(&path, limits)?;
+        Ok(path)
+    }
+
+    /// Sets the weight of the burstable class: the sum of its pods' requests.
+    pub(crate) fn weigh_burstable(&self, cpu_shares: i64) {
+        let path = self.class(Qos::Burstable);
+        for hierarchy in &self.hierarchies {
+            let limits = Limits {
+                cpu_shares,
+                ..Limits::default()
+            };
+            apply(hierarchy, &join(hierarchy.mount(), &path), limits);
+        }
+    }
+
+    /// Removes a pod's cgroups in all hierarchies; those with processes stay.
+    pub(crate) fn remove(&self, uid: &str) {
+        for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
+            let path = self.path(qos, uid);
+            for hierarchy in &self.hierarchies {
+                remove_tree(&join(hierarchy.mount(), &path));
+            }
+        }
+    }
+
+    /// Removes the cgroups of pods that are not among `uids` (left from a crash).
+    pub(crate) fn retain(&self, uids: &HashSet<String>) {
+        for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
+            let class = self.class(qos);
+            for hierarchy in &self.hierarchies {
+                let Ok(entries) = fs::read_dir(join(hierarchy.mount(), &class)) else {
+                    continue;
+                };
+                for entry in entries.flatten() {
+                    let name = entry.file_name();
+                    let uid = name.to_str().and_then(|n| n.strip_prefix("pod"));
+                    if uid.is_some_and(|uid| !uids.contains(uid)) {
+                        remove_tree(&entry.path());
+                    }
+                }
+            }
+        }
+    }
+
+    fn create(&self, path: &str, limits: Limits) -> Result<(), CgroupError> {
+        for hierarchy in self.hierarchies.iter().filter(|h| h.limits()) {
+            let directory = join(hierarchy.mount(), path);
+            if matches!(hierarchy, Hierarchy::V2 { .. }) {
+                create_v2(hierarchy.mount(), path)?;
+            } else {
+                fs::create_dir_all(&directory).map_err(|source| CgroupError::Create {
+                    path: directory.clone(),
+                    source,
+                })?;
+            }
+            apply(hierarchy, &directory, limits);
+        }
+        Ok(())
+    }
+}
+
+fn join(mount: &Path, path: &str) -> PathBuf {
+    mount.join(path.trim_start_matches('/'))
+}
+
+/// Makes the directories one by one and turns the controllers on for each one's children; a
+/// controller that the parent does not offer is left out.
+fn create_v2(mount: &Path, path: &str) -> Result<(), CgroupError> {
+    let mut directory = mount.to_owned();
+    for part in path.split('/').filter(|p| !p.is_empty()) {
+        for controller in ["+cpu", "+memory", "+pids"] {
+            if let Err(error) = fs::write(directory.join("cgroup.subtree_control"), controller) {
+                tracing::debug!(%error, controller, path = %directory.display(), "cgroup controller");
+            }
+        }
+        directory.push(part);
+        match fs::create_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(CgroupError::Create {
+                    path: directory,
+                    source: error,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn apply(hierarchy: &Hierarchy, directory: &Path, limits: Limits) {
+    let write = |file: &str, value: String| {
+        if let Err(error) = fs::write(directory.join(file), &value) {
+            tracing::debug!(%error, file, value, path = %directory.display(), "cgroup limit");
+        }
+    };
+    match hierarchy {
+        Hierarchy::V1 { controllers, .. } => {
+            let has = |name: &str| controllers.iter().any(|c| c == name);
+            if has("cpu") {
+                if limits.cpu_shares > 0 {
+                    write("cpu.shares", limits.cpu_shares.to_string());
+                }
+                if limits.cpu_quota > 0 {
+                    write("cpu.cfs_period_us", CPU_PERIOD.to_string());
+                    write("cpu.cfs_quota_us", limits.cpu_quota.to_string());
+                }
+            }
+            if has("memory") && limits.memory > 0 {
+                write("memory.limit_in_bytes", limits.memory.to_string());
+            }
+        }
+        Hierarchy::V2 { .. } => {
+            if limits.cpu_shares > 0 {
+                write("cpu.weight", cpu_weight(limits.cpu_shares).to_string());
+            }
+            if limits.cpu_quota > 0 {
+                write("cpu.max", format!("{} {CPU_PERIOD}", limits.cpu_quota));
+            }
+            if limits.memory > 0 {
+                write("memory.max", limits.memory.to_string());
+            }
+        }
+    }
+}
+
+/// Shares (2–262144) as a weight of cgroup v2 (1–10000), linearly as in KEP 2254.
+fn cpu_weight(shares: i64) -> i64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
+}
+
+/// Removes a cgroup and those below it, deepest first.
+fn remove_tree(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    if let Err(error) = fs::remove_dir(directory) {
+        tracing::debug!(%error, path = %directory.display(), "cgroup not removed");
+    }
+}
+
+/// The cgroup hierarchies in a `mountinfo` (proc(5)), the first mount of each.
+fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
+    let mut found: Vec<Hierarchy> = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(mount) = left.split(' ').nth(4).map(PathBuf::from) else {
+            continue;
+        };
+        let mut right = right.split(' ');
+        let kind = right.next().unwrap_or_default();
+        let options = right.nth(1).unwrap_or_default();
+        let hierarchy = match kind {
+            "cgroup2" => Hierarchy::V2 { mount },
+            "cgroup" => Hierarchy::V1 {
+                mount,
+                controllers: options
+                    .split(',')
+                    .filter(|o| !matches!(*o, "rw" | "ro"))
+                    .map(str::to_owned)
+                    .collect(),
+            },
+            _ => continue,
+        };
+        let known = found.iter().any(|h| match (h, &hierarchy) {
+            (Hierarchy::V2 { .. }, Hierarchy::V2 { .. }) => true,
+            (Hierarchy::V1 { controllers: a, .. }, Hierarchy::V1 { controllers: b, .. }) => a == b,
+            _ => false,
+        });
+        if !known {
+            found.push(hierarchy);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The container runtime, as the kubelet sees it through CRI.
+
+pub(crate) mod events;
+pub(crate) mod labels;
+pub(crate) mod view;
+
+use std::time::Duration;
+
+use corten_cri::v1;
+use tonic::{Request, Status};
+
+/// How long an ordinary call may take: the reference's `runtimeRequestTimeout`.
+const CALL: Duration = Duration::from_secs(120);
+
+/// The connection to the runtime, with what it said about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime {
+    pub(crate) clients: corten_cri::Clients,
+    /// `corten`, `containerd`, `cri-o`: the scheme of container ids in the API.
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+/// An ordinary request, bounded in time.
+pub(crate) fn request<T>(message: T) -> Request<T> {
+    within(message, CALL)
+}
+
+/// A request that may take `timeout`.
+pub(crate) fn within<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+impl Runtime {
+    /// Asks who the runtime is.
+    pub(crate) async fn new(clients: corten_cri::Clients) -> Result<Self, Status> {
+        let version = clients
+            .runtime
+            .clone()
+            .version(request(v1::VersionRequest {
+                version: "v1".to_owned(),
+            }))
+            .await?
+            .into_inner();
+        Ok(Self {
+            clients,
+            name: version.runtime_name,
+            version: version.runtime_version,
+        })
+    }
+
+    /// `corten://0.1.0`
+    pub(crate) fn full_version(&self) -> String {
+        format!("{}://{}", self.name, self.version)
+    }
+
+    /// A container's or sandbox's id as the API shows it.
+    pub(crate) fn api_id(&self, id: &str) -> String {
+        format!("{}://{id}", self.name)
+    }
+
+    /// Stops a container: its stop signal, and SIGKILL after `grace` seconds.
+    pub(crate) async fn stop_container(&self, id: &str, grace: i64) -> Result<(), Status> {
+        let timeout = CALL + Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        let message = v1::StopContainerRequest {
+            container_id: id.to_owned(),
+            timeout: grace,
+        };
+        match self
+            .clients
+            .runtime
+            .clone()
+            .stop_container(within(message, timeout))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// Removes a container that has ended.
+    pub(crate) async fn remove_container(&self, id: &str) -> Result<(), Status> {
+        self.clients
+            .runtime
+            .clone()
+            .remove_container(request(v1::RemoveContainerRequest {
+                container_id: id.to_owned(),
+            }))
+            .await
+            .map(drop)
+    }
+
+    /// Ends what runs in a sandbox and gives its network back.
+    pub(crate) async fn stop_sandbox(&self, id: &str) -> Result<(), Status> {
+        self.clients
+            .runtime
+            .clone()
+            .stop_pod_sandbox(request(v1::StopPodSandboxRequest {
+                pod_sandbox_id: id.to_owned(),
+            }))
+            .await
+            .map(drop)
+    }
+
+    /// Forgets a stopped sandbox.
+    pub(crate) async fn remove_sandbox(&self, id: &str) -> Result<(), Status> {
+        self.clients
+            .runtime
+            .clone()
+            .remove_pod_sandbox(request(v1::RemovePodSandboxRequest {
+                pod_sandbox_id: id.to_owned(),
+            }))
+            .await
+            .map(drop)
+    }
+
+    /// Runs a command in a container and waits for it, at most `timeout`.
+    pub(crate) async fn exec_sync(
+        &self,
+        id: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<v1::ExecSyncResponse, Status> {
+        let message = v1::ExecSyncRequest {
+            container_id: id.to_owned(),
+            cmd: command.to_vec(),
+            timeout: i64::try_from(timeout.as_secs()).unwrap_or(0),
+        };
+        // The runtime ends the command by itself; what comes on top is for its answer.
+        let patience = if timeout.is_zero() { CALL } else { timeout };
+        Ok(self
+            .clients
+            .runtime
+            .clone()
+            .exec_sync(within(message, patience + Duration::from_secs(5)))
+            .await?
+            .into_inner())
+    }
+}
