@@ -72,9 +72,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(super) fn new(key: Key, revision: Revision, json: Bytes, note: Option<Note>, indexer: &Indexer) -> Entry {
-        let derived = note
-            .and_then(|note| note.downcast::<Derived>().ok())
-            .unwrap_or_else(|| Arc::new(Derived::new(&json, indexer(&key, &json))));
+        let derived =
+            note.and_then(|note| note.downcast::<Derived>().ok()).unwrap_or_else(|| Arc::new(Derived::new(&json, indexer(&key, &json))));
         Entry { key, revision, json, derived }
     }
 

@@ -93,11 +93,7 @@ impl Event {
 
     /// The event's bytes in an encoding, made by `encode` for the first watcher that wants them and shared by all others.
     /// `encoding` names everything that the bytes depend on but the event: media type, version, framing.
-    pub(crate) fn encoded<E>(
-        &self,
-        encoding: &str,
-        encode: impl FnOnce(&Event) -> Result<Bytes, E>,
-    ) -> Result<Bytes, E> {
+    pub(crate) fn encoded<E>(&self, encoding: &str, encode: impl FnOnce(&Event) -> Result<Bytes, E>) -> Result<Bytes, E> {
         let mut encoded = self.change.encoded.lock();
         let known = encoded.iter().find(|(name, kind, _)| *kind == self.kind && **name == *encoding);
         if let Some((_, _, bytes)) = known {

@@ -47,8 +47,7 @@ impl Filter {
     /// for namespaced kinds.
     pub(crate) fn prefix(prefix: impl Into<Key>) -> Filter {
         let prefix = prefix.into();
-        let scope =
-            if kind_prefix(&prefix).len() == prefix.len() { Scope::Kind(prefix) } else { Scope::Namespace(prefix) };
+        let scope = if kind_prefix(&prefix).len() == prefix.len() { Scope::Kind(prefix) } else { Scope::Namespace(prefix) };
         Filter { scope, pin: None, selector: None }
     }
 
@@ -86,11 +85,7 @@ impl Filter {
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filter")
-            .field("scope", &self.scope)
-            .field("pin", &self.pin)
-            .field("selector", &self.selector.is_some())
-            .finish()
+        f.debug_struct("Filter").field("scope", &self.scope).field("pin", &self.pin).field("selector", &self.selector.is_some()).finish()
     }
 }
 

@@ -72,12 +72,7 @@ impl Log {
     }
 
     /// Appends up to `limit` changes from a position on to `out` and returns the position after them.
-    pub(super) fn read(
-        &self,
-        position: u64,
-        limit: usize,
-        out: &mut VecDeque<Arc<Change>>,
-    ) -> Result<u64, Revision> {
+    pub(super) fn read(&self, position: u64, limit: usize, out: &mut VecDeque<Arc<Change>>) -> Result<u64, Revision> {
         let held = self.held.read();
         let Some(skip) = position.checked_sub(held.first) else {
             return Err(held.compacted);

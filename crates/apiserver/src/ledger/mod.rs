@@ -33,4 +33,3 @@ pub(crate) use snapshot::Snapshot;
 pub(crate) use state::{Ledger, Limits, OpenError};
 pub(crate) use txn::{Committed, Transaction};
 pub(crate) use watcher::{Expired, Watcher};
-

@@ -39,11 +39,7 @@ impl Snapshot {
     }
 
     /// The objects whose keys start with `prefix` and come after the key `last`: the next page of a list.
-    pub(crate) fn list_after<'a>(
-        &'a self,
-        prefix: &'a str,
-        last: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
+    pub(crate) fn list_after<'a>(&'a self, prefix: &'a str, last: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
         self.range(prefix, Bound::Excluded(last))
     }
 
@@ -58,10 +54,6 @@ impl Snapshot {
             Bound::Excluded(last) if last < prefix => Bound::Included(prefix),
             other => other,
         };
-        self.root
-            .map
-            .range::<str, _>((start, Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
-            .map(|(_, entry)| entry)
+        self.root.map.range::<str, _>((start, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix)).map(|(_, entry)| entry)
     }
 }

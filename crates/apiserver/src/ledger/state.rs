@@ -133,6 +133,14 @@ impl Ledger {
     }
 }
 
+#[cfg(test)]
+impl Ledger {
+    /// How many logs there are beside those of whole kinds.
+    pub(super) fn narrow_logs(&self) -> usize {
+        self.shared.inner.lock().topics.narrow()
+    }
+}
+
 /// What the ledger, its watchers and the store's thread share.
 pub(super) struct Shared {
     root: ArcSwap<Root>,
@@ -202,8 +210,7 @@ impl Shared {
             let after = match &change.event {
                 StoreEvent::Put { value, note } => {
                     let key = before.as_ref().map_or(&change.key, |entry| entry.key()).clone();
-                    let entry =
-                        Arc::new(Entry::new(key.clone(), change.revision, value.clone(), note.clone(), &self.indexer));
+                    let entry = Arc::new(Entry::new(key.clone(), change.revision, value.clone(), note.clone(), &self.indexer));
                     map.insert_mut(key, Arc::clone(&entry));
                     Some(entry)
                 }

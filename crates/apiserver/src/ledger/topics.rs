@@ -100,9 +100,8 @@ impl Topics {
             }
         }
         for (field, values) in &kind.fields {
-            let value_of = |entry: &Option<Arc<super::Entry>>| {
-                entry.as_ref().and_then(|entry| entry.index().field(field).map(str::to_owned))
-            };
+            let value_of =
+                |entry: &Option<Arc<super::Entry>>| entry.as_ref().and_then(|entry| entry.index().field(field).map(str::to_owned));
             let (before, after) = (value_of(&change.before), value_of(&change.after));
             if let Some(log) = after.as_deref().and_then(|value| values.get(value)) {
                 give(log);
@@ -139,9 +138,7 @@ impl Topics {
                 Arc::clone(kind.keys.entry(of_key(key)).or_insert_with(make))
             }
             (_, Some((field, value))) => {
-                let has = |entry: &Option<Arc<super::Entry>>| {
-                    entry.as_ref().is_some_and(|entry| entry.index().field(field) == Some(value))
-                };
+                let has = |entry: &Option<Arc<super::Entry>>| entry.as_ref().is_some_and(|entry| entry.index().field(field) == Some(value));
                 let make = || Arc::new(all.narrowed(|change| has(&change.before) || has(&change.after)));
                 let values = kind.fields.entry(Arc::clone(field)).or_default();
                 Arc::clone(values.entry(Arc::clone(value)).or_insert_with(make))
@@ -177,6 +174,12 @@ impl Topics {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn narrow(&self) -> usize {
+        let narrow = |kind: &Kind| kind.keys.len() + kind.fields.values().map(HashMap::len).sum::<usize>();
+        self.kinds.values().map(narrow).sum()
+    }
+
     fn trim(&mut self, limits: &Limits, now: Instant) {
         let far_over = self.changes > limits.changes + limits.changes / 8 || self.bytes > limits.bytes + limits.bytes / 8;
         let due = self.trimmed.is_none_or(|at| now.duration_since(at) >= TRIM_INTERVAL);
@@ -186,9 +189,7 @@ impl Topics {
         self.trimmed = Some(now);
         let mut compacted = self.compacted;
         while let Some(oldest) = self.groups.front() {
-            let held = self.changes <= limits.changes
-                && self.bytes <= limits.bytes
-                && now.duration_since(oldest.at) <= limits.age;
+            let held = self.changes <= limits.changes && self.bytes <= limits.bytes && now.duration_since(oldest.at) <= limits.age;
             if held {
                 break;
             }

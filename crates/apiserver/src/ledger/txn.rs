@@ -25,14 +25,7 @@ impl Transaction {
     /// Writes an object: its JSON in the storage version, without a resourceVersion, and what selectors
     /// may ask of it. With `ttl` the store deletes it after that time.
     #[must_use]
-    pub(crate) fn put(
-        mut self,
-        key: impl Into<Key>,
-        expect: Expect,
-        json: Bytes,
-        index: Index,
-        ttl: Option<Duration>,
-    ) -> Transaction {
+    pub(crate) fn put(mut self, key: impl Into<Key>, expect: Expect, json: Bytes, index: Index, ttl: Option<Duration>) -> Transaction {
         let note: Note = Arc::new(Derived::new(&json, index));
         self.push(key.into(), expect, Write::Put { value: json, ttl, note: Some(note) });
         self

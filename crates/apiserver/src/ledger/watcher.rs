@@ -65,10 +65,8 @@ impl Watcher {
                     return Ok(Some(event));
                 }
             }
-            self.position = self
-                .log
-                .read(self.position, BATCH, &mut self.taken)
-                .map_err(|compacted| Expired { asked: self.seen, compacted })?;
+            self.position =
+                self.log.read(self.position, BATCH, &mut self.taken).map_err(|compacted| Expired { asked: self.seen, compacted })?;
             if self.taken.is_empty() {
                 return Ok(None);
             }
