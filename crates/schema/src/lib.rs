@@ -10,6 +10,7 @@
 //! print after reading it: see [`json::decode`]. Every decoder returns it and
 //! every other function keeps it.
 
+mod canonical;
 pub mod convert;
 pub mod defaults;
 pub mod json;

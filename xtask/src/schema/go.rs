@@ -48,7 +48,6 @@ const fn package(path: &'static str, prefix: &'static str) -> Package {
 const SCALARS: &[(&str, &str)] = &[
     ("k8s.io/apimachinery/pkg/apis/meta/v1.Time", "time"),
     ("k8s.io/apimachinery/pkg/apis/meta/v1.MicroTime", "microtime"),
-    ("k8s.io/apimachinery/pkg/apis/meta/v1.Duration", "duration"),
     ("k8s.io/apimachinery/pkg/apis/meta/v1.FieldsV1", "fields"),
     ("k8s.io/apimachinery/pkg/api/resource.Quantity", "quantity"),
     ("k8s.io/apimachinery/pkg/util/intstr.IntOrString", "intorstring"),

@@ -6,7 +6,14 @@
 //! field without it is always there. Nulls, empty lists and maps follow the
 //! same rules, times and quantities are written in their canonical way.
 
+mod decode;
+mod encode;
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use crate::{Schema, Value};
+use reader::{Kind, Reader};
 
 /// What to do with unknown and repeated fields (`fieldValidation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,14 +67,39 @@ pub struct TypeMeta {
 
 /// Reads `apiVersion` and `kind` without decoding the rest.
 pub fn type_meta(bytes: &[u8]) -> Result<TypeMeta, DecodeError> {
-    let value = decode_untyped(bytes)?;
-    Ok(TypeMeta { api_version: value.api_version().to_owned(), kind: value.kind().to_owned() })
+    let text = String::from_utf8_lossy(bytes);
+    let mut reader = Reader::new(&text);
+    let mut meta = TypeMeta::default();
+    match reader.peek()? {
+        Kind::Map => {}
+        other => {
+            return Err(DecodeError::Type(format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+                other.word()
+            )));
+        }
+    }
+    let mut more = reader.open(b'}')?;
+    while more {
+        let key = reader.key()?;
+        let slot = match &*key {
+            "apiVersion" => Some(&mut meta.api_version),
+            "kind" => Some(&mut meta.kind),
+            _ => None,
+        };
+        match (slot, reader.peek()?) {
+            (Some(slot), Kind::String) => *slot = reader.string()?.into_owned(),
+            _ => reader.skip()?,
+        }
+        more = reader.next_key()?;
+    }
+    reader.end()?;
+    Ok(meta)
 }
 
 /// Reads an object of the given shape into its canonical form.
 pub fn decode(schema: &Schema, bytes: &[u8], strictness: Strictness) -> Result<Decoded, DecodeError> {
-    let (_, _) = (schema, strictness);
-    Ok(Decoded { value: decode_untyped(bytes)?, warnings: Vec::new() })
+    decode::decode(schema, bytes, strictness)
 }
 
 /// Brings a tree that came from somewhere else (a patch, a typed view, YAML)
@@ -78,15 +110,22 @@ pub fn canonicalize(schema: &Schema, value: &Value, strictness: Strictness) -> R
 
 /// Reads JSON of any shape as it is.
 pub fn decode_untyped(bytes: &[u8]) -> Result<Value, DecodeError> {
-    serde_json::from_slice(bytes).map_err(|error| DecodeError::Syntax(error.to_string()))
+    decode::decode_untyped(bytes)
 }
 
 /// Writes a tree as JSON without spaces.
 pub fn encode(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+    let mut out = Vec::with_capacity(1024);
+    encode::encode_into(value, &mut out);
+    out
 }
 
 /// Writes a tree as JSON at the end of `out`.
 pub fn encode_into(value: &Value, out: &mut Vec<u8>) {
-    out.extend_from_slice(&encode(value));
+    encode::encode_into(value, out);
+}
+
+/// Writes a JSON string at the end of `out`.
+pub fn encode_string(text: &str, out: &mut Vec<u8>) {
+    encode::string(text, out);
 }

@@ -170,7 +170,6 @@ fn spell(text: &str, names: &HashMap<&str, TypeId>) -> Result<Type> {
         "bytes" => Type::Bytes,
         "time" => Type::Time,
         "microtime" => Type::MicroTime,
-        "duration" => Type::Duration,
         "quantity" => Type::Quantity,
         "intorstring" => Type::IntOrString,
         "raw" => Type::RawExtension,

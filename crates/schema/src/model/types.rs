@@ -27,8 +27,6 @@ pub enum Type {
     Time,
     /// RFC 3339 time with microseconds.
     MicroTime,
-    /// Go duration text in JSON, nanoseconds in protobuf.
-    Duration,
     /// Resource quantity.
     Quantity,
     /// A number or text.
@@ -144,10 +142,9 @@ impl Field {
         match self.presence {
             Presence::Always | Presence::NullPointer => true,
             Presence::Pointer | Presence::OmitZero => false,
-            Presence::Omit => matches!(
-                self.ty,
-                Type::Struct(_) | Type::Time | Type::MicroTime | Type::Duration | Type::Quantity | Type::IntOrString | Type::RawExtension
-            ),
+            Presence::Omit => {
+                matches!(self.ty, Type::Struct(_) | Type::Time | Type::MicroTime | Type::Quantity | Type::IntOrString | Type::RawExtension)
+            }
         }
     }
 }

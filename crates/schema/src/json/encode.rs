@@ -1,0 +1,95 @@
+//! From a tree to text.
+
+use crate::Value;
+use std::io::Write;
+
+/// Writes a tree without spaces.
+pub(super) fn encode_into(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Int(number) => integer(*number, out),
+        Value::Float(number) => float(*number, out),
+        Value::String(text) => string(text, out),
+        Value::List(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                encode_into(item, out);
+            }
+            out.push(b']');
+        }
+        Value::Map(map) => {
+            out.push(b'{');
+            for (index, (key, item)) in map.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                string(key, out);
+                out.push(b':');
+                encode_into(item, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn integer(number: i64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+}
+
+/// As Go does: whole numbers without a fraction, an exponent for very large and small ones; JSON has no infinity.
+fn float(number: f64, out: &mut Vec<u8>) {
+    let size = number.abs();
+    // Writing to a Vec does not fail.
+    let _ = if !number.is_finite() {
+        write!(out, "null")
+    } else if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        write!(out, "{number:e}")
+    } else {
+        write!(out, "{number}")
+    };
+}
+
+/// Writes a JSON string.
+pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    for (index, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(bytes.get(start..index).unwrap_or_default());
+        start = index + 1;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+        }
+    }
+    out.extend_from_slice(bytes.get(start..).unwrap_or_default());
+    out.push(b'"');
+}
