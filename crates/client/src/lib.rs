@@ -13,12 +13,10 @@ pub mod controller;
 pub mod events;
 pub mod informer;
 pub mod lease;
+pub mod quantity;
 pub mod queue;
 pub mod selector;
 
 pub use connect::{ConnectError, in_process, remote};
 pub use key::ObjectKey;
-pub use meta::{
-    controller_of, has_finalizer, is_already_exists, is_conflict, is_deleting, is_gone,
-    is_not_found, now,
-};
+pub use meta::{controller_of, has_finalizer, is_already_exists, is_conflict, is_deleting, is_gone, is_not_found, now};

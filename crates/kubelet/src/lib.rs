@@ -9,7 +9,6 @@ mod cgroups;
 mod inbox;
 mod options;
 mod pod;
-mod quantity;
 mod runtime;
 
 pub use options::{Capacity, Options};

@@ -4,6 +4,7 @@ pub(crate) mod backoff;
 pub(crate) mod plan;
 pub(crate) mod qos;
 pub(crate) mod resources;
+pub(crate) mod status;
 
 use k8s_openapi::api::core::v1::Pod;
 

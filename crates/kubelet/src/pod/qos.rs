@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::quantity;
+use corten_client::quantity;
 
 /// A pod's quality of service class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

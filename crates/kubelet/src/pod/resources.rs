@@ -8,7 +8,7 @@ use corten_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
 use super::qos::{Side, amount, oom_score_adj};
-use crate::quantity;
+use corten_client::quantity;
 
 /// Length of a CFS period, in microseconds.
 pub(crate) const CPU_PERIOD: i64 = 100_000;

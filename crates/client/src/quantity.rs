@@ -1,4 +1,4 @@
-//! Arithmetic on resource quantities, as far as a node needs it.
+//! Arithmetic on resource quantities, as far as components need it.
 //!
 //! The grammar is that of
 //! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>. Values are
@@ -7,17 +7,17 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Thousandths of the unit, rounded up; `None` if the text is not a quantity or does not fit.
-pub(crate) fn millis(quantity: &Quantity) -> Option<i64> {
+pub fn millis(quantity: &Quantity) -> Option<i64> {
     scaled(&quantity.0, 1_000)
 }
 
 /// Whole units, rounded up; `None` if the text is not a quantity or does not fit.
-pub(crate) fn units(quantity: &Quantity) -> Option<i64> {
+pub fn units(quantity: &Quantity) -> Option<i64> {
     scaled(&quantity.0, 1)
 }
 
 /// A quantity of thousandths in canonical decimal form: `250m`, `2`.
-pub(crate) fn from_millis(value: i64) -> Quantity {
+pub fn from_millis(value: i64) -> Quantity {
     if value % 1000 == 0 {
         Quantity((value / 1000).to_string())
     } else {
@@ -26,7 +26,7 @@ pub(crate) fn from_millis(value: i64) -> Quantity {
 }
 
 /// A quantity of bytes in canonical binary form: `512Mi`, `1000`.
-pub(crate) fn from_bytes(value: i64) -> Quantity {
+pub fn from_bytes(value: i64) -> Quantity {
     const UNITS: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let mut value = value;
     let mut unit = 0;
