@@ -45,10 +45,7 @@ where
     let agent = user_agent(&identity);
     let service = service.map_request(move |mut request: Request<Body>| {
         request.extensions_mut().insert(identity.clone());
-        request
-            .headers_mut()
-            .entry(USER_AGENT)
-            .or_insert_with(|| agent.clone());
+        request.headers_mut().entry(USER_AGENT).or_insert_with(|| agent.clone());
         request
     });
     Client::new(service, "default")
@@ -57,26 +54,15 @@ where
 /// The API server records the first word of the user agent as the manager of what it writes: the
 /// last word of the user's name is that of the component.
 fn user_agent(identity: &Identity) -> HeaderValue {
-    let component = if identity.user.starts_with("system:node:") {
-        "kubelet"
-    } else {
-        identity.user.rsplit(':').next().unwrap_or_default()
-    };
+    let component =
+        if identity.user.starts_with("system:node:") { "kubelet" } else { identity.user.rsplit(':').next().unwrap_or_default() };
     HeaderValue::from_str(component).unwrap_or(HeaderValue::from_static("corten"))
 }
 
 /// A client for the current context of a kubeconfig.
 pub async fn remote(kubeconfig: &Path) -> Result<Client, ConnectError> {
-    let unreadable = |source| ConnectError::Kubeconfig {
-        path: kubeconfig.to_owned(),
-        source: Box::new(source),
-    };
+    let unreadable = |source| ConnectError::Kubeconfig { path: kubeconfig.to_owned(), source: Box::new(source) };
     let parsed = Kubeconfig::read_from(kubeconfig).map_err(unreadable)?;
-    let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
-        .await
-        .map_err(unreadable)?;
-    Client::try_from(config).map_err(|source| ConnectError::Client {
-        path: kubeconfig.to_owned(),
-        source: Box::new(source),
-    })
+    let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await.map_err(unreadable)?;
+    Client::try_from(config).map_err(|source| ConnectError::Client { path: kubeconfig.to_owned(), source: Box::new(source) })
 }

@@ -24,13 +24,8 @@ pub type ReconcileResult = Result<Outcome, ReconcileError>;
 
 /// Reconciles keys with a number of workers until the token is cancelled; then finishes what is
 /// queued and returns. `reconcile` is never called twice at once for the same key.
-pub async fn run<T, F, W>(
-    name: &'static str,
-    queue: &WorkQueue<T>,
-    workers: usize,
-    token: &CancellationToken,
-    reconcile: F,
-) where
+pub async fn run<T, F, W>(name: &'static str, queue: &WorkQueue<T>, workers: usize, token: &CancellationToken, reconcile: F)
+where
     T: Clone + Eq + Hash + Ord + Debug + Send + Sync + 'static,
     F: Fn(T) -> W + Clone + Send + 'static,
     W: Future<Output = ReconcileResult> + Send,
@@ -67,9 +62,7 @@ where
             }
         }
         Err(error) => {
-            let stale = error
-                .downcast_ref::<kube::Error>()
-                .is_some_and(crate::is_conflict);
+            let stale = error.downcast_ref::<kube::Error>().is_some_and(crate::is_conflict);
             let failures = queue.failures(key);
             if stale || failures < 3 {
                 tracing::debug!(controller = name, ?key, failures, %error, "will try again");

@@ -75,10 +75,7 @@ impl Recorder {
         let (queue, reports) = mpsc::channel(QUEUE);
         let writer = Writer {
             client,
-            source: EventSource {
-                component: Some(component.to_owned()),
-                host: host.map(str::to_owned),
-            },
+            source: EventSource { component: Some(component.to_owned()), host: host.map(str::to_owned) },
             written: HashMap::new(),
             order: VecDeque::new(),
         };
@@ -87,28 +84,14 @@ impl Recorder {
     }
 
     /// Reports something about an object. Never waits.
-    pub fn event<K: Resource<DynamicType = ()>>(
-        &self,
-        object: &K,
-        kind: EventType,
-        reason: &str,
-        message: impl Into<String>,
-    ) {
+    pub fn event<K: Resource<DynamicType = ()>>(&self, object: &K, kind: EventType, reason: &str, message: impl Into<String>) {
         let mut reference = object.object_ref(&());
-        reference
-            .resource_version
-            .clone_from(&object.meta().resource_version);
+        reference.resource_version.clone_from(&object.meta().resource_version);
         self.event_for(reference, kind, reason, message);
     }
 
     /// Reports something about what a reference names (with `fieldPath`, a container of a pod).
-    pub fn event_for(
-        &self,
-        about: ObjectReference,
-        kind: EventType,
-        reason: &str,
-        message: impl Into<String>,
-    ) {
+    pub fn event_for(&self, about: ObjectReference, kind: EventType, reason: &str, message: impl Into<String>) {
         let report = Report {
             about: Reference {
                 api_version: about.api_version,
@@ -201,11 +184,7 @@ fn new_event(report: &Report, namespace: &str, source: &EventSource, now: &Time)
     let object = about.name.as_deref().unwrap_or_default();
     let unique = k8s_openapi::jiff::Timestamp::now().as_nanosecond();
     Event {
-        metadata: ObjectMeta {
-            name: Some(format!("{object}.{unique:x}")),
-            namespace: Some(namespace.to_owned()),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(format!("{object}.{unique:x}")), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
         involved_object: ObjectReference {
             api_version: about.api_version.clone(),
             kind: about.kind.clone(),

@@ -84,26 +84,16 @@ pub struct Selection {
 impl Selection {
     /// Those that a field selector takes.
     pub fn fields(selector: impl Into<String>) -> Self {
-        Self {
-            fields: Some(selector.into()),
-            ..Self::default()
-        }
+        Self { fields: Some(selector.into()), ..Self::default() }
     }
 
     /// Those that a label selector takes.
     pub fn labels(selector: impl Into<String>) -> Self {
-        Self {
-            labels: Some(selector.into()),
-            ..Self::default()
-        }
+        Self { labels: Some(selector.into()), ..Self::default() }
     }
 
     fn list_params(&self) -> ListParams {
-        ListParams {
-            label_selector: self.labels.clone(),
-            field_selector: self.fields.clone(),
-            ..ListParams::default()
-        }
+        ListParams { label_selector: self.labels.clone(), field_selector: self.fields.clone(), ..ListParams::default() }
     }
 }
 
@@ -116,9 +106,7 @@ pub struct Informer<K> {
 
 impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -133,11 +121,7 @@ impl<K: Object> Informer<K> {
     /// Starts to list and watch what `api` reaches, within `selection`. Components that share an
     /// identity share informers through [`Informers`] instead.
     pub fn start(api: Api<K>, selection: Selection, token: CancellationToken) -> Self {
-        let shared = Arc::new(Shared {
-            store: Store::default(),
-            handlers: Mutex::new(Vec::new()),
-            synced: watch::Sender::new(false),
-        });
+        let shared = Arc::new(Shared { store: Store::default(), handlers: Mutex::new(Vec::new()), synced: watch::Sender::new(false) });
         tokio::spawn(reflector::run(api, selection, Arc::clone(&shared), token));
         Self { shared }
     }
@@ -159,11 +143,7 @@ impl<K: Object> Informer<K> {
 
     /// An index over the store by what `keys` gives for an object. Indexes have names, so that
     /// components can share them: the first to ask for a name decides what it means.
-    pub fn index(
-        &self,
-        name: &'static str,
-        keys: impl Fn(&K) -> Vec<String> + Send + Sync + 'static,
-    ) -> Index<K> {
+    pub fn index(&self, name: &'static str, keys: impl Fn(&K) -> Vec<String> + Send + Sync + 'static) -> Index<K> {
         self.shared.store.index(name, keys)
     }
 

@@ -39,22 +39,12 @@ pub struct Holder {
 impl Holder {
     /// The lease of a node: 40 seconds, as the reference has it.
     pub fn node(name: &str, owner: Option<OwnerReference>) -> Self {
-        Self {
-            namespace: NODE_NAMESPACE.into(),
-            name: name.into(),
-            identity: name.into(),
-            duration: Duration::from_secs(40),
-            owner,
-        }
+        Self { namespace: NODE_NAMESPACE.into(), name: name.into(), identity: name.into(), duration: Duration::from_secs(40), owner }
     }
 
     /// Creates or renews the lease once. `known` is what the last call gave: with it, a renewal is
     /// a single write.
-    pub async fn renew(
-        &self,
-        client: &Client,
-        known: Option<Lease>,
-    ) -> Result<Lease, kube::Error> {
+    pub async fn renew(&self, client: &Client, known: Option<Lease>) -> Result<Lease, kube::Error> {
         let api: Api<Lease> = Api::namespaced(client.clone(), &self.namespace);
         if let Some(known) = known {
             match self.write(&api, known).await {
@@ -73,7 +63,7 @@ impl Holder {
     }
 
     /// Renews at every quarter of the duration, and sooner after a failure, until the token is
-    /// cancelled. `wait for the next renewal` is a timer because a lease is time.
+    /// cancelled.
     pub async fn keep(&self, client: &Client, token: &CancellationToken) {
         let mut known = None;
         loop {
@@ -87,6 +77,7 @@ impl Holder {
                     self.duration / 40
                 }
             };
+            // A lease is about time: it takes a timer.
             tokio::select! {
                 () = token.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -104,17 +95,12 @@ impl Holder {
         let old = lease.spec.unwrap_or_default();
         let mut metadata = lease.metadata;
         metadata.name.get_or_insert_with(|| self.name.clone());
-        metadata
-            .namespace
-            .get_or_insert_with(|| self.namespace.clone());
+        metadata.namespace.get_or_insert_with(|| self.namespace.clone());
         if let Some(owner) = &self.owner {
             metadata.owner_references = Some(vec![owner.clone()]);
         }
         Lease {
-            metadata: ObjectMeta {
-                managed_fields: None,
-                ..metadata
-            },
+            metadata: ObjectMeta { managed_fields: None, ..metadata },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: Some(seconds(self.duration)),

@@ -5,12 +5,7 @@ use kube::Resource;
 
 /// The owner reference of an object's controller.
 pub fn controller_of(object: &impl Resource) -> Option<&OwnerReference> {
-    object
-        .meta()
-        .owner_references
-        .as_ref()?
-        .iter()
-        .find(|reference| reference.controller == Some(true))
+    object.meta().owner_references.as_ref()?.iter().find(|reference| reference.controller == Some(true))
 }
 
 /// Whether an object is on its way out.
@@ -20,11 +15,7 @@ pub fn is_deleting(object: &impl Resource) -> bool {
 
 /// Whether an object has a finalizer.
 pub fn has_finalizer(object: &impl Resource, finalizer: &str) -> bool {
-    object
-        .meta()
-        .finalizers
-        .as_ref()
-        .is_some_and(|finalizers| finalizers.iter().any(|name| name == finalizer))
+    object.meta().finalizers.as_ref().is_some_and(|finalizers| finalizers.iter().any(|name| name == finalizer))
 }
 
 /// The present time as objects carry it: whole seconds.

@@ -26,9 +26,7 @@ pub struct WorkQueue<T> {
 
 impl<T> Clone for WorkQueue<T> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -157,10 +155,7 @@ impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
                     if !state.ready.is_empty() || !state.due.is_empty() || state.closed {
                         self.shared.wake.notify_one();
                     }
-                    return Some(InWork {
-                        key,
-                        shared: Arc::clone(&self.shared),
-                    });
+                    return Some(InWork { key, shared: Arc::clone(&self.shared) });
                 }
                 if state.closed {
                     // A key in work may have been added again: its worker comes back for it.
@@ -183,9 +178,7 @@ impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
 }
 
 fn backoff(failures: u32) -> Duration {
-    FIRST_RETRY
-        .saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX))
-        .min(LAST_RETRY)
+    FIRST_RETRY.saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX)).min(LAST_RETRY)
 }
 
 impl<T: Clone + Eq + Hash + Ord> State<T> {

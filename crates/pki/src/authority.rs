@@ -7,8 +7,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -95,21 +95,13 @@ impl Authority {
     pub fn issue(&self, leaf: &Leaf, now: SystemTime) -> Result<Credential, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = self.sign(leaf, &key, LEAF_VALIDITY, now)?;
-        Ok(Credential {
-            certificate,
-            key: key.serialize_pem(),
-        })
+        Ok(Credential { certificate, key: key.serialize_pem() })
     }
 
     /// The credential `<name>` of the authority's directory: the one on disk if it is signed by
     /// this authority, says what is wanted and has at least a third of its time left, else a new
     /// one. Callers ask once, when they start: that is when certificates are renewed.
-    pub fn ensure(
-        &self,
-        name: &str,
-        leaf: &Leaf,
-        now: SystemTime,
-    ) -> Result<Credential, AuthorityError> {
+    pub fn ensure(&self, name: &str, leaf: &Leaf, now: SystemTime) -> Result<Credential, AuthorityError> {
         if let Ok(Some(credential)) = load(&self.directory, name)
             && self.is_current(&credential, leaf, now).unwrap_or(false)
         {
@@ -129,23 +121,13 @@ impl Authority {
         validity: Option<Duration>,
         now: SystemTime,
     ) -> Result<String, AuthorityError> {
-        let leaf = Leaf {
-            subject: request.subject.clone(),
-            dns_names: request.dns_names.clone(),
-            addresses: request.addresses.clone(),
-            usages,
-        };
+        let leaf =
+            Leaf { subject: request.subject.clone(), dns_names: request.dns_names.clone(), addresses: request.addresses.clone(), usages };
         let validity = validity.unwrap_or(LEAF_VALIDITY).min(LEAF_VALIDITY);
         self.sign(&leaf, &request.public_key, validity, now)
     }
 
-    fn sign(
-        &self,
-        leaf: &Leaf,
-        key: &impl PublicKeyData,
-        validity: Duration,
-        now: SystemTime,
-    ) -> Result<String, AuthorityError> {
+    fn sign(&self, leaf: &Leaf, key: &impl PublicKeyData, validity: Duration, now: SystemTime) -> Result<String, AuthorityError> {
         let mut params = CertificateParams::default();
         params.not_before = (now - BACKDATE).into();
         params.not_after = (now + validity).into();
@@ -154,14 +136,10 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         if leaf.usages.client {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ClientAuth);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         }
         if leaf.usages.server {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         for name in &leaf.dns_names {
             let name = SanType::DnsName(name.as_str().try_into()?);
@@ -174,26 +152,16 @@ impl Authority {
         Ok(params.signed_by(key, &self.issuer)?.pem())
     }
 
-    fn is_current(
-        &self,
-        credential: &Credential,
-        leaf: &Leaf,
-        now: SystemTime,
-    ) -> Result<bool, AuthorityError> {
+    fn is_current(&self, credential: &Credential, leaf: &Leaf, now: SystemTime) -> Result<bool, AuthorityError> {
         let chain = credential.chain()?;
         let own = parse_certificates(&self.certificate)?;
         let (Some(der), Some(own)) = (chain.first(), own.first()) else {
             return Ok(false);
         };
-        let (Ok((_, parsed)), Ok((_, own))) = (
-            X509Certificate::from_der(der),
-            X509Certificate::from_der(own),
-        ) else {
+        let (Ok((_, parsed)), Ok((_, own))) = (X509Certificate::from_der(der), X509Certificate::from_der(own)) else {
             return Ok(false);
         };
-        Ok(parsed.verify_signature(Some(own.public_key())).is_ok()
-            && leaf.is_covered_by(&parsed)
-            && !is_due(&credential.certificate, now)?)
+        Ok(parsed.verify_signature(Some(own.public_key())).is_ok() && leaf.is_covered_by(&parsed) && !is_due(&credential.certificate, now)?)
     }
 }
 
@@ -205,21 +173,11 @@ fn new_ca(name: &str, now: SystemTime) -> Result<Credential, AuthorityError> {
     params.serial_number = Some(serial()?);
     params.distinguished_name = distinguished_name(&format!("corten-{name}"), &[])?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::DigitalSignature,
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-    ];
-    Ok(Credential {
-        certificate: params.self_signed(&key)?.pem(),
-        key: key.serialize_pem(),
-    })
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(Credential { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
 }
 
-fn distinguished_name(
-    common_name: &str,
-    organizations: &[String],
-) -> Result<DistinguishedName, AuthorityError> {
+fn distinguished_name(common_name: &str, organizations: &[String]) -> Result<DistinguishedName, AuthorityError> {
     let mut name = DistinguishedName::new();
     match organizations {
         [] => {}
@@ -233,9 +191,7 @@ fn distinguished_name(
 /// A random positive serial number (RFC 5280 4.1.2.2).
 fn serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0_u8; 16];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| AuthorityError::Random)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
     bytes[0] &= 0x7f;
     Ok(SerialNumber::from_slice(&bytes))
 }
@@ -255,20 +211,13 @@ fn load(directory: &Path, name: &str) -> Result<Option<Credential>, AuthorityErr
 fn save(directory: &Path, name: &str, credential: &Credential) -> Result<(), AuthorityError> {
     let (certificate_path, key_path) = paths(directory, name);
     write_private(&key_path, credential.key.as_bytes()).map_err(at(&key_path))?;
-    write_private(&certificate_path, credential.certificate.as_bytes())
-        .map_err(at(&certificate_path))
+    write_private(&certificate_path, credential.certificate.as_bytes()).map_err(at(&certificate_path))
 }
 
 fn paths(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
-    (
-        directory.join(format!("{name}.crt")),
-        directory.join(format!("{name}.key")),
-    )
+    (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")))
 }
 
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> AuthorityError + '_ {
-    move |source| AuthorityError::File {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| AuthorityError::File { path: path.to_owned(), source }
 }

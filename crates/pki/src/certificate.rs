@@ -36,15 +36,7 @@ pub struct Leaf {
 impl Leaf {
     /// A certificate that authenticates a client.
     pub fn client(subject: Identity) -> Self {
-        Self {
-            subject,
-            dns_names: Vec::new(),
-            addresses: Vec::new(),
-            usages: Usages {
-                client: true,
-                server: false,
-            },
-        }
+        Self { subject, dns_names: Vec::new(), addresses: Vec::new(), usages: Usages { client: true, server: false } }
     }
 
     /// A certificate that authenticates a server under the given names and addresses.
@@ -57,10 +49,7 @@ impl Leaf {
             subject: Identity::new(common_name, Vec::<String>::new()),
             dns_names: dns_names.into_iter().map(Into::into).collect(),
             addresses: addresses.into_iter().collect(),
-            usages: Usages {
-                client: false,
-                server: true,
-            },
+            usages: Usages { client: false, server: true },
         }
     }
 
@@ -74,23 +63,15 @@ impl Leaf {
             Ok(Some(extension)) => extension.value.general_names.clone(),
             _ => Vec::new(),
         };
-        let has_dns = |wanted: &String| {
-            names
-                .iter()
-                .any(|name| matches!(name, GeneralName::DNSName(dns) if dns == wanted))
-        };
+        let has_dns = |wanted: &String| names.iter().any(|name| matches!(name, GeneralName::DNSName(dns) if dns == wanted));
         let has_address = |wanted: &IpAddr| {
             let octets = match wanted {
                 IpAddr::V4(address) => address.octets().to_vec(),
                 IpAddr::V6(address) => address.octets().to_vec(),
             };
-            names
-                .iter()
-                .any(|name| matches!(name, GeneralName::IPAddress(bytes) if *bytes == octets))
+            names.iter().any(|name| matches!(name, GeneralName::IPAddress(bytes) if *bytes == octets))
         };
-        identity == self.subject
-            && self.dns_names.iter().all(has_dns)
-            && self.addresses.iter().all(has_address)
+        identity == self.subject && self.dns_names.iter().all(has_dns) && self.addresses.iter().all(has_address)
     }
 }
 
@@ -105,10 +86,7 @@ pub struct Credential {
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Credential")
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Credential").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
@@ -120,15 +98,12 @@ impl Credential {
 
     /// The private key for rustls.
     pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, AuthorityError> {
-        PrivateKeyDer::from_pem_slice(self.key.as_bytes())
-            .map_err(|error| AuthorityError::Pem(error.to_string()))
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|error| AuthorityError::Pem(error.to_string()))
     }
 }
 
 /// All certificates of a PEM text, in order; an error if there are none.
-pub(crate) fn parse_certificates(
-    pem: &str,
-) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
+pub(crate) fn parse_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| AuthorityError::Pem(error.to_string()))?;
@@ -139,18 +114,14 @@ pub(crate) fn parse_certificates(
 }
 
 fn first(pem: &str) -> Result<CertificateDer<'static>, AuthorityError> {
-    parse_certificates(pem)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| AuthorityError::Pem("no certificate in it".into()))
+    parse_certificates(pem)?.into_iter().next().ok_or_else(|| AuthorityError::Pem("no certificate in it".into()))
 }
 
 /// The hash that a joining node pins the cluster by: `sha256:` and the hex digest of the CA's
 /// SubjectPublicKeyInfo, as `kubeadm join --discovery-token-ca-cert-hash` takes it.
 pub fn ca_public_key_hash(ca: &str) -> Result<String, AuthorityError> {
     let der = first(ca)?;
-    let (_, parsed) =
-        X509Certificate::from_der(&der).map_err(|error| AuthorityError::Pem(error.to_string()))?;
+    let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| AuthorityError::Pem(error.to_string()))?;
     let digest = Sha256::digest(parsed.public_key().raw);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("sha256:{hex}"))
@@ -159,16 +130,10 @@ pub fn ca_public_key_hash(ca: &str) -> Result<String, AuthorityError> {
 /// The start and the end of a certificate's validity.
 pub fn certificate_expiry(pem: &str) -> Result<(SystemTime, SystemTime), AuthorityError> {
     let der = first(pem)?;
-    let (_, parsed) =
-        X509Certificate::from_der(&der).map_err(|error| AuthorityError::Pem(error.to_string()))?;
-    let at = |seconds: i64| {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-    };
+    let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| AuthorityError::Pem(error.to_string()))?;
+    let at = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let validity = parsed.validity();
-    Ok((
-        at(validity.not_before.timestamp()),
-        at(validity.not_after.timestamp()),
-    ))
+    Ok((at(validity.not_before.timestamp()), at(validity.not_after.timestamp())))
 }
 
 /// Whether less than a third of a certificate's validity is left.

@@ -92,19 +92,13 @@ impl CertificateRequest {
         let info = &request.certification_request_info;
         let mut parsed = Self {
             subject: Identity::new(
-                info.subject
-                    .iter_common_name()
-                    .find_map(|name| name.as_str().ok())
-                    .unwrap_or_default(),
-                info.subject
-                    .iter_organization()
-                    .filter_map(|name| name.as_str().ok()),
+                info.subject.iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default(),
+                info.subject.iter_organization().filter_map(|name| name.as_str().ok()),
             ),
             dns_names: Vec::new(),
             addresses: Vec::new(),
             other_names: 0,
-            public_key: SubjectPublicKeyInfo::from_der(info.subject_pki.raw)
-                .map_err(|e| malformed(&e))?,
+            public_key: SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|e| malformed(&e))?,
         };
         for extension in request.requested_extensions().into_iter().flatten() {
             if let ParsedExtension::SubjectAlternativeName(names) = extension {
@@ -150,12 +144,7 @@ impl CertificateRequest {
 
     /// The rules of `kubernetes.io/kube-apiserver-client`.
     pub fn check_client(&self, usages: &[RequestedUsage]) -> Result<(), CsrError> {
-        if self
-            .subject
-            .groups
-            .iter()
-            .any(|group| group == crate::MASTERS)
-        {
+        if self.subject.groups.iter().any(|group| group == crate::MASTERS) {
             return Err(CsrError::Masters);
         }
         check_usages(usages, RequestedUsage::ClientAuth)
@@ -177,11 +166,7 @@ impl CertificateRequest {
 fn check_usages(usages: &[RequestedUsage], purpose: RequestedUsage) -> Result<(), CsrError> {
     let mut asked: BTreeSet<_> = usages.iter().copied().collect();
     asked.remove(&RequestedUsage::KeyEncipherment);
-    if asked == BTreeSet::from([RequestedUsage::DigitalSignature, purpose]) {
-        Ok(())
-    } else {
-        Err(CsrError::Usages)
-    }
+    if asked == BTreeSet::from([RequestedUsage::DigitalSignature, purpose]) { Ok(()) } else { Err(CsrError::Usages) }
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

@@ -28,14 +28,8 @@ pub enum IdentityError {
 
 impl Identity {
     /// An identity with the given groups.
-    pub fn new<G: Into<String>>(
-        user: impl Into<String>,
-        groups: impl IntoIterator<Item = G>,
-    ) -> Self {
-        Self {
-            user: user.into(),
-            groups: groups.into_iter().map(Into::into).collect(),
-        }
+    pub fn new<G: Into<String>>(user: impl Into<String>, groups: impl IntoIterator<Item = G>) -> Self {
+        Self { user: user.into(), groups: groups.into_iter().map(Into::into).collect() }
     }
 
     /// The administrator of a cluster.
@@ -72,27 +66,21 @@ impl Identity {
     pub fn service_account(namespace: &str, name: &str) -> Self {
         Self::new(
             format!("system:serviceaccount:{namespace}:{name}"),
-            [
-                "system:serviceaccounts".to_owned(),
-                format!("system:serviceaccounts:{namespace}"),
-            ],
+            ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")],
         )
     }
 
     /// The subject of a client certificate: the common name is the user, each organisation a
     /// group. The certificate's chain must have been verified already.
     pub fn from_certificate(certificate: &CertificateDer<'_>) -> Result<Self, IdentityError> {
-        let (_, parsed) = X509Certificate::from_der(certificate)
-            .map_err(|error| IdentityError::Malformed(error.to_string()))?;
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| IdentityError::Malformed(error.to_string()))?;
         let subject = parsed.subject();
         let user = subject
             .iter_common_name()
             .find_map(|name| name.as_str().ok())
             .filter(|name| !name.is_empty())
             .ok_or(IdentityError::NoCommonName)?;
-        let groups = subject
-            .iter_organization()
-            .filter_map(|name| name.as_str().ok());
+        let groups = subject.iter_organization().filter_map(|name| name.as_str().ok());
         Ok(Self::new(user, groups))
     }
 }

@@ -65,20 +65,8 @@ pub fn add_context(existing: Option<Value>, added: &Kubeconfig) -> Value {
     };
     config.entry("apiVersion").or_insert_with(|| json!("v1"));
     config.entry("kind").or_insert_with(|| json!("Config"));
-    put(
-        &mut config,
-        "clusters",
-        &added.name,
-        "cluster",
-        added.cluster(),
-    );
-    put(
-        &mut config,
-        "contexts",
-        &added.name,
-        "context",
-        json!({"cluster": added.name, "user": added.name}),
-    );
+    put(&mut config, "clusters", &added.name, "cluster", added.cluster());
+    put(&mut config, "contexts", &added.name, "context", json!({"cluster": added.name, "user": added.name}));
     put(&mut config, "users", &added.name, "user", added.user());
     let current = config.get("current-context").and_then(Value::as_str);
     if current.unwrap_or_default().is_empty() {

@@ -48,24 +48,15 @@ fn roots(authorities: &str) -> Result<RootCertStore, TlsError> {
 }
 
 /// A server's configuration; `alpn` in order of preference (`h2`, `http/1.1`).
-pub fn server_config(
-    credential: &Credential,
-    clients: &ClientVerification,
-    alpn: &[&str],
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let builder =
-        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+pub fn server_config(credential: &Credential, clients: &ClientVerification, alpn: &[&str]) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = match clients {
         ClientVerification::None => builder.with_no_client_auth(),
         ClientVerification::Optional(authorities) => builder.with_client_cert_verifier(
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider())
-                .allow_unauthenticated()
-                .build()?,
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider()).allow_unauthenticated().build()?,
         ),
-        ClientVerification::Required(authorities) => builder.with_client_cert_verifier(
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider())
-                .build()?,
-        ),
+        ClientVerification::Required(authorities) => builder
+            .with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider()).build()?),
     };
     let mut config = builder.with_single_cert(credential.chain()?, credential.private_key()?)?;
     config.alpn_protocols = protocols(alpn);
@@ -74,18 +65,11 @@ pub fn server_config(
 
 /// A client's configuration that trusts the given authorities (PEM) only, and shows a certificate
 /// if it has one.
-pub fn client_config(
-    authorities: &str,
-    credential: Option<&Credential>,
-    alpn: &[&str],
-) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(authorities)?);
+pub fn client_config(authorities: &str, credential: Option<&Credential>, alpn: &[&str]) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?.with_root_certificates(roots(authorities)?);
     let mut config = match credential {
-        Some(credential) => {
-            builder.with_client_auth_cert(credential.chain()?, credential.private_key()?)?
-        }
+        Some(credential) => builder.with_client_auth_cert(credential.chain()?, credential.private_key()?)?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = protocols(alpn);

@@ -11,10 +11,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use ring::{
     rand::SystemRandom,
-    signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
-        UnparsedPublicKey,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -45,11 +42,7 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// What it is bound to.
-    #[serde(
-        rename = "kubernetes.io",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "kubernetes.io", default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesClaims>,
     /// Before this it is not valid.
     pub nbf: i64,
@@ -61,11 +54,7 @@ impl Claims {
     /// The audiences of `accepted` that the token is for.
     pub fn audiences_in<'a>(&self, accepted: &'a [String]) -> Vec<&'a str> {
         let accepts = |audience: &&String| self.aud.contains(audience);
-        accepted
-            .iter()
-            .filter(accepts)
-            .map(String::as_str)
-            .collect()
+        accepted.iter().filter(accepts).map(String::as_str).collect()
     }
 }
 
@@ -172,41 +161,23 @@ impl TokenSigner {
     fn from_key(key: &KeyPair) -> Result<Self, AuthorityError> {
         let random = SystemRandom::new();
         let id = BASE64.encode(Sha256::digest(key.subject_public_key_info()));
-        let key = EcdsaKeyPair::from_pkcs8(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            key.serialized_der(),
-            &random,
-        )
-        .map_err(|error| AuthorityError::Pem(error.to_string()))?;
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.serialized_der(), &random)
+            .map_err(|error| AuthorityError::Pem(error.to_string()))?;
         let point = key.public_key().as_ref().to_vec();
-        Ok(Self {
-            key,
-            random,
-            public: Arc::new(PublicKey { id, point }),
-        })
+        Ok(Self { key, random, public: Arc::new(PublicKey { id, point }) })
     }
 
     /// Signs claims into a token.
     pub fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
-        let header = Header {
-            alg: "ES256".into(),
-            kid: self.public.id.clone(),
-            typ: None,
-        };
+        let header = Header { alg: "ES256".into(), kid: self.public.id.clone(), typ: None };
         let signed = format!("{}.{}", encode(&header)?, encode(claims)?);
-        let signature = self
-            .key
-            .sign(&self.random, signed.as_bytes())
-            .map_err(|_| TokenError::Sign)?;
+        let signature = self.key.sign(&self.random, signed.as_bytes()).map_err(|_| TokenError::Sign)?;
         Ok(format!("{signed}.{}", BASE64.encode(signature.as_ref())))
     }
 
     /// A verifier of this key's tokens from the given issuer.
     pub fn verifier(&self, issuer: &str) -> TokenVerifier {
-        TokenVerifier {
-            public: Arc::clone(&self.public),
-            issuer: issuer.to_owned(),
-        }
+        TokenVerifier { public: Arc::clone(&self.public), issuer: issuer.to_owned() }
     }
 
     /// The key set that `/openid/v1/jwks` publishes (RFC 7517).
@@ -241,9 +212,7 @@ impl TokenVerifier {
         if header.alg != "ES256" || header.kid != self.public.id {
             return Err(TokenError::UnknownKey);
         }
-        let signature = BASE64
-            .decode(signature)
-            .map_err(|_| TokenError::Malformed)?;
+        let signature = BASE64.decode(signature).map_err(|_| TokenError::Malformed)?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.public.point)
             .verify(signed.as_bytes(), &signature)
             .map_err(|_| TokenError::Signature)?;
@@ -262,10 +231,7 @@ impl TokenVerifier {
 }
 
 fn seconds(time: SystemTime) -> i64 {
-    seconds_of(
-        time.duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
+    seconds_of(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 fn seconds_of(duration: Duration) -> i64 {

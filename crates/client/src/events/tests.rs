@@ -8,12 +8,7 @@ use super::{EventType, Reference, Report, new_event, same};
 
 fn report(revision: &str) -> Report {
     let pod = Pod {
-        metadata: ObjectMeta {
-            name: Some("web".into()),
-            namespace: Some("shop".into()),
-            uid: Some("u1".into()),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some("web".into()), namespace: Some("shop".into()), uid: Some("u1".into()), ..ObjectMeta::default() },
         ..Pod::default()
     };
     let about = pod.object_ref(&());
@@ -35,10 +30,7 @@ fn report(revision: &str) -> Report {
 
 #[test]
 fn an_event_says_what_describe_prints() {
-    let source = EventSource {
-        component: Some("kubelet".into()),
-        host: Some("node-1".into()),
-    };
+    let source = EventSource { component: Some("kubelet".into()), host: Some("node-1".into()) };
     let event = new_event(&report("7"), "shop", &source, &crate::now());
     assert_eq!(event.involved_object.kind.as_deref(), Some("Pod"));
     assert_eq!(event.involved_object.uid.as_deref(), Some("u1"));

@@ -26,11 +26,7 @@ pub struct Informers {
 impl Informers {
     /// No informers yet.
     pub fn new(client: Client, token: CancellationToken) -> Self {
-        Self {
-            client,
-            token,
-            running: Arc::default(),
-        }
+        Self { client, token, running: Arc::default() }
     }
 
     /// The informer of all objects of a kind, in all namespaces.
@@ -49,10 +45,7 @@ impl Informers {
     {
         let mut running = self.running.lock();
         let known = (TypeId::of::<K>(), selection.clone());
-        if let Some(informer) = running
-            .get(&known)
-            .and_then(|any| any.downcast_ref::<Informer<K>>())
-        {
+        if let Some(informer) = running.get(&known).and_then(|any| any.downcast_ref::<Informer<K>>()) {
             return informer.clone();
         }
         let api = Api::<K>::all(self.client.clone());

@@ -38,12 +38,7 @@ enum WatchEnd {
     Broken(String, kube::Error),
 }
 
-pub(super) async fn run<K: Object>(
-    api: Api<K>,
-    selection: Selection,
-    shared: Arc<Shared<K>>,
-    token: CancellationToken,
-) {
+pub(super) async fn run<K: Object>(api: Api<K>, selection: Selection, shared: Arc<Shared<K>>, token: CancellationToken) {
     let mut step = Step::List;
     let mut backoff = FIRST_BACKOFF;
     loop {
@@ -53,9 +48,7 @@ pub(super) async fn run<K: Object>(
                 Step::Watch(revision) => {
                     let started = Instant::now();
                     match watch(&api, &selection, &shared, revision.clone()).await {
-                        WatchEnd::Resume(next)
-                            if next == *revision && started.elapsed() < SUSPICIOUSLY_SHORT =>
-                        {
+                        WatchEnd::Resume(next) if next == *revision && started.elapsed() < SUSPICIOUSLY_SHORT => {
                             Err((Step::Watch(next), None))
                         }
                         WatchEnd::Resume(next) => Ok(Step::Watch(next)),
@@ -94,19 +87,12 @@ pub(super) async fn run<K: Object>(
 }
 
 /// Reads all pages and makes the store equal to them; gives the revision of the list.
-async fn list<K: Object>(
-    api: &Api<K>,
-    selection: &Selection,
-    shared: &Shared<K>,
-) -> Result<String, (Step, Option<kube::Error>)> {
+async fn list<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K>) -> Result<String, (Step, Option<kube::Error>)> {
     let mut params = selection.list_params().limit(PAGE);
     let mut objects = Vec::new();
     loop {
         // An expired continue token is an error like any other: it begins anew.
-        let page = api
-            .list(&params)
-            .await
-            .map_err(|error| (Step::List, Some(error)))?;
+        let page = api.list(&params).await.map_err(|error| (Step::List, Some(error)))?;
         objects.extend(page.items.into_iter().map(strip));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
@@ -118,17 +104,9 @@ async fn list<K: Object>(
     }
 }
 
-async fn watch<K: Object>(
-    api: &Api<K>,
-    selection: &Selection,
-    shared: &Shared<K>,
-    mut revision: String,
-) -> WatchEnd {
-    let params = WatchParams {
-        label_selector: selection.labels.clone(),
-        field_selector: selection.fields.clone(),
-        ..WatchParams::default()
-    };
+async fn watch<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K>, mut revision: String) -> WatchEnd {
+    let params =
+        WatchParams { label_selector: selection.labels.clone(), field_selector: selection.fields.clone(), ..WatchParams::default() };
     let events = match api.watch(&params, &revision).await {
         Ok(events) => events,
         Err(error) if crate::is_gone(&error) => return WatchEnd::Expired,

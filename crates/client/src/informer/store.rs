@@ -20,20 +20,13 @@ pub struct Store<K> {
 
 impl<K> Clone for Store<K> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
 impl<K> Default for Store<K> {
     fn default() -> Self {
-        Self {
-            inner: Arc::new(RwLock::new(Inner {
-                objects: BTreeMap::new(),
-                indexes: HashMap::new(),
-            })),
-        }
+        Self { inner: Arc::new(RwLock::new(Inner { objects: BTreeMap::new(), indexes: HashMap::new() })) }
     }
 }
 
@@ -55,10 +48,7 @@ pub struct Index<K> {
 
 impl<K> Clone for Index<K> {
     fn clone(&self) -> Self {
-        Self {
-            name: self.name,
-            store: self.store.clone(),
-        }
+        Self { name: self.name, store: self.store.clone() }
     }
 }
 
@@ -94,26 +84,16 @@ impl<K: Resource> Store<K> {
         self.len() == 0
     }
 
-    pub(super) fn index(
-        &self,
-        name: &'static str,
-        keys: impl Fn(&K) -> Vec<String> + Send + Sync + 'static,
-    ) -> Index<K> {
+    pub(super) fn index(&self, name: &'static str, keys: impl Fn(&K) -> Vec<String> + Send + Sync + 'static) -> Index<K> {
         let mut inner = self.inner.write();
         if !inner.indexes.contains_key(name) {
-            let mut index = IndexData {
-                keys: Arc::new(keys),
-                entries: HashMap::new(),
-            };
+            let mut index = IndexData { keys: Arc::new(keys), entries: HashMap::new() };
             for (key, object) in &inner.objects {
                 index.insert(key, object);
             }
             inner.indexes.insert(name, index);
         }
-        Index {
-            name,
-            store: self.clone(),
-        }
+        Index { name, store: self.clone() }
     }
 
     /// Inserts an object and gives back the one it replaces.
@@ -169,13 +149,7 @@ impl<K: Resource> Index<K> {
     /// The objects under a value, ordered by key.
     pub fn get(&self, value: &str) -> Vec<Arc<K>> {
         let inner = self.store.inner.read();
-        let keys = inner
-            .indexes
-            .get(self.name)
-            .and_then(|index| index.entries.get(value));
-        keys.into_iter()
-            .flatten()
-            .filter_map(|key| inner.objects.get(key).cloned())
-            .collect()
+        let keys = inner.indexes.get(self.name).and_then(|index| index.entries.get(value));
+        keys.into_iter().flatten().filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 }

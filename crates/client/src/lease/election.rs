@@ -68,11 +68,7 @@ pub(super) enum Claim {
 
 /// Waits until this candidate is the leader. The token given back is cancelled when it no longer
 /// is; `None` if `token` was cancelled first. When `token` is cancelled the lease is released.
-pub async fn elect(
-    client: Client,
-    election: Election,
-    token: &CancellationToken,
-) -> Option<CancellationToken> {
+pub async fn elect(client: Client, election: Election, token: &CancellationToken) -> Option<CancellationToken> {
     let api: Api<Lease> = Api::namespaced(client, &election.namespace);
     let mut observed = None;
     loop {
@@ -93,13 +89,7 @@ pub async fn elect(
     Some(leading)
 }
 
-async fn stay(
-    api: Api<Lease>,
-    election: Election,
-    mut observed: Option<Observed>,
-    token: CancellationToken,
-    leading: CancellationToken,
-) {
+async fn stay(api: Api<Lease>, election: Election, mut observed: Option<Observed>, token: CancellationToken, leading: CancellationToken) {
     let mut renewed = Instant::now();
     loop {
         tokio::select! {
@@ -142,11 +132,7 @@ async fn release(api: &Api<Lease>, election: &Election) {
 }
 
 /// One look and perhaps one write; true if this candidate holds the lease afterwards.
-async fn try_once(
-    api: &Api<Lease>,
-    election: &Election,
-    observed: &mut Option<Observed>,
-) -> Result<bool, kube::Error> {
+async fn try_once(api: &Api<Lease>, election: &Election, observed: &mut Option<Observed>) -> Result<bool, kube::Error> {
     let params = PostParams::default();
     let Some(current) = api.get_opt(&election.name).await? else {
         let lease = claimed(Lease::default(), election, &Claim::Take, Timestamp::now());
@@ -171,12 +157,7 @@ async fn try_once(
 }
 
 /// What the state of the lease allows: pure but for the memory of what was seen when.
-pub(super) fn judge(
-    spec: &LeaseSpec,
-    election: &Election,
-    observed: &mut Option<Observed>,
-    now: Instant,
-) -> Claim {
+pub(super) fn judge(spec: &LeaseSpec, election: &Election, observed: &mut Option<Observed>, now: Instant) -> Claim {
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
     if holder == election.identity {
         return Claim::Renew;
@@ -186,17 +167,9 @@ pub(super) fn judge(
     }
     let seen = match observed {
         Some(seen) if seen.holder == holder && seen.renewed == spec.renew_time => seen,
-        other => other.insert(Observed {
-            holder: holder.to_owned(),
-            renewed: spec.renew_time.clone(),
-            at: now,
-        }),
+        other => other.insert(Observed { holder: holder.to_owned(), renewed: spec.renew_time.clone(), at: now }),
     };
-    if now.duration_since(seen.at) > election.duration {
-        Claim::Take
-    } else {
-        Claim::Wait
-    }
+    if now.duration_since(seen.at) > election.duration { Claim::Take } else { Claim::Wait }
 }
 
 fn claimed(lease: Lease, election: &Election, claim: &Claim, now: Timestamp) -> Lease {
@@ -210,11 +183,5 @@ fn claimed(lease: Lease, election: &Election, claim: &Claim, now: Timestamp) -> 
     }
     let mut metadata = lease.metadata;
     metadata.name.get_or_insert_with(|| election.name.clone());
-    Lease {
-        metadata: ObjectMeta {
-            managed_fields: None,
-            ..metadata
-        },
-        spec: Some(spec),
-    }
+    Lease { metadata: ObjectMeta { managed_fields: None, ..metadata }, spec: Some(spec) }
 }

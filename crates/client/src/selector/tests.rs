@@ -3,10 +3,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use super::{Labels, matches, to_query};
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).into(), (*value).into()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }
 
 fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelector {
@@ -23,10 +20,7 @@ fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelector {
 #[test]
 fn selectors_match_as_documented() {
     let web = labels(&[("app", "web"), ("tier", "front")]);
-    let equal = |pairs: &[(&str, &str)]| LabelSelector {
-        match_labels: Some(labels(pairs)),
-        ..LabelSelector::default()
-    };
+    let equal = |pairs: &[(&str, &str)]| LabelSelector { match_labels: Some(labels(pairs)), ..LabelSelector::default() };
     let cases = [
         (LabelSelector::default(), true),
         (equal(&[("app", "web")]), true),
