@@ -1,7 +1,7 @@
 //! The body type of requests and responses inside the server, and how bodies are made and read.
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
 use crate::status::ApiError;
 
@@ -36,13 +36,28 @@ where
 /// # Errors
 ///
 /// 413 when it has more than [`LIMIT`] bytes, 400 when the client breaks off.
-pub async fn read(body: Body) -> Result<Bytes, ApiError> {
+pub async fn read(mut body: Body) -> Result<Bytes, ApiError> {
     if http_body::Body::size_hint(&body).lower() > LIMIT as u64 {
         return Err(ApiError::too_large(LIMIT));
     }
-    match Limited::new(body, LIMIT).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(LIMIT)),
-        Err(error) => Err(ApiError::bad_request(format!("unable to read the request body: {error}"))),
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| ApiError::bad_request(format!("unable to read the request body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + all.len() + data.len() > LIMIT {
+            return Err(ApiError::too_large(LIMIT));
+        }
+        match (first.is_empty(), all.is_empty()) {
+            // Most bodies are one frame, which need not be copied.
+            (true, true) => first = data,
+            (false, _) => {
+                all.extend_from_slice(&std::mem::take(&mut first));
+                all.extend_from_slice(&data);
+            }
+            (true, false) => all.extend_from_slice(&data),
+        }
     }
+    Ok(if first.is_empty() { all.freeze() } else { first })
 }

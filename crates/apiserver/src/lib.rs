@@ -16,6 +16,7 @@ mod engine;
 mod http;
 mod ledger;
 mod options;
+mod reads;
 mod request;
 mod server;
 mod status;

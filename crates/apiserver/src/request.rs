@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::{authn::UserInfo, body::Body, server::Server};
 
 pub use info::{RequestInfo, Verb};
-pub use query::Query;
+pub use query::{Query, decode};
 
 /// A request on its way through the server: parsed, authenticated, authorised.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::{
     authn::Authenticator,
     authz::Authorizer,
     discovery::Documents,
-    engine,
+    engine::Kinds,
     http::{InFlight, Metrics},
     ledger::{Ledger, Limits},
 };
@@ -30,6 +30,8 @@ pub struct Server {
     pub authorizer: Authorizer,
     /// Cancelled when watches are to end, before the server does.
     pub ending: CancellationToken,
+    /// All served kinds.
+    pub(crate) kinds: Arc<Kinds>,
     pub(crate) admission: Vec<Box<dyn Plugin>>,
     pub(crate) in_flight: InFlight,
     pub(crate) metrics: Metrics,
@@ -44,7 +46,12 @@ impl Server {
     ///
     /// When the ledger cannot be loaded.
     pub(crate) async fn open(options: Options) -> Result<Arc<Self>, StartError> {
-        let ledger = Ledger::open(Arc::clone(&options.store), Arc::new(engine::index_stored), Limits::default())
+        let kinds = Arc::new(Kinds::new(corten_schema::table()));
+        let indexer = {
+            let kinds = Arc::clone(&kinds);
+            Arc::new(move |key: &str, stored: &[u8]| kinds.index_stored(key, stored))
+        };
+        let ledger = Ledger::open(Arc::clone(&options.store), indexer, Limits::default())
             .await
             .map_err(StartError::ledger)?;
         Ok(Arc::new(Self {
@@ -56,6 +63,7 @@ impl Server {
             documents: Documents::new(&options),
             ending: CancellationToken::new(),
             ready: AtomicBool::new(false),
+            kinds,
             ledger,
             options,
         }))

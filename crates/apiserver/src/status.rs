@@ -95,6 +95,8 @@ pub struct ApiError {
     pub message: String,
     /// What the error is about.
     pub details: Box<Details>,
+    /// `metadata.continue`: a token with which a list can go on nevertheless; empty for none.
+    pub next: String,
 }
 
 /// A message that an object changed under a writer.
@@ -103,7 +105,7 @@ const MODIFIED: &str = "the object has been modified; please apply your changes 
 impl ApiError {
     /// An error without details.
     pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Box::default() }
+        Self { code, reason, message: message.into(), details: Box::default(), next: String::new() }
     }
 
     fn about(mut self, of: &GroupResource<'_>, name: &str) -> Self {
@@ -117,6 +119,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.details.retry_after_seconds = seconds;
+        self
+    }
+
+    /// Sets `metadata.continue`.
+    #[must_use]
+    pub fn continue_with(mut self, token: String) -> Self {
+        self.next = token;
         self
     }
 
@@ -306,7 +315,7 @@ impl ApiError {
         to_json(&Status {
             kind: "Status",
             api_version: "v1",
-            metadata: Empty {},
+            metadata: ListMeta { next: &self.next },
             status: "Failure",
             message: &self.message,
             reason: self.reason,
@@ -323,22 +332,25 @@ pub fn success(details: &Details) -> Vec<u8> {
     struct Success<'a> {
         kind: &'static str,
         api_version: &'static str,
-        metadata: Empty,
+        metadata: ListMeta<'a>,
         status: &'static str,
         details: &'a Details,
     }
-    to_json(&Success { kind: "Status", api_version: "v1", metadata: Empty {}, status: "Success", details })
+    to_json(&Success { kind: "Status", api_version: "v1", metadata: ListMeta { next: "" }, status: "Success", details })
 }
 
 #[derive(Serialize)]
-struct Empty {}
+struct ListMeta<'a> {
+    #[serde(rename = "continue", skip_serializing_if = "str::is_empty")]
+    next: &'a str,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status<'a> {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
+    metadata: ListMeta<'a>,
     status: &'static str,
     message: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]

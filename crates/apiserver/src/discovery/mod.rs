@@ -1,26 +1,141 @@
 //! Everything outside the resource API: discovery, OpenAPI, version, health, metrics.
 
-use http::Request;
+mod aggregated;
+mod groups;
+mod health;
+mod openapi;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
 
 use crate::{
-    Options,
+    Options, Version,
     body::{Body, Response},
-    request::Context,
+    http::{Accepted, json_response, object_response, typed},
+    request::{Context, Verb},
     server::Server,
     status::ApiError,
 };
 
+/// The API level that is served.
+const MAJOR: &str = "1";
+const MINOR: &str = "35";
+
 /// The documents that never change while the server runs.
-pub(crate) struct Documents;
+pub(crate) struct Documents {
+    openapi: openapi::Documents,
+    aggregated: aggregated::Documents,
+    version: Bytes,
+    keys: Bytes,
+    issuer: Bytes,
+}
 
 impl Documents {
     /// The documents of a server.
-    pub(crate) fn new(_options: &Options) -> Self {
-        Self
+    pub(crate) fn new(options: &Options) -> Self {
+        let issuer = options.token_issuer.trim_end_matches('/');
+        Self {
+            openapi: openapi::Documents::default(),
+            aggregated: aggregated::Documents::default(),
+            version: to_json(&version(&options.version)),
+            keys: to_json(&options.token_signer.key_set()),
+            issuer: to_json(&serde_json::json!({
+                "issuer": options.token_issuer,
+                "jwks_uri": format!("{issuer}/openid/v1/jwks"),
+                "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["ES256"],
+            })),
+        }
     }
 }
 
 /// Answers a request outside the resource API.
-pub(crate) fn serve(_server: &Server, _context: &Context, _request: &Request<Body>) -> Result<Response, ApiError> {
-    Err(ApiError::no_such_resource())
+///
+/// # Errors
+///
+/// 404 for paths that do not exist, 405 for methods other than GET.
+pub(crate) fn serve(server: &Server, context: &Context, request: &Request<Body>) -> Result<Response, ApiError> {
+    let info = &context.info;
+    let documents = &server.documents;
+    let path = info.path.trim_end_matches('/');
+    let response = match path {
+        "/version" => Ok(json_response(StatusCode::OK, documents.version.clone())),
+        "/metrics" => Ok(typed(StatusCode::OK, "text/plain; version=0.0.4", server.metrics.render().into())),
+        "/openid/v1/jwks" => Ok(typed(StatusCode::OK, "application/jwk-set+json", documents.keys.clone())),
+        "/.well-known/openid-configuration" => Ok(json_response(StatusCode::OK, documents.issuer.clone())),
+        _ if path.starts_with("/openapi/") => documents.openapi.serve(path, request),
+        _ => match health::Probe::of(path) {
+            Some(probe) => Ok(probe.serve(server, &info.query)),
+            None => groups(server, path, request),
+        },
+    };
+    match response {
+        Ok(_) if info.verb != Verb::Get => Err(ApiError::method_not_allowed()),
+        other => other,
+    }
+}
+
+fn groups(server: &Server, path: &str, request: &Request<Body>) -> Result<Response, ApiError> {
+    if let ("/api" | "/apis", Some(version)) = (path, aggregated::wanted(request.headers())) {
+        return Ok(server.documents.aggregated.serve(path == "/api", version, request.headers()));
+    }
+    let document = groups::document(path, server).ok_or_else(ApiError::no_such_resource)?;
+    let accepted = Accepted::decide(request.headers(), false)?;
+    object_response(accepted, StatusCode::OK, to_json(&document))
+}
+
+fn version(build: &Version) -> serde_json::Value {
+    serde_json::json!({
+        "major": MAJOR,
+        "minor": MINOR,
+        "emulationMajor": MAJOR,
+        "emulationMinor": MINOR,
+        "minCompatibilityMajor": MAJOR,
+        "minCompatibilityMinor": MINOR,
+        "gitVersion": format!("v{MAJOR}.{MINOR}.0+corten.{}", build.corten),
+        "gitCommit": build.commit,
+        "gitTreeState": "clean",
+        "buildDate": build.date,
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": format!("linux/{}", architecture()),
+    })
+}
+
+/// The machine's architecture in Go's words, which clients expect in `platform`.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// These documents have string keys only: serialising them cannot fail.
+fn to_json(document: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(document).unwrap_or_default().into()
+}
+
+/// Answers with a document that clients may keep: its `ETag` is the hash of its bytes.
+fn cached(request: &http::HeaderMap, media_type: &'static str, etag: &str, bytes: Bytes) -> Response {
+    let quoted = format!("\"{etag}\"");
+    let known = request.get_all(header::IF_NONE_MATCH).iter().any(|value| value.as_bytes() == quoted.as_bytes());
+    let mut response = match known {
+        true => typed(StatusCode::NOT_MODIFIED, media_type, Bytes::new()),
+        false => typed(StatusCode::OK, media_type, bytes),
+    };
+    if let Ok(etag) = HeaderValue::from_str(&quoted) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// The hash of a document, in upper-case hexadecimal as in the reference.
+fn hash(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha512};
+    Sha512::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
 }

@@ -1,27 +1,37 @@
-//! The generic REST engine over the kind table.
+//! The generic REST engine: every verb, for every kind of the table, once.
+//!
+//! Reads are answered from the ledger's stored bytes; writes go through [`write`](self::write): decode, admission,
+//! strategy, validation, one transaction.
 
-use std::sync::Arc;
+mod answer;
+mod collection;
+mod commit;
+mod create;
+mod decode;
+mod delete;
+mod get;
+mod kind;
+mod list;
+mod meta;
+mod names;
+mod options;
+mod patch;
+mod route;
+mod selector;
+mod table;
+mod token;
+mod update;
+mod watch;
+#[cfg(test)]
+mod tests;
 
-use http::Request;
-
-use crate::{
-    body::{Body, Response},
-    ledger::Index,
-    request::Context,
-    server::Server,
-    status::ApiError,
-};
-
-/// Answers a request to the resource API.
-pub(crate) async fn serve(
-    _server: Arc<Server>,
-    _context: Arc<Context>,
-    _request: Request<Body>,
-) -> Result<Response, ApiError> {
-    Err(ApiError::no_such_resource())
-}
-
-/// The index of an object that was read from the store.
-pub(crate) fn index_stored(_key: &str, _json: &[u8]) -> Index {
-    Index::default()
-}
+pub(crate) use answer::Answer;
+pub(crate) use create::{Creation, admit};
+pub(crate) use decode::{BodyObject, decode_body};
+pub(crate) use delete::{DeleteOptions, Deleted};
+pub(crate) use kind::{Kind, Kinds};
+pub(crate) use names::{is_dns_label, is_dns_subdomain};
+pub(crate) use options::{FieldValidation, WriteOptions};
+pub(crate) use route::serve;
+pub(crate) use selector::{FieldSelector, LabelSelector};
+pub(crate) use update::{Part, Target};

@@ -11,8 +11,6 @@ pub(crate) enum Encoding {
     Json,
     /// `application/yaml`
     Yaml,
-    /// `application/vnd.kubernetes.protobuf`
-    Protobuf,
 }
 
 impl Encoding {
@@ -21,7 +19,6 @@ impl Encoding {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
-            Self::Protobuf => "application/vnd.kubernetes.protobuf",
         }
     }
 }
@@ -84,7 +81,7 @@ impl Accepted {
 }
 
 /// The media types of objects, in the reference's order.
-pub(crate) const SERVED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+pub(crate) const SERVED: &[&str] = &["application/json", "application/yaml"];
 
 /// One media range of an `Accept` header.
 struct Clause<'a> {
@@ -118,13 +115,12 @@ impl<'a> Clause<'a> {
         let encoding = match self.range {
             "application/json" | "application/*" | "*/*" | "*" => Encoding::Json,
             "application/yaml" => Encoding::Yaml,
-            "application/vnd.kubernetes.protobuf" => Encoding::Protobuf,
             _ => return None,
         };
         let ours = self.group == Some("meta.k8s.io") && self.version == Some("v1");
         let view = match self.form {
             None => View::Object,
-            Some("Table") if views && ours && encoding != Encoding::Protobuf => View::Table,
+            Some("Table") if views && ours => View::Table,
             Some("PartialObjectMetadata" | "PartialObjectMetadataList") if views && ours => View::Metadata,
             Some(_) => return None,
         };

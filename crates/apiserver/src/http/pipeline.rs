@@ -45,7 +45,7 @@ pub(super) async fn run(server: Arc<Server>, request: Request<Body>) -> Response
 
 async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let user = server.authenticator.authenticate(&parts).await?;
+    let user = server.authenticator.authenticate(&parts)?;
     let long_running = info.is_long_running();
     let _place = match long_running || user.in_group(corten_pki::MASTERS) {
         true => None,

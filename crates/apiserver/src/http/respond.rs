@@ -53,11 +53,6 @@ pub(crate) fn object_response(accepted: Accepted, code: StatusCode, json: Bytes)
     Ok(compressed(accepted, typed_parts(code, media_type), bytes))
 }
 
-/// An answer that is already encoded.
-pub(crate) fn encoded_response(accepted: Accepted, code: StatusCode, bytes: Bytes) -> Response {
-    compressed(accepted, typed_parts(code, accepted.encoding.media_type()), bytes)
-}
-
 fn typed_parts(code: StatusCode, media_type: &'static str) -> http::response::Builder {
     http::Response::builder().status(code).header(header::CONTENT_TYPE, HeaderValue::from_static(media_type))
 }

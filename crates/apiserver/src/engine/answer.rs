@@ -1,0 +1,112 @@
+//! From objects to answers, in the form that the client accepts.
+
+use bytes::{Bytes, BytesMut};
+use corten_schema::{Value, convert, json};
+use http::StatusCode;
+
+use super::{Kind, commit::set_revision, table};
+use crate::{
+    body::Response,
+    http::{Accepted, View, object_response},
+    ledger::Entry,
+    status::ApiError,
+};
+use corten_store::Revision;
+
+/// How the objects of one request are shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    /// Their kind.
+    pub(crate) kind: &'a Kind,
+    /// What the client accepts.
+    pub(crate) accepted: Accepted,
+    /// What a table's rows carry of the object.
+    pub(crate) include: table::Include,
+}
+
+impl Answer<'_> {
+    /// An answer with an object in storage version, `metadata.resourceVersion` set.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be encoded.
+    pub(crate) fn object(&self, code: StatusCode, object: Value) -> Result<Response, ApiError> {
+        object_response(self.accepted, code, self.json(object)?)
+    }
+
+    /// An answer with an object of the ledger.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or encoded.
+    pub(crate) fn entry(&self, code: StatusCode, entry: &Entry) -> Result<Response, ApiError> {
+        if self.is_stored_json() {
+            return object_response(self.accepted, code, entry.json());
+        }
+        self.object(code, read(entry, entry.revision())?)
+    }
+
+    /// Whether objects are shown just as they are stored, so that their bytes need not be decoded.
+    pub(crate) fn is_stored_json(&self) -> bool {
+        self.accepted.view == View::Object && self.kind.is_served_as_stored()
+    }
+
+    /// The JSON of an object (in storage version, with its resourceVersion) in the wanted form.
+    ///
+    /// # Errors
+    ///
+    /// When the form does not exist.
+    pub(crate) fn json(&self, object: Value) -> Result<Bytes, ApiError> {
+        let bytes = match self.accepted.view {
+            View::Object => json::encode(&served(self.kind, object)),
+            View::Metadata => json::encode(&metadata_only(object)),
+            View::Table => {
+                let revision = object.resource_version().to_owned();
+                table::document(self, &revision, None, &[object])
+            }
+        };
+        Ok(bytes.into())
+    }
+
+    /// Appends the JSON of an entry as an item of a list, at the given revision.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) fn write_item(&self, entry: &Entry, revision: Revision, out: &mut BytesMut) -> Result<(), ApiError> {
+        if self.is_stored_json() {
+            entry.write_json_at(revision, out);
+        } else {
+            out.extend_from_slice(&self.json(read(entry, revision)?)?);
+        }
+        Ok(())
+    }
+
+    /// Name of everything that the bytes of an object depend on, to share them between watchers.
+    pub(crate) fn form(&self) -> String {
+        let row = &self.kind.served;
+        format!("{:?} {:?} {}/{}", self.accepted.view, self.include, row.group, row.version)
+    }
+}
+
+/// Decodes an entry, with a resourceVersion.
+pub(crate) fn read(entry: &Entry, revision: Revision) -> Result<Value, ApiError> {
+    let mut object = json::decode_untyped(entry.stored_json()).map_err(ApiError::internal)?;
+    set_revision(&mut object, revision);
+    Ok(object)
+}
+
+/// An object in the served version.
+pub(crate) fn served(kind: &Kind, object: Value) -> Value {
+    if kind.is_served_as_stored() { object } else { convert(&kind.storage, &kind.served, object) }
+}
+
+/// Only the metadata, as `PartialObjectMetadata`.
+pub(crate) fn metadata_only(mut object: Value) -> Value {
+    let metadata = object.remove("metadata").unwrap_or_default();
+    let mut partial = Value::map();
+    partial.insert("kind", "PartialObjectMetadata");
+    partial.insert("apiVersion", "meta.k8s.io/v1");
+    partial.insert("metadata", metadata);
+    partial
+}

@@ -1,0 +1,159 @@
+//! A row of the kind table together with what the engine derives from it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use corten_schema::{Resource, Table, Value, json};
+
+use crate::{
+    ledger::{Field, Index},
+    request::RequestInfo,
+    status::{ApiError, FieldError, GroupResource},
+    strategies,
+    strategy::{SelectableField, Strategy},
+};
+
+/// A served kind.
+pub(crate) struct Kind {
+    /// The row by which clients name it.
+    pub(crate) served: Arc<Resource>,
+    /// The row in whose version its objects are stored, and seen by strategies and admission.
+    pub(crate) storage: Arc<Resource>,
+    /// Its peculiarities.
+    pub(crate) strategy: &'static dyn Strategy,
+    fields: Vec<(Field, &'static SelectableField)>,
+    prefix: String,
+}
+
+impl Kind {
+    fn new(table: &Table, served: &Arc<Resource>) -> Self {
+        let storage = &served.storage;
+        let storage = table.resource(&storage.group, &storage.version, &storage.plural).unwrap_or(served);
+        let strategy = strategies::find(&storage.group, &storage.plural);
+        let group = if storage.group.is_empty() { "core" } else { &storage.group };
+        Self {
+            served: Arc::clone(served),
+            storage: Arc::clone(storage),
+            strategy,
+            fields: strategy.selectable_fields().iter().map(|field| (Field::from(field.label), field)).collect(),
+            prefix: format!("/registry/{group}/{}/", storage.plural),
+        }
+    }
+
+    /// How messages name the resource.
+    pub(crate) fn group_resource(&self) -> GroupResource<'_> {
+        GroupResource::new(&self.served.group, &self.served.plural)
+    }
+
+    /// Whether clients see objects just as they are stored.
+    pub(crate) fn is_served_as_stored(&self) -> bool {
+        self.served.group == self.storage.group && self.served.version == self.storage.version
+    }
+
+    /// The prefix of the keys of all objects, or of those in a namespace.
+    pub(crate) fn prefix(&self, namespace: &str) -> String {
+        if self.served.namespaced && !namespace.is_empty() {
+            format!("{}{namespace}/", self.prefix)
+        } else {
+            self.prefix.clone()
+        }
+    }
+
+    /// The key of an object.
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> String {
+        if self.served.namespaced {
+            format!("{}{namespace}/{name}", self.prefix)
+        } else {
+            format!("{}{name}", self.prefix)
+        }
+    }
+
+    /// The fields that field selectors may name, besides name and namespace.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().map(|(field, _)| field)
+    }
+
+    /// What selectors may ask of an object (in storage version).
+    pub(crate) fn index(&self, object: &Value) -> Index {
+        let labels = object.labels().into_iter().flatten();
+        let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into()));
+        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), text(object, of).into())))
+    }
+
+    /// 422 for an object of this kind.
+    pub(crate) fn invalid(&self, name: &str, errors: Vec<FieldError>) -> ApiError {
+        ApiError::invalid(&self.served.group, &self.served.kind, name, errors)
+    }
+
+    /// 404 for an object of this kind.
+    pub(crate) fn not_found(&self, name: &str) -> ApiError {
+        ApiError::not_found(&self.group_resource(), name)
+    }
+}
+
+/// The text of a field as field selectors compare it.
+fn text(object: &Value, field: &SelectableField) -> String {
+    match object.at(field.path) {
+        None | Some(Value::Null) => field.absent.to_owned(),
+        Some(Value::String(text)) if text.is_empty() => field.absent.to_owned(),
+        Some(Value::String(text)) => text.to_string(),
+        Some(Value::Bool(flag)) => flag.to_string(),
+        Some(Value::Int(number)) => number.to_string(),
+        Some(other) => String::from_utf8_lossy(&json::encode(other)).into_owned(),
+    }
+}
+
+/// All served kinds.
+pub(crate) struct Kinds {
+    by_name: HashMap<(String, String, String), Arc<Kind>>,
+    by_prefix: HashMap<String, Arc<Kind>>,
+}
+
+impl Kinds {
+    /// The kinds of the table.
+    pub(crate) fn new(table: &Table) -> Self {
+        let (mut by_name, mut by_prefix) = (HashMap::new(), HashMap::new());
+        for row in table.resources() {
+            let kind = Arc::new(Kind::new(table, row));
+            by_prefix.entry(kind.prefix.clone()).or_insert_with(|| Arc::clone(&kind));
+            by_name.insert(name(&row.group, &row.version, &row.plural), kind);
+        }
+        Self { by_name, by_prefix }
+    }
+
+    /// The kind served as `<plural>` of a group and version.
+    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.by_name.get(&name(group, version, plural))
+    }
+
+    /// The kind that a row of the table serves.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a row that is not served.
+    pub(crate) fn of(&self, row: &Resource) -> Result<&Arc<Kind>, ApiError> {
+        self.find(&row.group, &row.version, &row.plural).ok_or_else(ApiError::no_such_resource)
+    }
+
+    /// The kind that a request is about.
+    ///
+    /// # Errors
+    ///
+    /// 404 when nothing of that name is served.
+    pub(crate) fn requested(&self, info: &RequestInfo) -> Result<&Arc<Kind>, ApiError> {
+        self.find(&info.group, &info.version, &info.resource).ok_or_else(ApiError::no_such_resource)
+    }
+
+    /// The index of an object that was read from the store.
+    pub(crate) fn index_stored(&self, key: &str, stored: &[u8]) -> Index {
+        let end = key.match_indices('/').nth(3).map_or(0, |(at, _)| at + 1);
+        let kind = key.get(..end).and_then(|prefix| self.by_prefix.get(prefix));
+        match (kind, json::decode_untyped(stored)) {
+            (Some(kind), Ok(object)) => kind.index(&object),
+            _ => Index::default(),
+        }
+    }
+}
+
+fn name(group: &str, version: &str, plural: &str) -> (String, String, String) {
+    (group.to_owned(), version.to_owned(), plural.to_owned())
+}

@@ -1,0 +1,232 @@
+//! Reading many objects: pages at one revision, stored bytes glued together.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use corten_schema::{Value, json};
+use corten_store::Revision;
+use http::StatusCode;
+
+use super::{
+    Answer, FieldSelector, Kind, LabelSelector,
+    answer::read,
+    get::parse_revision,
+    selector::Selection,
+    table::{self, Page},
+    token::Token,
+};
+use crate::{
+    body::Response,
+    http::{View, object_response},
+    ledger::{Entry, Snapshot},
+    request::Query,
+    server::Server,
+    status::{ApiError, FieldError},
+};
+
+/// The options of a list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ListOptions {
+    pub(super) selection: Selection,
+    pub(super) revision: Option<Revision>,
+    pub(super) exact: bool,
+    limit: usize,
+    from: Option<Token>,
+}
+
+impl ListOptions {
+    /// The options in a request's query.
+    ///
+    /// # Errors
+    ///
+    /// 400 or 422 for values and combinations that mean nothing.
+    pub(super) fn parse(query: &Query, kind: &Kind) -> Result<Self, ApiError> {
+        let limit: i64 = number(query, "limit")?.unwrap_or_default();
+        let from = query.get("continue").map(Token::decode).transpose()?;
+        let revision = parse_revision(query.get("resourceVersion"))?;
+        let exact = revision_match(query, revision, from.is_some(), limit > 0)?;
+        if from.is_some() && revision.is_some_and(|revision| revision != Revision::ZERO) {
+            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        Ok(Self {
+            selection: selection(query, kind)?,
+            revision,
+            exact,
+            limit: usize::try_from(limit).unwrap_or_default(),
+            from,
+        })
+    }
+}
+
+/// A number in the query.
+pub(super) fn number(query: &Query, key: &str) -> Result<Option<i64>, ApiError> {
+    query
+        .get(key)
+        .map(|text| {
+            text.parse().map_err(|_| {
+                ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+            })
+        })
+        .transpose()
+}
+
+/// Label and field selector of a request.
+pub(super) fn selection(query: &Query, kind: &Kind) -> Result<Selection, ApiError> {
+    Ok(Selection {
+        labels: LabelSelector::parse(query.get("labelSelector").unwrap_or_default())?,
+        fields: FieldSelector::parse(query.get("fieldSelector").unwrap_or_default(), kind)?,
+    })
+}
+
+/// Whether exactly the given resourceVersion is wanted.
+fn revision_match(query: &Query, revision: Option<Revision>, continued: bool, limited: bool) -> Result<bool, ApiError> {
+    let invalid = |error| Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", vec![error]));
+    let field = "resourceVersionMatch";
+    let Some(word) = query.get(field) else {
+        return Ok(limited && !continued && revision.is_some_and(|revision| revision != Revision::ZERO));
+    };
+    if continued {
+        return invalid(FieldError::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+    }
+    let Some(revision) = revision else {
+        return invalid(FieldError::forbidden(
+            field,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ));
+    };
+    match word {
+        "NotOlderThan" => Ok(false),
+        "Exact" if revision == Revision::ZERO => invalid(FieldError::forbidden(
+            field,
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        )),
+        "Exact" => Ok(true),
+        other => invalid(FieldError::not_supported(field, other, &["Exact", "NotOlderThan", ""])),
+    }
+}
+
+/// One page: the objects, the revision of the whole, what is left.
+struct Listed {
+    entries: Vec<Arc<Entry>>,
+    revision: Revision,
+    page: Page,
+}
+
+impl Server {
+    /// Answers a LIST.
+    pub(super) async fn list(
+        &self,
+        answer: Answer<'_>,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Response, ApiError> {
+        let listed = self.page(answer.kind, namespace, options).await?;
+        let body = match answer.accepted.view {
+            View::Table => rows(answer, &listed)?.into(),
+            View::Object | View::Metadata => glue(answer, &listed)?.freeze(),
+        };
+        object_response(answer.accepted, StatusCode::OK, body)
+    }
+
+    /// All selected objects (storage version, resourceVersions set) at the newest revision.
+    pub(super) async fn select(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Vec<Arc<Entry>>, ApiError> {
+        Ok(self.page(kind, namespace, options).await?.entries)
+    }
+
+    async fn page(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Listed, ApiError> {
+        let prefix = kind.prefix(namespace);
+        let snapshot = self.list_snapshot(&prefix, options).await?;
+        let last = options.from.as_ref().map(|token| format!("{prefix}{}", token.last));
+        let mut entries = Vec::new();
+        let mut page = Page::default();
+        let mut walk: Box<dyn Iterator<Item = &Arc<Entry>> + Send> = match &last {
+            Some(last) => Box::new(snapshot.list_after(&prefix, last)),
+            None => Box::new(snapshot.list(&prefix)),
+        };
+        let all = options.selection.is_empty();
+        for entry in walk.by_ref().filter(|entry| all || options.selection.matches(entry)) {
+            if options.limit > 0 && entries.len() == options.limit {
+                let last = entries.last().map_or("", |last: &Arc<Entry>| last.key());
+                let last = last.strip_prefix(&prefix).unwrap_or_default().to_owned();
+                page.next = Some(Token { revision: Some(snapshot.revision()), last }.encode());
+                // Counting what is left costs a walk; with a selector it would cost a look at each.
+                page.remaining = all.then(|| 1 + walk.count());
+                break;
+            }
+            entries.push(Arc::clone(entry));
+        }
+        Ok(Listed { entries, revision: snapshot.revision(), page })
+    }
+
+    async fn list_snapshot(&self, prefix: &str, options: &ListOptions) -> Result<Snapshot, ApiError> {
+        match &options.from {
+            Some(Token { revision: Some(revision), last }) => {
+                self.ledger.at(prefix, *revision).map_err(|_expired| {
+                    let restart = Token { revision: None, last: last.clone() };
+                    ApiError::expired(CONTINUE_EXPIRED).continue_with(restart.encode())
+                })
+            }
+            Some(Token { revision: None, .. }) => self.snapshot(None).await,
+            None if options.exact => {
+                let wanted = options.revision.unwrap_or_default();
+                self.snapshot(Some(wanted)).await?;
+                self.ledger.at(prefix, wanted).map_err(|_expired| {
+                    ApiError::expired("The resourceVersion for the provided list is too old.")
+                })
+            }
+            None => self.snapshot(options.revision).await,
+        }
+    }
+}
+
+const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can start a \
+     new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+     results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
+     deleted between the time the first chunk was returned and now may show up in the list.";
+
+/// A list's JSON out of its items' bytes.
+fn glue(answer: Answer<'_>, listed: &Listed) -> Result<BytesMut, ApiError> {
+    let row = &answer.kind.served;
+    let (kind, api_version) = match answer.accepted.view {
+        View::Metadata => ("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned()),
+        _ => (row.list_kind.as_str(), row.api_version()),
+    };
+    let size: usize = listed.entries.iter().map(|entry| entry.json_len() + 1).sum();
+    let mut out = BytesMut::with_capacity(size + 256);
+    out.put_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").as_bytes());
+    out.put_slice(&json::encode(&list_meta(listed)));
+    out.put_slice(b",\"items\":[");
+    for (index, entry) in listed.entries.iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        answer.write_item(entry, entry.revision(), &mut out)?;
+    }
+    out.put_slice(b"]}");
+    Ok(out)
+}
+
+fn list_meta(listed: &Listed) -> Value {
+    let mut meta = Value::map();
+    meta.insert("resourceVersion", listed.revision.to_string());
+    if let Some(next) = &listed.page.next {
+        meta.insert("continue", next.as_str());
+    }
+    if let Some(remaining) = listed.page.remaining {
+        meta.insert("remainingItemCount", i64::try_from(remaining).unwrap_or(i64::MAX));
+    }
+    meta
+}
+
+fn decoded(listed: &Listed) -> Result<Vec<Value>, ApiError> {
+    listed.entries.iter().map(|entry| read(entry, entry.revision())).collect()
+}
+
+fn rows(answer: Answer<'_>, listed: &Listed) -> Result<Vec<u8>, ApiError> {
+    Ok(table::document(&answer, &listed.revision.to_string(), Some(&listed.page), &decoded(listed)?))
+}

@@ -1,0 +1,271 @@
+//! From a request to the verb that serves it.
+
+use std::sync::Arc;
+
+use corten_schema::Verb as RowVerb;
+use http::{HeaderMap, Request, StatusCode};
+
+use super::{
+    Answer, Creation, DeleteOptions, Kind, Part, Target, WriteOptions,
+    decode::{BodyObject, decode_body},
+    delete,
+    list::ListOptions,
+    patch::Patch,
+    table::Include,
+    watch::WatchOptions,
+};
+use crate::{
+    body::{self, Body, Response},
+    http::{Accepted, View},
+    request::{Call, Context, Verb},
+    server::Server,
+    status::ApiError,
+    subresources,
+};
+
+/// Answers a request to the resource API.
+pub(crate) async fn serve(
+    server: Arc<Server>,
+    context: Arc<Context>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let kind = Arc::clone(server.kinds.requested(&context.info)?);
+    let info = &context.info;
+    if kind.served.namespaced && info.namespace.is_empty() && !matches!(info.verb, Verb::List | Verb::Watch) {
+        // A namespaced object without a namespace has no path.
+        return Err(if info.name.is_empty() { ApiError::method_not_allowed() } else { ApiError::no_such_resource() });
+    }
+    if !info.subresource.is_empty() {
+        return subresource(server, kind, context, request).await;
+    }
+    if !kind.served.is_stored() {
+        return virtual_resource(server, &kind, context, request).await;
+    }
+    if !allowed(&kind, info.verb) {
+        return Err(ApiError::method_not_supported(&kind.group_resource(), info.verb.as_str()));
+    }
+    let (parts, body) = request.into_parts();
+    let verb = Verbs { server: &server, kind: &kind, context: &context, headers: &parts.headers };
+    match info.verb {
+        Verb::Get => {
+            let revision = info.query.get("resourceVersion");
+            server.get(verb.answer(true)?, &info.namespace, &info.name, revision).await
+        }
+        Verb::List => {
+            let options = ListOptions::parse(&info.query, &kind)?;
+            server.list(verb.answer(true)?, verb.namespace(), &options).await
+        }
+        Verb::Watch => {
+            let options = WatchOptions::parse(&info.query, &kind)?;
+            let answer = verb.answer(true)?;
+            let (accepted, include) = (answer.accepted, answer.include);
+            Arc::clone(&server).watch(Arc::clone(&kind), accepted, include, verb.namespace(), options).await
+        }
+        Verb::Create => verb.create(body).await,
+        Verb::Update => verb.update(body, Part::Main, "").await,
+        Verb::Patch => verb.patch(body, Part::Main, "").await,
+        Verb::Delete => verb.delete(body).await,
+        Verb::DeleteCollection => verb.delete_collection(body).await,
+        Verb::Other => Err(ApiError::method_not_allowed()),
+    }
+}
+
+/// Subresources with behaviour of their own go to their modules; the rest reads and writes the object itself.
+async fn subresource(
+    server: Arc<Server>,
+    kind: Arc<Kind>,
+    context: Arc<Context>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let info = &context.info;
+    let storage = &kind.storage;
+    if let Some(handler) = subresources::find(&storage.group, &storage.plural, &info.subresource) {
+        let resource = Arc::clone(&kind.served);
+        return handler(Call { server, context, resource, request }).await;
+    }
+    if kind.served.subresource(&info.subresource).is_none() {
+        return Err(ApiError::no_such_resource());
+    }
+    let name = info.subresource.clone();
+    let part = if name == "status" { Part::Status } else { Part::Main };
+    let (parts, body) = request.into_parts();
+    let verb = Verbs { server: &server, kind: &kind, context: &context, headers: &parts.headers };
+    match info.verb {
+        Verb::Get => {
+            let revision = info.query.get("resourceVersion");
+            server.get(verb.answer(true)?, &info.namespace, &info.name, revision).await
+        }
+        Verb::Update => verb.update(body, part, &name).await,
+        Verb::Patch => verb.patch(body, part, &name).await,
+        verb => Err(ApiError::method_not_supported(&kind.group_resource(), verb.as_str())),
+    }
+}
+
+/// Reviews: answered by the module that is registered for the empty subresource.
+async fn virtual_resource(
+    server: Arc<Server>,
+    kind: &Kind,
+    context: Arc<Context>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let row = &kind.storage;
+    match subresources::find(&row.group, &row.plural, "") {
+        Some(handler) => handler(Call { server, context, resource: Arc::clone(&kind.served), request }).await,
+        None => Err(ApiError::method_not_supported(&kind.group_resource(), context.info.verb.as_str())),
+    }
+}
+
+fn allowed(kind: &Kind, verb: Verb) -> bool {
+    let row = match verb {
+        Verb::Get => RowVerb::Get,
+        Verb::List => RowVerb::List,
+        Verb::Watch => RowVerb::Watch,
+        Verb::Create => RowVerb::Create,
+        Verb::Update => RowVerb::Update,
+        Verb::Patch => RowVerb::Patch,
+        Verb::Delete => RowVerb::Delete,
+        Verb::DeleteCollection => RowVerb::DeleteCollection,
+        Verb::Other => return false,
+    };
+    kind.served.allows(row)
+}
+
+/// What the verbs of one request need.
+struct Verbs<'a> {
+    server: &'a Arc<Server>,
+    kind: &'a Kind,
+    context: &'a Context,
+    headers: &'a HeaderMap,
+}
+
+impl<'a> Verbs<'a> {
+    fn answer(&self, views: bool) -> Result<Answer<'a>, ApiError> {
+        let mut accepted = Accepted::decide(self.headers, views)?;
+        let query = &self.context.info.query;
+        accepted.pretty |= query.flag("pretty");
+        let include = if accepted.view == View::Table { Include::parse(query)? } else { Include::default() };
+        Ok(Answer { kind: self.kind, accepted, include })
+    }
+
+    /// The namespace that the request is limited to: none for cluster-scoped kinds (of which `namespaces` has its own
+    /// name there).
+    fn namespace(&self) -> &'a str {
+        if self.kind.served.namespaced { &self.context.info.namespace } else { "" }
+    }
+
+    async fn create(&self, body: Body) -> Result<Response, ApiError> {
+        let options = WriteOptions::parse(&self.context.info, "CreateOptions")?;
+        let answer = self.answer(true)?;
+        let bytes = body::read(body).await?;
+        let expected = BodyObject::from(self.kind);
+        let object = decode_body(expected, self.headers, &bytes, options.field_validation, self.context)?;
+        let namespace = self.namespace();
+        let creation = Creation { context: self.context, kind: self.kind, namespace, options };
+        let object = self.server.create(creation, object).await?;
+        answer.object(StatusCode::CREATED, object)
+    }
+
+    async fn update(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {
+        let options = WriteOptions::parse(&self.context.info, "UpdateOptions")?;
+        let answer = self.answer(true)?;
+        let bytes = body::read(body).await?;
+        let (kind, namespace) = (self.kind, self.namespace());
+        let expected = BodyObject::from(kind);
+        let mut object = decode_body(expected, self.headers, &bytes, options.field_validation, self.context)?;
+        self.check_identity(&mut object)?;
+        let name = self.context.info.name.as_str();
+        let creates = part == Part::Main && subresource.is_empty() && kind.strategy.creates_on_update();
+        if creates && self.server.entry(kind, namespace, name).is_err() {
+            let creation = Creation { context: self.context, kind, namespace, options };
+            object.metadata_mut().remove("resourceVersion");
+            return answer.object(StatusCode::CREATED, self.server.create(creation, object).await?);
+        }
+        corten_schema::apply_defaults(&kind.served, &mut object);
+        if !kind.is_served_as_stored() {
+            object = corten_schema::convert(&kind.served, &kind.storage, object);
+        }
+        let target = self.target(part, subresource, options);
+        let object = self
+            .server
+            .modify(&target, |new, _effects| {
+                *new = object.clone();
+                Ok(())
+            })
+            .await?;
+        answer.object(StatusCode::OK, object)
+    }
+
+    async fn patch(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {
+        let options = WriteOptions::parse(&self.context.info, "PatchOptions")?;
+        let answer = self.answer(true)?;
+        let bytes = body::read(body).await?;
+        let patch = Patch::parse(self.headers, &bytes)?;
+        let target = self.target(part, subresource, options);
+        let object = self
+            .server
+            .modify(&target, |new, _effects| {
+                *new = patch.apply(self.kind, std::mem::take(new), options, self.context)?;
+                Ok(())
+            })
+            .await?;
+        answer.object(StatusCode::OK, object)
+    }
+
+    async fn delete(&self, body: Body) -> Result<Response, ApiError> {
+        let bytes = body::read(body).await?;
+        let options = DeleteOptions::parse(&self.context.info.query, self.headers, &bytes, self.context)?;
+        let answer = self.answer(true)?;
+        let name = &self.context.info.name;
+        let done = self.server.delete(self.context, self.kind, self.namespace(), name, &options).await?;
+        delete::deleted(answer, &options, done)
+    }
+
+    async fn delete_collection(&self, body: Body) -> Result<Response, ApiError> {
+        let bytes = body::read(body).await?;
+        let query = &self.context.info.query;
+        let options = DeleteOptions::parse(query, self.headers, &bytes, self.context)?;
+        let list = ListOptions::parse(query, self.kind)?;
+        self.server.delete_collection(self.answer(true)?, self.context, self.namespace(), &list, &options).await
+    }
+
+    fn target<'t>(&'t self, part: Part, subresource: &'t str, options: WriteOptions) -> Target<'t> {
+        Target {
+            context: self.context,
+            kind: self.kind,
+            namespace: self.namespace(),
+            name: &self.context.info.name,
+            part,
+            subresource,
+            options,
+        }
+    }
+
+    /// Name and namespace in a body must be those in the URL; missing ones are taken from there.
+    fn check_identity(&self, object: &mut corten_schema::Value) -> Result<(), ApiError> {
+        let info = &self.context.info;
+        match object.name() {
+            "" => return Err(ApiError::bad_request("name must be provided")),
+            name if name != info.name => {
+                return Err(ApiError::bad_request(format!(
+                    "the name of the object ({name}) does not match the name on the URL ({})",
+                    info.name
+                )));
+            }
+            _ => {}
+        }
+        let namespace = self.namespace();
+        match object.namespace() {
+            "" if namespace.is_empty() => {}
+            "" => {
+                object.metadata_mut().insert("namespace", namespace);
+            }
+            sent if sent != namespace => {
+                return Err(ApiError::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
