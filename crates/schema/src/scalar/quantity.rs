@@ -64,6 +64,11 @@ impl Quantity {
         clamp(div_up(self.nano, NANO / 1000))
     }
 
+    /// The same amount, rounded up to a thousandth.
+    pub fn round_to_milli(self) -> Self {
+        Self { nano: div_up(self.nano, NANO / 1000) * (NANO / 1000), ..self }
+    }
+
     /// True for zero.
     pub fn is_zero(self) -> bool {
         self.nano == 0

@@ -1,0 +1,100 @@
+//! Pods, their containers and volumes.
+
+use super::{Rule, children, default, is_empty, text};
+use crate::{Map, Value, value};
+
+pub(super) static RULES: &[(&str, Rule)] = &[
+    ("core.v1.Pod", pod),
+    ("core.v1.PodSpec", pod_spec),
+    ("core.v1.PodStatus", pod_status),
+    ("core.v1.Container", container),
+    ("core.v1.EphemeralContainer", container),
+    ("core.v1.Volume", volume),
+];
+
+/// Only for pods, not for templates: what a template leaves open is decided when a pod is made.
+fn pod(map: &mut Map) {
+    let Some(spec) = super::child(map, "spec") else { return };
+    for list in ["containers", "initContainers"] {
+        children(spec, list).for_each(requests_from_limits);
+    }
+    default(spec, "enableServiceLinks", || true.into());
+    if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
+        for list in ["containers", "initContainers"] {
+            children(spec, list).for_each(host_ports);
+        }
+    }
+}
+
+fn requests_from_limits(container: &mut Map) {
+    let Some(resources) = super::child(container, "resources") else { return };
+    let Some(limits) = resources.get("limits").and_then(Value::as_map).cloned() else { return };
+    let requests = resources.get_or_insert_with("requests", Value::map).make_map();
+    for (name, limit) in limits {
+        default(requests, name, || limit);
+    }
+}
+
+fn host_ports(container: &mut Map) {
+    for port in children(container, "ports") {
+        if let Some(number) = port.get("containerPort").cloned() {
+            default(port, "hostPort", || number);
+        }
+    }
+}
+
+/// `serviceAccount` is the old name of `serviceAccountName`; both are always shown.
+fn pod_spec(map: &mut Map) {
+    let name = match text(map, "serviceAccountName") {
+        "" => text(map, "serviceAccount"),
+        name => name,
+    };
+    if !name.is_empty() {
+        let name = Value::from(name);
+        map.insert("serviceAccountName", name.clone());
+        map.insert("serviceAccount", name);
+    }
+    if map.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds < 0) {
+        map.insert("terminationGracePeriodSeconds", 1);
+    }
+}
+
+/// `podIP` is the first of `podIPs`.
+fn pod_status(map: &mut Map) {
+    let first = map.get("podIPs").and_then(Value::as_list).and_then(<[Value]>::first).map(|ip| ip.str_at(&["ip"]).to_owned());
+    match (text(map, "podIP"), first) {
+        ("", Some(first)) => {
+            map.insert("podIP", first);
+        }
+        (ip, first) if !ip.is_empty() && first.as_deref() != Some(ip) => {
+            let ip = Value::from(ip);
+            map.insert("podIPs", Value::List(vec![value!({"ip": (ip)})]));
+        }
+        _ => {}
+    }
+}
+
+fn container(map: &mut Map) {
+    let policy = pull_policy(text(map, "image"));
+    default(map, "imagePullPolicy", || policy.into());
+}
+
+/// `Always` for the tag `latest`, given or implied.
+fn pull_policy(image: &str) -> &'static str {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    let latest = match (image.contains('@'), name.split_once(':')) {
+        (_, Some((_, tag))) => tag.split('@').next() == Some("latest"),
+        (digest, None) => !digest && !image.is_empty(),
+    };
+    if latest { "Always" } else { "IfNotPresent" }
+}
+
+fn volume(map: &mut Map) {
+    if map.iter().all(|(name, source)| *name == "name" || source.is_null()) {
+        map.insert("emptyDir", Value::map());
+    }
+    if let Some(image) = super::child(map, "image").filter(|image| is_empty(image, "pullPolicy")) {
+        let policy = pull_policy(text(image, "reference"));
+        image.insert("pullPolicy", policy);
+    }
+}
