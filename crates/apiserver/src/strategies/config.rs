@@ -1,0 +1,160 @@
+//! ConfigMaps and Secrets: bounded, checked by type, immutable if they say so.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use corten_schema::Value;
+
+use super::field;
+use super::validation::{Errors, Path, immutable, invalid_all, names};
+use crate::status::{ApiError, FieldError};
+use crate::strategy::{Scope, SelectableField, Strategy};
+use crate::view::{at, entries, entry, flag, text};
+
+/// The most bytes of data in one object.
+const LARGEST: usize = 1024 * 1024;
+
+fn frozen(errors: &mut Errors, object: &Value, old: &Value, fields: &[&str]) {
+    if !flag(old, "immutable") {
+        return;
+    }
+    let words = "field is immutable when `immutable` is set";
+    if !flag(object, "immutable") {
+        errors.push(FieldError::forbidden("immutable", words));
+    }
+    for field in fields {
+        let empty = |value: Option<&Value>| value.and_then(Value::as_map).is_none_or(|map| map.is_empty());
+        let (new, before) = (at(object, field), at(old, field));
+        if new != before && !(empty(new) && empty(before)) {
+            errors.push(FieldError::forbidden(*field, words));
+        }
+    }
+}
+
+/// The strategy of ConfigMaps.
+pub(super) struct ConfigMaps;
+
+impl Strategy for ConfigMaps {
+    fn validate(&self, _: Scope<'_>, object: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let mut size = 0;
+        let data = Path::Root("data");
+        for (key, value) in entries(object, "data") {
+            invalid_all(&mut errors, data.key(key), key, names::config_key(key));
+            size += value.as_str().map_or(0, str::len);
+            if entry(object, "binaryData", key).is_some() {
+                errors.push(FieldError::invalid(data.key(key), key, "duplicate of key present in binaryData"));
+            }
+        }
+        let binary = Path::Root("binaryData");
+        for (key, value) in entries(object, "binaryData") {
+            invalid_all(&mut errors, binary.key(key), key, names::config_key(key));
+            size += value.as_str().map_or(0, str::len) / 4 * 3;
+        }
+        if size > LARGEST {
+            errors.push(FieldError::too_long("", LARGEST));
+        }
+        errors
+    }
+
+    fn validate_update(&self, scope: Scope<'_>, object: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        frozen(&mut errors, object, old, &["data", "binaryData"]);
+        errors.extend(self.validate(scope, object));
+        errors
+    }
+}
+
+/// The strategy of Secrets.
+pub(super) struct Secrets;
+
+/// Takes `stringData`, which is for writing only, into `data`.
+fn take_strings(secret: &mut Value) {
+    let strings = secret.remove("stringData");
+    for (key, value) in strings.as_ref().and_then(Value::as_map).into_iter().flatten() {
+        let encoded = STANDARD.encode(value.as_str().unwrap_or_default());
+        secret.set_at(&["data", key], encoded);
+    }
+}
+
+impl Strategy for Secrets {
+    fn selectable_fields(&self) -> &'static [SelectableField] {
+        const FIELDS: &[SelectableField] = &[field("type", &["type"])];
+        FIELDS
+    }
+
+    fn prepare_create(&self, _: Scope<'_>, secret: &mut Value) -> Result<(), ApiError> {
+        take_strings(secret);
+        if text(secret, "type").is_empty() {
+            secret.insert("type", "Opaque");
+        }
+        Ok(())
+    }
+
+    fn prepare_update(&self, _: Scope<'_>, secret: &mut Value, old: &Value) -> Result<(), ApiError> {
+        take_strings(secret);
+        if text(secret, "type").is_empty() {
+            secret.insert("type", text(old, "type"));
+        }
+        Ok(())
+    }
+
+    fn validate(&self, _: Scope<'_>, secret: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let data = Path::Root("data");
+        let mut size = 0;
+        for (key, value) in entries(secret, "data") {
+            invalid_all(&mut errors, data.key(key), key, names::config_key(key));
+            size += value.as_str().map_or(0, str::len) / 4 * 3;
+        }
+        if size > LARGEST {
+            errors.push(FieldError::too_long("data", LARGEST));
+        }
+        by_type(&mut errors, data, secret);
+        errors
+    }
+
+    fn validate_update(&self, scope: Scope<'_>, secret: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        immutable(&mut errors, Path::Root("type"), at(secret, "type"), at(old, "type"));
+        frozen(&mut errors, secret, old, &["data"]);
+        errors.extend(self.validate(scope, secret));
+        errors
+    }
+}
+
+/// What a Secret's type demands of its data.
+fn by_type(errors: &mut Errors, data: Path<'_>, secret: &Value) {
+    let has = |key: &str| entries(secret, "data").any(|(name, _)| name == key);
+    let mut require = |keys: &[&str]| {
+        for key in keys {
+            if !has(key) {
+                errors.push(FieldError::required(data.key(key), ""));
+            }
+        }
+    };
+    match text(secret, "type") {
+        "kubernetes.io/service-account-token" => {
+            let key = "kubernetes.io/service-account.name";
+            if entry(secret, "metadata.annotations", key).unwrap_or_default().is_empty() {
+                let metadata = Path::Root("metadata");
+                errors.push(FieldError::required(metadata.field("annotations").key(key), ""));
+            }
+        }
+        "kubernetes.io/dockercfg" => json(errors, data, secret, ".dockercfg"),
+        "kubernetes.io/dockerconfigjson" => json(errors, data, secret, ".dockerconfigjson"),
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => require(&["username", "password"]),
+        "kubernetes.io/ssh-auth" => require(&["ssh-privatekey"]),
+        "kubernetes.io/tls" => require(&["tls.crt", "tls.key"]),
+        _ => {}
+    }
+}
+
+fn json(errors: &mut Errors, data: Path<'_>, secret: &Value, key: &str) {
+    let Some(encoded) = entry(secret, "data", key) else {
+        errors.push(FieldError::required(data.key(key), ""));
+        return;
+    };
+    let bytes = STANDARD.decode(encoded).unwrap_or_default();
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
+        errors.push(FieldError::invalid(data.key(key), "<secret contents redacted>", error.to_string()));
+    }
+}

@@ -1,0 +1,56 @@
+//! The strategies of the built-in kinds, a file per kind or family.
+
+mod batch;
+mod certificates;
+mod config;
+mod events;
+mod leases;
+mod namespaces;
+mod nodes;
+mod pods;
+mod policy;
+mod rbac;
+pub(crate) mod services;
+mod storage;
+#[cfg(test)]
+mod tests;
+pub(crate) mod validation;
+mod workloads;
+
+use crate::strategy::{Plain, SelectableField, Strategy};
+
+/// The strategy of a kind.
+pub fn find(group: &str, plural: &str) -> &'static dyn Strategy {
+    match (group, plural) {
+        ("", "pods") => &pods::Pods,
+        ("", "services") => &services::Services,
+        ("", "namespaces") => &namespaces::Namespaces,
+        ("", "nodes") => &nodes::Nodes,
+        ("", "events") | ("events.k8s.io", "events") => &events::Events,
+        ("", "configmaps") => &config::ConfigMaps,
+        ("", "secrets") => &config::Secrets,
+        ("", "endpoints") => &services::Endpoints,
+        ("", "replicationcontrollers") => &workloads::ReplicationControllers,
+        ("", "persistentvolumeclaims") => &storage::Claims,
+        ("", "persistentvolumes") => &storage::Volumes,
+        ("apps", "deployments") => &workloads::Deployments,
+        ("apps", "replicasets") => &workloads::ReplicaSets,
+        ("apps", "daemonsets") => &workloads::DaemonSets,
+        ("apps", "statefulsets") => &workloads::StatefulSets,
+        ("batch", "jobs") => &batch::Jobs,
+        ("batch", "cronjobs") => &batch::CronJobs,
+        ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Requests,
+        ("coordination.k8s.io", "leases") => &leases::Leases,
+        ("discovery.k8s.io", "endpointslices") => &services::EndpointSlices,
+        ("policy", "poddisruptionbudgets") => &policy::Budgets,
+        ("scheduling.k8s.io", "priorityclasses") => &policy::PriorityClasses,
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &rbac::Roles,
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &rbac::Bindings,
+        _ => &Plain,
+    }
+}
+
+/// A selectable field whose text is empty when it is absent.
+const fn field(label: &'static str, path: &'static [&'static str]) -> SelectableField {
+    SelectableField { label, path, absent: "" }
+}

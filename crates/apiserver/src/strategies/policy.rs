@@ -1,0 +1,103 @@
+//! Priority classes and disruption budgets.
+
+use corten_schema::Value;
+
+use super::validation::{Errors, Path, labels, one_of};
+use crate::status::FieldError;
+use crate::strategy::{Scope, Strategy};
+use crate::view::{at, int, text};
+
+/// The highest priority that users may give.
+const HIGHEST_USER: i64 = 1_000_000_000;
+
+/// The priority classes that exist from the start: name, value.
+pub(crate) const SYSTEM_CLASSES: [(&str, i64, &str); 2] = [
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+];
+
+/// The strategy of priority classes.
+pub(super) struct PriorityClasses;
+
+impl Strategy for PriorityClasses {
+    fn validate(&self, _: Scope<'_>, class: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let value = int(class, "value").unwrap_or_default();
+        let name = class.name();
+        if name.starts_with("system-") {
+            let metadata = Path::Root("metadata");
+            if !SYSTEM_CLASSES.iter().any(|(system, number, _)| *system == name && *number == value) {
+                errors.push(FieldError::forbidden(
+                    metadata.field("name"),
+                    "priority class names with 'system-' prefix are reserved for system use only",
+                ));
+            }
+        } else if value > HIGHEST_USER {
+            errors.push(FieldError::forbidden(
+                "value",
+                format!("maximum allowed value of a user defined priority is {HIGHEST_USER}"),
+            ));
+        }
+        let policy = text(class, "preemptionPolicy");
+        if !policy.is_empty() {
+            one_of(&mut errors, Path::Root("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
+        }
+        errors
+    }
+
+    fn validate_update(&self, _: Scope<'_>, class: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        if int(class, "value") != int(old, "value") {
+            errors.push(FieldError::forbidden("value", "may not be changed in an update."));
+        }
+        let policy = |of| text(of, "preemptionPolicy");
+        if policy(class) != policy(old) {
+            errors.push(FieldError::invalid("preemptionPolicy", policy(class), "field is immutable"));
+        }
+        errors
+    }
+}
+
+/// The strategy of pod disruption budgets.
+pub(super) struct Budgets;
+
+impl Strategy for Budgets {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn validate(&self, _: Scope<'_>, budget: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let spec = Path::Root("spec");
+        let given = |field| at(budget, field).filter(|value| !value.is_null());
+        let (minimum, maximum) = (given("spec.minAvailable"), given("spec.maxUnavailable"));
+        if minimum.is_some() && maximum.is_some() {
+            let value = at(budget, "spec").unwrap_or(&Value::Null);
+            errors.push(FieldError::invalid(spec, value, "minAvailable and maxUnavailable cannot be both set"));
+        }
+        for (field, value) in [("minAvailable", minimum), ("maxUnavailable", maximum)] {
+            if let Some(number) = value.and_then(Value::as_i64)
+                && number < 0
+            {
+                errors.push(FieldError::invalid(spec.field(field), number, super::validation::NEGATIVE));
+            }
+        }
+        if let Some(selector) = at(budget, "spec.selector") {
+            labels::selector(&mut errors, spec.field("selector"), selector);
+        }
+        let policy = text(budget, "spec.unhealthyPodEvictionPolicy");
+        if !policy.is_empty() {
+            let path = spec.field("unhealthyPodEvictionPolicy");
+            one_of(&mut errors, path, policy, &["AlwaysAllow", "IfHealthyBudget"]);
+        }
+        errors
+    }
+}
