@@ -23,6 +23,9 @@ mod registry;
 mod store;
 mod unpack;
 
+#[cfg(test)]
+mod testing;
+
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use model::{ContainerConfig, ImageConfiguration};
 pub use reference::{InvalidReference, Reference};

@@ -8,6 +8,7 @@ use rustix::fs::FlockOperation;
 use serde::de::DeserializeOwned;
 
 use super::files;
+use super::lease::Lease;
 use super::{Store, StoreError};
 use crate::digest::{Algorithm, Digest, Hasher};
 
@@ -95,18 +96,38 @@ impl Ingest {
         self.written
     }
 
-    /// Verifies, flushes and publishes. The directory entry is flushed when the record of the image is written.
+    /// Verifies, flushes and publishes a blob that a lease protects already. The directory entry is flushed when the record of the image
+    /// is written.
     pub(crate) fn commit(mut self, expected: Option<&Digest>) -> Result<Digest, StoreError> {
+        let actual = self.verify(expected)?;
+        self.publish(&actual)?;
+        Ok(actual)
+    }
+
+    /// The same for a blob whose digest nobody knew before.
+    pub(crate) fn commit_protected(mut self, expected: Option<&Digest>, lease: &Lease) -> Result<Digest, StoreError> {
+        let actual = self.verify(expected)?;
+        if !lease.protect_blob(&actual)? {
+            self.publish(&actual)?;
+        }
+        Ok(actual)
+    }
+
+    fn verify(&mut self, expected: Option<&Digest>) -> Result<Digest, StoreError> {
         let algorithm = expected.map_or(Algorithm::Sha256, Digest::algorithm);
         let actual = std::mem::replace(&mut self.hasher, Hasher::new(algorithm)).finish();
-        if let Some(expected) = expected.filter(|expected| **expected != actual) {
-            return Err(StoreError::DigestMismatch { expected: expected.clone(), actual });
+        match expected {
+            Some(expected) if *expected != actual => Err(StoreError::DigestMismatch { expected: expected.clone(), actual }),
+            _ => Ok(actual),
         }
+    }
+
+    fn publish(&mut self, digest: &Digest) -> Result<(), StoreError> {
         self.file.sync_data().map_err(StoreError::io(&self.path))?;
-        let target = self.store.inner.paths.blob(&actual);
+        let target = self.store.inner.paths.blob(digest);
         fs::rename(&self.path, &target).map_err(StoreError::io(&target))?;
         self.published = true;
-        Ok(actual)
+        Ok(())
     }
 }
 
