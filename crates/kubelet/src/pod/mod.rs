@@ -1,6 +1,11 @@
 //! One pod: what it needs, what is decided for it, and the task that does it.
 
 pub(crate) mod backoff;
+pub(crate) mod dns;
+pub(crate) mod downward;
+pub(crate) mod env;
+pub(crate) mod expansion;
+pub(crate) mod hosts;
 pub(crate) mod plan;
 pub(crate) mod qos;
 pub(crate) mod resources;
