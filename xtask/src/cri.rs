@@ -12,8 +12,7 @@ use anyhow::Context as _;
 /// `root` is the workspace's directory.
 pub fn generate(root: &Path) -> anyhow::Result<()> {
     let proto = root.join("crates/cri/proto");
-    let descriptors =
-        protox::compile(["runtime.proto"], [&proto]).context("compiling the CRI definition")?;
+    let descriptors = protox::compile(["runtime.proto"], [&proto]).context("compiling the CRI definition")?;
     let out = tempfile::tempdir()?;
     tonic_prost_build::configure()
         .out_dir(out.path())
@@ -22,7 +21,6 @@ pub fn generate(root: &Path) -> anyhow::Result<()> {
         .compile_fds(descriptors)
         .context("generating the CRI client and server")?;
     let target = root.join("crates/cri/src/v1.rs");
-    std::fs::copy(out.path().join("runtime.v1.rs"), &target)
-        .with_context(|| format!("writing {}", target.display()))?;
+    std::fs::copy(out.path().join("runtime.v1.rs"), &target).with_context(|| format!("writing {}", target.display()))?;
     Ok(())
 }

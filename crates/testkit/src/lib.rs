@@ -1,1 +1,19 @@
-//! testkit
+//! What tests and tools of this project share: clusters that clean up after themselves, fixture
+//! images made of Debian's packages, and the real clients that drive it all.
+//!
+//! Everything a test needs from packages is installed here, with one line that says so.
+
+#[cfg(feature = "clusters")]
+mod cluster;
+#[cfg(feature = "clusters")]
+pub mod images;
+pub mod packages;
+mod runner;
+#[cfg(feature = "clusters")]
+pub mod tools;
+#[cfg(feature = "clusters")]
+pub mod wait;
+
+#[cfg(feature = "clusters")]
+pub use cluster::{Cluster, Options, PATIENCE, http_get_within};
+pub use runner::{Outcome, run, run_with_input};

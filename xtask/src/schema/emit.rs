@@ -117,11 +117,8 @@ fn line(field: &Field) -> Result<String> {
         (false, false, false) => '!',
     };
     let mut text = format!("{} {} {presence}{}", field.name, field.tag, spell(ty)?);
-    let required = if field.markers.has("optional") {
-        false
-    } else {
-        field.markers.has("required") || !(field.omit_empty || field.omit_zero)
-    };
+    let required =
+        if field.markers.has("optional") { false } else { field.markers.has("required") || !(field.omit_empty || field.omit_zero) };
     if required {
         text.push_str(" req");
     }

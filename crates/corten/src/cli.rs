@@ -1,0 +1,196 @@
+//! The command line's words, defaults and help.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+/// Kubernetes and its container engine in one program.
+#[derive(Debug, Parser)]
+#[command(name = "corten", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a background cluster in namespaces of its own and wait until it is ready
+    Up(UpOptions),
+    /// Stop the cluster and everything that runs in it
+    Down(DownOptions),
+    /// Tell what runs
+    Status(StatusOptions),
+    /// Run control plane and node in the foreground, in this network namespace
+    Server(ServerOptions),
+    /// Run a node in the foreground and join it to a server's cluster
+    Agent(AgentOptions),
+    /// Work on the images of a node
+    Image(ImageOptions),
+    /// The background process of `up`
+    #[command(hide = true)]
+    Node {
+        /// What to run, as `up` wrote it
+        #[arg(long)]
+        spec: PathBuf,
+    },
+}
+
+/// Where a cluster keeps its state.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct DataDir {
+    /// Directory of all state
+    #[arg(long, default_value = crate::layout::DEFAULT_DATA_DIR, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// What every cluster can be told.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct ClusterOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Port of the Kubernetes API
+    #[arg(long, default_value_t = 6443, value_name = "PORT")]
+    pub(crate) api_port: u16,
+    /// Addresses of Services
+    #[arg(long, default_value = "10.43.0.0/16", value_name = "CIDR")]
+    pub(crate) service_cidr: Ipv4Net,
+    /// Addresses of pods; each node gets a /24 of them
+    #[arg(long, default_value = "10.42.0.0/16", value_name = "CIDR")]
+    pub(crate) pod_cidr: Ipv4Net,
+    /// DNS domain of the cluster
+    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    pub(crate) cluster_domain: String,
+    /// Further names and addresses for the API server's certificate
+    #[arg(long, value_name = "NAME|ADDRESS")]
+    pub(crate) tls_san: Vec<String>,
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+}
+
+/// What every node can be told.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct NodeOptions {
+    /// Port of the kubelet's API
+    #[arg(long, default_value_t = 10250, value_name = "PORT")]
+    pub(crate) kubelet_port: u16,
+    /// Name of the node (default: the machine's host name; `corten` for `up`)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Address of the node (default: that of the interface with the default route)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) node_ip: Option<Ipv4Addr>,
+    /// Most pods at a time on the node
+    #[arg(long, default_value_t = 110, value_name = "COUNT")]
+    pub(crate) max_pods: u32,
+    /// Cores that the node offers (default: all of the machine's)
+    #[arg(long, value_name = "CORES")]
+    pub(crate) cpus: Option<u32>,
+    /// Memory that the node offers, in MiB (default: all of the machine's)
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    /// Nodes of the cluster: the server's, and further ones that join it
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) nodes: u8,
+    /// Leave ~/.kube/config alone
+    #[arg(long)]
+    pub(crate) no_kubeconfig: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DownOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Remove the data directory too
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct ServerOptions {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    /// Address that the Kubernetes API listens on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED), value_name = "ADDRESS")]
+    pub(crate) bind_address: IpAddr,
+}
+
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct AgentOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Address of the cluster's API, for example https://10.0.0.1:6443
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// The join token: `<id>.<secret>.<hash of the cluster's CA>`, from <data-dir>/join-token of the server
+    #[arg(long, value_name = "TOKEN", env = "CORTEN_TOKEN", hide_env_values = true)]
+    pub(crate) token: String,
+    /// Addresses of pods of the whole cluster
+    #[arg(long, default_value = "10.42.0.0/16", value_name = "CIDR")]
+    pub(crate) pod_cidr: Ipv4Net,
+    /// Addresses of Services
+    #[arg(long, default_value = "10.43.0.0/16", value_name = "CIDR")]
+    pub(crate) service_cidr: Ipv4Net,
+    /// DNS domain of the cluster
+    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    pub(crate) cluster_domain: String,
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Take an OCI layout or `docker save` archive into the node's store
+    Load {
+        /// The archive, or `-` for standard input; may be compressed with gzip
+        file: PathBuf,
+    },
+    /// List the images of the node
+    #[command(visible_alias = "ls")]
+    List {
+        /// Form of the answer
+        #[arg(long, short, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Pull an image from its registry or a mirror
+    Pull {
+        /// The image's name
+        reference: String,
+    },
+}
+
+/// A socket address on the loopback, the only one that `up` opens on the machine.
+pub(crate) fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

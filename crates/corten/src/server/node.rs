@@ -1,0 +1,157 @@
+//! The node's side: its network, the container runtime, the kubelet.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use corten_client::informer::{Informer, Selection};
+use corten_network::PodNetwork;
+use corten_network::node::NodeNetwork;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::phases::Phases;
+use super::{Component, NODE_VERSION, general, host_address, host_name};
+use crate::cli::NodeOptions;
+use crate::layout::Layout;
+
+/// A node that knows its name and address and whose ranges are guarded.
+pub(crate) struct NodeSetup {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+    options: NodeOptions,
+    layout: Layout,
+    cluster_domain: String,
+}
+
+impl NodeSetup {
+    /// Settles name and address, and makes the cluster's ranges unreachable before anything can send to them.
+    pub(crate) async fn new(options: &NodeOptions, layout: &Layout, cluster_domain: &str, ranges: [Ipv4Net; 2]) -> Result<Self> {
+        let network = NodeNetwork::open()?;
+        network.guard(&ranges).await?;
+        network.enable_forwarding()?;
+        let address = match options.node_ip {
+            Some(address) => address,
+            None => host_address().await?,
+        };
+        Ok(Self {
+            name: options.node_name.clone().unwrap_or_else(host_name),
+            address: general(address),
+            options: options.clone(),
+            layout: layout.clone(),
+            cluster_domain: cluster_domain.to_owned(),
+        })
+    }
+
+    /// Starts the container runtime; it serves CRI when this returns.
+    pub(crate) async fn start_runtime(&self, token: &CancellationToken, phases: Phases) -> Result<Component> {
+        let layout = &self.layout;
+        let images = corten_image::Store::open(crate::image::store_options(layout))
+            .await
+            .with_context(|| format!("cannot open the image store {}", layout.images().display()))?;
+        let IpAddr::V4(address) = self.address else { anyhow::bail!("node address {} is not IPv4", self.address) };
+        // Ethernet's own size: packets are routed, nothing is wrapped.
+        let network = PodNetwork::open(corten_network::Options { dir: layout.network(), node_address: Some(address), mtu: 1500 }).await?;
+        let runtime = corten_runtime::Runtime::open(corten_runtime::Options {
+            state_dir: layout.runtime(),
+            run_dir: layout.run().to_owned(),
+            socket: layout.cri_socket(),
+            images: Arc::new(images),
+            network: Arc::new(network),
+            cgroup_root: layout.cgroup(),
+            streaming_address: crate::cli::loopback(0),
+        })
+        .await
+        .context("cannot start the container runtime")?;
+        phases.done("container runtime");
+        let token = token.clone();
+        Ok(tokio::spawn(async move { runtime.serve(token).await.context("container runtime") }))
+    }
+
+    /// Starts the kubelet; `ready` is told when the Node is Ready.
+    pub(crate) fn start_kubelet(
+        &self,
+        client: Client,
+        tls: Arc<rustls::ServerConfig>,
+        ready: oneshot::Sender<()>,
+        token: &CancellationToken,
+    ) -> Result<Component> {
+        let layout = &self.layout;
+        let listener = listen(SocketAddr::new(self.address, self.options.kubelet_port))?;
+        let options = corten_kubelet::Options {
+            client,
+            node_name: self.name.clone(),
+            node_ip: self.address,
+            cri_socket: layout.cri_socket(),
+            root_dir: layout.kubelet(),
+            pod_log_dir: layout.pod_logs(),
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            cgroup_root: layout.cgroup(),
+            listener,
+            tls,
+            cluster_domain: self.cluster_domain.clone(),
+            cluster_dns: Vec::new(),
+            max_pods: self.options.max_pods,
+            capacity: corten_kubelet::Capacity {
+                cpu_millis: self.options.cpus.map(|cores| u64::from(cores) * 1000),
+                memory_bytes: self.options.memory.map(|mebibytes| mebibytes << 20),
+                storage_bytes: None,
+            },
+            labels: Default::default(),
+            taints: Vec::new(),
+            version: NODE_VERSION.to_owned(),
+            ready: Some(ready),
+        };
+        let token = token.clone();
+        Ok(tokio::spawn(async move { corten_kubelet::run(options, token).await.context("kubelet") }))
+    }
+}
+
+/// Listens, or says which port is taken.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    bind().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Keeps a route to every other node's pods.
+pub(crate) async fn follow_peers(client: Client, own_name: String, token: CancellationToken) -> Result<()> {
+    let mut routes = NodeNetwork::open()?;
+    let nodes = Informer::<Node>::start(Api::all(client), Selection::default(), token.clone());
+    let changed = Arc::new(Notify::new());
+    let notify = changed.clone();
+    nodes.on_event(move |_| notify.notify_one());
+    loop {
+        let peers: HashSet<_> = nodes
+            .store()
+            .list()
+            .iter()
+            .filter(|node| node.metadata.name.as_ref() != Some(&own_name))
+            .filter_map(|node| peer(node))
+            .collect();
+        if let Err(error) = routes.set_peers(peers).await {
+            tracing::warn!(%error, "cannot route to another node's pods");
+        }
+        tokio::select! {
+            () = changed.notified() => {}
+            () = token.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// The pod range of a node and the address that leads to it.
+fn peer(node: &Node) -> Option<(Ipv4Net, std::net::Ipv4Addr)> {
+    let range = node.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()?;
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    let internal = addresses.iter().find(|address| address.type_ == "InternalIP")?;
+    Some((range, internal.address.parse().ok()?))
+}

@@ -1,0 +1,52 @@
+//! The background process of one `up` node.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::namespaces;
+use crate::cli::{AgentOptions, ServerOptions, loopback};
+use crate::layout::Layout;
+use crate::server::phases::Phases;
+use crate::{agent, server};
+
+/// What the process is to run. It holds the join token of an agent, so its file is private.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Spec {
+    /// The control plane and its node.
+    Server {
+        /// As `corten server` takes them.
+        options: ServerOptions,
+        /// Port on the machine's loopback that leads to the API.
+        forward: u16,
+    },
+    /// A further node.
+    Agent {
+        /// As `corten agent` takes them.
+        options: AgentOptions,
+    },
+}
+
+/// Enters the node's namespaces, then is an ordinary server or agent in them.
+pub(crate) fn run(spec: &Path) -> Result<()> {
+    let text = fs::read(spec).with_context(|| format!("cannot read {}", spec.display()))?;
+    let spec: Spec = serde_json::from_slice(&text).with_context(|| format!("{} is not a node's specification", spec.display()))?;
+    // No terminal's signals, and no job control of the shell that ran `up`, reach the node.
+    rustix::process::setsid().context("cannot start a session")?;
+    let phases = Phases::report_json();
+    match spec {
+        Spec::Server { options, forward } => {
+            // A socket belongs to the network namespace it was made in, whoever uses it later: this one stays the machine's.
+            let listener = TcpListener::bind(loopback(forward)).with_context(|| format!("cannot listen on 127.0.0.1:{forward}"))?;
+            namespaces::enter(&Layout::new(&options.cluster.data.data_dir)?)?;
+            server::start(&options, Some(listener), phases)
+        }
+        Spec::Agent { options } => {
+            namespaces::enter(&Layout::new(&options.data.data_dir)?)?;
+            agent::start(&options, phases)
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A cluster of its own for a test.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use corten_network::netns;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::runner::run_with_input;
+use crate::{Outcome, images, packages, run, tools};
+
+/// How long anything that a test waits for may take on a loaded machine with two cores.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How a test's cluster differs from the default one.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Further arguments of `corten up`.
+    pub arguments: Vec<String>,
+    /// Load the nginx image, tagged so, for each of these versions.
+    pub nginx: Vec<&'static str>,
+    /// Load the busybox image.
+    pub busybox: bool,
+}
+
+/// A cluster in namespaces of its own, with its data in a temporary directory. It goes away on drop, also when a test fails.
+pub struct Cluster {
+    program: PathBuf,
+    kubectl: PathBuf,
+    data: TempDir,
+    run: PathBuf,
+    name: String,
+}
+
+impl Cluster {
+    /// Starts a cluster with the given `corten` program and waits until its node is Ready.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start: a test cannot go on.
+    #[track_caller]
+    pub fn up(program: impl AsRef<Path>, options: Options) -> Self {
+        Self::try_up(program.as_ref(), options).unwrap_or_else(|error| panic!("cannot start a cluster: {error:#}"))
+    }
+
+    fn try_up(program: &Path, options: Options) -> Result<Self> {
+        let data = tempfile::Builder::new().prefix("cluster-").tempdir_in(packages::cache()?)?;
+        // `cargo xtask test` takes down with it what a killed test left behind.
+        std::fs::write(data.path().join("testkit-program"), program.as_os_str().as_encoded_bytes())?;
+        let mut cluster = Self { program: program.to_owned(), kubectl: tools::kubectl()?, data, run: PathBuf::new(), name: String::new() };
+        for version in &options.nginx {
+            let archive = images::nginx_archive(packages::cache()?, &format!("nginx:{version}"))?;
+            cluster.load(&archive)?;
+        }
+        if options.busybox {
+            let archive = images::busybox_archive(packages::cache()?)?;
+            cluster.load(&archive)?;
+        }
+        let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
+        cluster.start(&arguments)?;
+        Ok(cluster)
+    }
+
+    /// Runs `corten up` (again) on this cluster's data directory.
+    pub fn start(&mut self, arguments: &[&str]) -> Result<String> {
+        let mut up = self.corten("up");
+        up.arg("--no-kubeconfig").args(arguments);
+        let said = run(up)?.check()?;
+        self.run = std::fs::read_link(self.data.path().join("run")).context("the cluster has no run directory")?;
+        self.name = self.run.file_name().and_then(|name| name.to_str()).context("the run directory has no name")?.to_owned();
+        Ok(said)
+    }
+
+    /// Stops the cluster but keeps its data.
+    pub fn down(&self) -> Result<String> {
+        run(self.corten("down"))?.check()
+    }
+
+    /// A `corten` command on this cluster's data directory.
+    pub fn corten(&self, command: &str) -> Command {
+        let mut corten = Command::new(&self.program);
+        corten.arg(command).arg("--data-dir").arg(self.data.path());
+        corten
+    }
+
+    /// The cluster's data directory.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The cluster's run-time directory.
+    pub fn run_dir(&self) -> &Path {
+        &self.run
+    }
+
+    /// The name that the cluster's cgroups and run directory have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data.path().join("kubeconfig")
+    }
+
+    /// The process of the server.
+    pub fn server_pid(&self) -> Result<i32> {
+        let path = self.data.path().join("lock");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        text.trim().parse().with_context(|| format!("no process in {}", path.display()))
+    }
+
+    /// `SIGKILL` for the server, and for nothing else; returns when it is gone.
+    pub fn kill_server(&self) -> Result<()> {
+        let pid = self.server_pid()?;
+        let process =
+            rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid).context("no process")?, rustix::process::PidfdFlags::empty())?;
+        rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL)?;
+        let timeout = rustix::event::Timespec::try_from(PATIENCE)?;
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)], Some(&timeout))?;
+        Ok(())
+    }
+
+    /// Takes an image archive into the cluster's store.
+    pub fn load(&self, archive: &Path) -> Result<()> {
+        let mut load = Command::new(&self.program);
+        load.args(["image", "--data-dir"]).arg(self.data.path()).arg("load").arg(archive);
+        run(load)?.check()?;
+        Ok(())
+    }
+
+    /// Chooses another `kubectl` than the machine's.
+    pub fn use_kubectl(&mut self, program: PathBuf) {
+        self.kubectl = program;
+    }
+
+    /// A `kubectl` command against this cluster.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut kubectl = Command::new(&self.kubectl);
+        // The discovery cache of one cluster must not serve another on the same port.
+        kubectl.arg("--kubeconfig").arg(self.kubeconfig()).arg("--cache-dir").arg(self.data.path().join("kubectl-cache")).args(arguments);
+        kubectl
+    }
+
+    /// Runs `kubectl` and returns how it ended.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be run at all.
+    #[track_caller]
+    pub fn kubectl_outcome(&self, arguments: &[&str]) -> Outcome {
+        run(self.kubectl_command(arguments)).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Runs `kubectl`, which must succeed, and returns its output.
+    ///
+    /// # Panics
+    ///
+    /// When it fails, with what it said.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.kubectl_outcome(arguments).check().unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Runs `kubectl … -o json`.
+    ///
+    /// # Panics
+    ///
+    /// When it fails or prints something else.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
+        let text = self.kubectl(&arguments);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    /// `kubectl apply -f -` with the manifest.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) -> String {
+        self.kubectl_input(&["apply", "-f", "-"], manifest).check().unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Runs `kubectl` with standard input.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be run at all.
+    #[track_caller]
+    pub fn kubectl_input(&self, arguments: &[&str], input: &str) -> Outcome {
+        run_with_input(self.kubectl_command(arguments), input).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// One HTTP GET from the server's node to an address of the cluster; the answer's body.
+    pub fn http_get(&self, address: SocketAddr) -> Result<String> {
+        http_get_within(&self.run.join("namespaces").join("net"), address)
+    }
+}
+
+/// One HTTP GET from inside a network namespace; the answer's body.
+pub fn http_get_within(namespace: &Path, address: SocketAddr) -> Result<String> {
+    let exchange = move || -> Result<String> {
+        let mut stream =
+            TcpStream::connect_timeout(&address, Duration::from_secs(5)).with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET / HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| anyhow!("{address} answered without a head: {answer}"))?;
+        let status = head.split(' ').nth(1);
+        anyhow::ensure!(status == Some("200"), "{address} answered {}", head.lines().next().unwrap_or_default());
+        Ok(body.to_owned())
+    };
+    netns::run(namespace, exchange)?
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.data.path().join("log").join("corten.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(60);
+            eprintln!("--- the end of the cluster's log\n{}\n---", lines.get(from..).unwrap_or_default().join("\n"));
+        }
+        match run(self.corten("down")).and_then(Outcome::check) {
+            Ok(_) => {}
+            Err(error) if std::thread::panicking() => eprintln!("cannot clean up: {error:#}"),
+            Err(error) => panic!("cannot clean up: {error:#}"),
+        }
+    }
+}
