@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// Build Corten, start a cluster, deploy three nginx pods and show that they answer
     Demo(demo::Options),
+    /// Install what the build needs from Debian
+    Setup,
     /// Run every test of the project
     Test(test::Options),
     /// Make the kind table anew from public facts
@@ -36,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Setup => setup::build_packages(),
         Command::Test(options) => test::run(&options),
         Command::Schema => schema::run(),
         #[cfg(feature = "codegen")]

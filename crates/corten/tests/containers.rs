@@ -1,0 +1,172 @@
+//! Containers as their user sees them: logs, exec, restarts, images that cannot be had.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use corten_testkit::{Cluster, Options, PATIENCE, wait};
+
+const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+fn pod(name: &str, command: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: busybox:1.36
+    command: [sh, -c, {command:?}]
+"
+    )
+}
+
+fn ready(cluster: &Cluster, name: &str) {
+    cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=90s"]);
+}
+
+#[test]
+fn logs_and_exec() {
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
+    cluster.apply(&pod("talker", "echo one; echo two >&2; while read line; do echo got $line; done < /tmp/pipe & mkfifo /tmp/pipe 2>/dev/null; sleep 1000"));
+    ready(&cluster, "talker");
+    wait::until("both lines are logged", PATIENCE, || {
+        let logs = cluster.kubectl(&["logs", "talker"]);
+        if logs.contains("one\n") && logs.contains("two\n") { Ok(()) } else { Err(logs) }
+    });
+    assert_eq!(cluster.kubectl(&["logs", "talker", "--tail=1"]).lines().count(), 1);
+
+    let exec = |arguments: &[&str]| {
+        let all: Vec<&str> = ["exec", "talker", "--"].iter().chain(arguments).copied().collect();
+        cluster.kubectl_outcome(&all)
+    };
+    let outcome = exec(&["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(7), "out\n"));
+    assert!(outcome.stderr.starts_with("err\n"), "{}", outcome.stderr);
+    assert_eq!(exec(&["hostname"]).stdout, "talker\n");
+    let outcome = cluster.kubectl_input(&["exec", "-i", "talker", "--", "cat"], "through and back");
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(0), "through and back"));
+
+    // With a terminal: `script` gives kubectl one.
+    let kubectl = cluster.kubectl_command(&["exec", "-it", "talker", "--", "sh", "-c", "tty; stty size"]);
+    let words: Vec<String> = [kubectl.get_program()].into_iter().chain(kubectl.get_args()).map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &format!("stty rows 33 cols 77; {}", words.join(" ")), "/dev/null"]);
+    let seen = corten_testkit::run(script).unwrap().check().unwrap();
+    assert!(seen.contains("/dev/pts/") || seen.contains("/dev/console"), "{seen:?}");
+    assert!(seen.contains("33 77"), "{seen:?}");
+
+    // -f shows what comes, until it is ended.
+    let mut follow = cluster.kubectl_command(&["logs", "-f", "talker"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut writer = cluster
+        .kubectl_command(&["exec", "-i", "talker", "--", "sh", "-c", "cat > /proc/1/fd/1"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writer.stdin.take().unwrap().write_all(b"late line\n").unwrap();
+    assert!(lines.any(|line| line.unwrap() == "late line"));
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    assert!(writer.wait().unwrap().success());
+}
+
+#[test]
+fn a_killed_container_comes_back_and_a_dying_one_backs_off() {
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
+    cluster.apply(&pod("steady", "trap 'exit 3' TERM; while :; do sleep 0.1; done"));
+    cluster.apply(&pod("dying", "echo last words; exit 1"));
+    ready(&cluster, "steady");
+    cluster.kubectl(&["exec", "steady", "--", "kill", "-TERM", "1"]);
+    wait::until("the container is restarted", PATIENCE, || {
+        let status = cluster.json(&["get", "pod", "steady"])["status"]["containerStatuses"][0].clone();
+        if status["restartCount"] == 1 && status["ready"] == true { Ok(()) } else { Err(status) }
+    });
+    let status = &cluster.json(&["get", "pod", "steady"])["status"]["containerStatuses"][0];
+    assert_eq!(status["lastState"]["terminated"]["exitCode"], 3, "{status}");
+
+    wait::until("a container that keeps dying backs off", PATIENCE, || {
+        let table = cluster.kubectl(&["get", "pod", "dying"]);
+        if table.contains("CrashLoopBackOff") { Ok(()) } else { Err(table) }
+    });
+    assert_eq!(cluster.kubectl(&["logs", "dying", "--previous"]), "last words\n");
+    let events = cluster.kubectl(&["get", "events", "--field-selector", "involvedObject.name=dying"]);
+    assert!(events.contains("Back-off restarting failed container main in pod dying"), "{events}");
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_says_why() {
+    let cluster = Cluster::up(CORTEN, Options::default());
+    cluster.apply(
+        "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: nowhere
+spec:
+  containers:
+  - name: main
+    image: 127.0.0.1:1/no/such:image
+",
+    );
+    for state in ["ErrImagePull", "ImagePullBackOff"] {
+        wait::until(state, PATIENCE, || {
+            let table = cluster.kubectl(&["get", "pod", "nowhere"]);
+            let events = cluster.kubectl(&["get", "events"]);
+            if table.contains(state) || events.contains(state) { Ok(()) } else { Err(table) }
+        });
+    }
+    let events = cluster.kubectl(&["describe", "pod", "nowhere"]);
+    assert!(events.contains("Failed to pull image \"127.0.0.1:1/no/such:image\""), "{events}");
+    assert!(events.contains("refused"), "the reason is the network's: {events}");
+}
+
+#[test]
+fn the_built_in_hello_answers_with_its_pod() {
+    let cluster = Cluster::up(CORTEN, Options::default());
+    cluster.apply(
+        "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: greeter
+spec:
+  containers:
+  - name: main
+    image: corten.local/hello
+    imagePullPolicy: Always
+    resources:
+      limits: {memory: 64Mi, cpu: 250m}
+",
+    );
+    ready(&cluster, "greeter");
+    let pod = cluster.json(&["get", "pod", "greeter"]);
+    let address = format!("{}:8080", pod["status"]["podIP"].as_str().unwrap());
+    let said = wait::until("hello answers", PATIENCE, || cluster.http_get(address.parse().unwrap()));
+    assert!(said.contains("greeter"), "{said}");
+
+    // The limit is the kernel's, not only the API's.
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let limits: Vec<String> = find_files(&format!("/sys/fs/cgroup/memory/{}", cluster.name()), "memory.limit_in_bytes")
+        .into_iter()
+        .filter(|path| path.contains(uid))
+        .map(|path| std::fs::read_to_string(path).unwrap().trim().to_owned())
+        .collect();
+    assert!(limits.contains(&(64 << 20).to_string()), "{limits:?}");
+}
+
+fn find_files(directory: &str, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(find_files(path.to_str().unwrap(), name));
+        } else if path.ends_with(name) {
+            found.push(path.to_str().unwrap().to_owned());
+        }
+    }
+    found
+}
