@@ -3,7 +3,16 @@
 //! The result of a patch is not canonical: bring it there with
 //! [`crate::json::canonicalize`], which also finds fields that do not exist.
 
-use crate::{Schema, Value};
+mod json;
+mod strategic;
+
+#[cfg(test)]
+mod tests;
+
+pub use json::json;
+pub use strategic::strategic;
+
+use crate::{Map, Value};
 
 /// Why a patch cannot be applied. `Display` is the reference's text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,22 +23,25 @@ pub enum PatchError {
     /// The patch does not fit the object: a failed test, a missing path (422).
     #[error("{0}")]
     Unprocessable(String),
-}
-
-/// Applies a JSON patch (RFC 6902).
-pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let _ = patch;
-    Ok(target.clone())
+    /// The patch would take too much work or memory (413).
+    #[error("{0}")]
+    TooLarge(String),
 }
 
 /// Applies a merge patch (RFC 7396).
 pub fn merge(target: &Value, patch: &Value) -> Value {
-    let _ = patch;
-    target.clone()
-}
-
-/// Applies a strategic merge patch.
-pub fn strategic(schema: &Schema, target: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let (_, _) = (schema, patch);
-    Ok(target.clone())
+    let Value::Map(changes) = patch else { return patch.clone() };
+    let mut result = match target {
+        Value::Map(map) => map.clone(),
+        _ => Map::new(),
+    };
+    for (key, change) in changes {
+        if change.is_null() {
+            result.remove(key);
+        } else {
+            let merged = merge(result.get(key).unwrap_or(&Value::Null), change);
+            result.insert(key.clone(), merged);
+        }
+    }
+    Value::Map(result)
 }
