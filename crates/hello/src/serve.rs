@@ -81,7 +81,8 @@ fn answer(connection: &TcpStream, identity: &Identity) -> io::Result<String> {
         _ => ("405 Method Not Allowed", "only GET and HEAD\n".to_owned()),
     };
     let length = body.len();
-    let mut response = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let mut response =
+        format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     if method != "HEAD" {
         response.push_str(&body);
     }

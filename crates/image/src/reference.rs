@@ -156,9 +156,7 @@ fn parse(name: &str) -> Result<Reference, Problem> {
 /// The first component is a registry only if it cannot be a repository: it has a dot or a port, upper-case letters, or is `localhost`.
 fn split_domain(name: &str) -> (String, &str) {
     match name.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':', '[']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-        {
+        Some((first, rest)) if first.contains(['.', ':', '[']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) => {
             let domain = if first == LEGACY_DEFAULT_DOMAIN { DEFAULT_DOMAIN } else { first };
             (domain.to_owned(), rest)
         }
@@ -169,7 +167,9 @@ fn split_domain(name: &str) -> (String, &str) {
 fn valid_domain(domain: &str) -> bool {
     let (host, port) = match domain.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => ("", port.strip_prefix(':').or((!port.is_empty()).then_some("?"))),
+            Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => {
+                ("", port.strip_prefix(':').or((!port.is_empty()).then_some("?")))
+            }
             _ => return false,
         },
         None => match domain.split_once(':') {
@@ -193,9 +193,9 @@ fn valid_path(path: &str) -> bool {
         let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let ends_well = component.bytes().next().is_some_and(alphanumeric) && component.bytes().last().is_some_and(alphanumeric);
         ends_well
-            && component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|separator| {
-                matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
-            })
+            && component
+                .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+                .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
     })
 }
 

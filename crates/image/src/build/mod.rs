@@ -200,7 +200,13 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, node: &Node) -> i
     }
 }
 
-fn append_file<W: Write>(archive: &mut tar::Builder<W>, header: &mut tar::Header, path: &str, length: u64, content: impl Read) -> io::Result<()> {
+fn append_file<W: Write>(
+    archive: &mut tar::Builder<W>,
+    header: &mut tar::Header,
+    path: &str,
+    length: u64,
+    content: impl Read,
+) -> io::Result<()> {
     header.set_entry_type(tar::EntryType::Regular);
     header.set_size(length);
     archive.append_data(header, path, content)

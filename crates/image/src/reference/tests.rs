@@ -45,8 +45,27 @@ fn digests_are_kept_and_add_no_tag() {
 #[test]
 fn bad_names_have_the_references_words() {
     for name in [
-        "", ":", "a:", "/a", "a/", "a//b", "-a", "a-", "a..b", "a___b", "a:b:c", "x@", "x@sha256:abc", "a b", "a:t/x", "example.com:port/x", "[::1/x",
-        "nginx\0", "ngïnx", "a/../b", "https://example.com/x",
+        "",
+        ":",
+        "a:",
+        "/a",
+        "a/",
+        "a//b",
+        "-a",
+        "a-",
+        "a..b",
+        "a___b",
+        "a:b:c",
+        "x@",
+        "x@sha256:abc",
+        "a b",
+        "a:t/x",
+        "example.com:port/x",
+        "[::1/x",
+        "nginx\0",
+        "ngïnx",
+        "a/../b",
+        "https://example.com/x",
     ] {
         assert_eq!(problem(name), format!("couldn't parse image name {name:?}: invalid reference format"));
     }

@@ -27,11 +27,16 @@ impl fmt::Debug for Credentials {
 /// Why an image could not be pulled, in containerd's words.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct PullError { kind: PullErrorKind, message: String }
+pub struct PullError {
+    kind: PullErrorKind,
+    message: String,
+}
 impl PullError {
     /// What kind of failure it is.
     #[must_use]
-    pub fn kind(&self) -> PullErrorKind { self.kind }
+    pub fn kind(&self) -> PullErrorKind {
+        self.kind
+    }
 }
 
 /// Kinds of failures, as a CRI server maps them to gRPC codes.

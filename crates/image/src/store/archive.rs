@@ -82,7 +82,8 @@ impl Store {
     fn load(&self, archive: impl Read) -> Result<Vec<String>, LoadError> {
         let lease = self.lease()?;
         let (_, decoded) = decode::decoder(archive).map_err(TarError::Io)?;
-        let mut loading = Loading { store: self, lease: &lease, files: HashMap::new(), links: HashMap::new(), documents: BTreeMap::new(), kept: 0 };
+        let mut loading =
+            Loading { store: self, lease: &lease, files: HashMap::new(), links: HashMap::new(), documents: BTreeMap::new(), kept: 0 };
         loading.read(TarReader::new(decoded))?;
         let images = match (loading.documents.get("index.json"), loading.documents.get("manifest.json")) {
             (Some(index), _) => loading.layout(index)?,
@@ -200,9 +201,8 @@ impl Loading<'_> {
                 Err(LoadError::Store(StoreError::Platform(_))) if !alone => continue,
                 Err(error) => return Err(error),
             };
-            let image = found
-                .entry(entry.digest.clone())
-                .or_insert_with(|| Found { names: Vec::new(), target: entry.digest.clone(), manifest });
+            let image =
+                found.entry(entry.digest.clone()).or_insert_with(|| Found { names: Vec::new(), target: entry.digest.clone(), manifest });
             image.names.extend(name(entry)?);
         }
         if found.is_empty() { Err(StoreError::Platform(platform::NoPlatform).into()) } else { Ok(found.into_values().collect()) }

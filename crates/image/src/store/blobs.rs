@@ -80,8 +80,7 @@ impl Store {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, digest: &Digest, content: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(content)
-        .map_err(|error| StoreError::InvalidDocument { what, digest: digest.clone(), reason: error.to_string() })
+    serde_json::from_slice(content).map_err(|error| StoreError::InvalidDocument { what, digest: digest.clone(), reason: error.to_string() })
 }
 
 impl Ingest {

@@ -64,13 +64,8 @@ impl Paths {
 
     /// Held shared while a lease grows or something appears in `ingest/`, exclusively while garbage is sorted out. Both are short.
     pub(crate) fn lock(&self, operation: FlockOperation) -> Result<Locked, StoreError> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&self.lock)
-            .map_err(StoreError::io(&self.lock))?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.lock).map_err(StoreError::io(&self.lock))?;
         flock_retrying(&file, operation).map_err(StoreError::io(&self.lock))?;
         Ok(Locked { _file: file })
     }

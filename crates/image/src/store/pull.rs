@@ -1,7 +1,7 @@
 //! Pulls.
-use std::sync::Arc;
 use super::{Image, Store};
 use crate::registry::{Credentials, PullError};
+use std::sync::Arc;
 #[derive(Default)]
 pub(crate) struct Pulls;
 /// How to pull.
@@ -25,5 +25,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`PullError::kind`]; the text is containerd's.
-    pub async fn pull(&self, _reference: &str, _options: PullOptions) -> Result<Image, Arc<PullError>> { unimplemented!() }
+    pub async fn pull(&self, _reference: &str, _options: PullOptions) -> Result<Image, Arc<PullError>> {
+        unimplemented!()
+    }
 }

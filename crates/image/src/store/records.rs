@@ -108,14 +108,16 @@ impl Store {
         // The id names the image too, so that it stays when its tag moves on to another.
         let id = details.id.to_string();
         for name in std::iter::once(&id).chain(names) {
-            let record =
-                Record { name: name.clone(), target: target.clone(), manifest: manifest.clone(), id: details.id.clone() };
+            let record = Record { name: name.clone(), target: target.clone(), manifest: manifest.clone(), id: details.id.clone() };
             let path = self.record_path(name);
             if fs::read(&path).ok().and_then(|content| serde_json::from_slice(&content).ok()).as_ref() == Some(&record) {
                 continue;
             }
-            let content = serde_json::to_vec(&record)
-                .map_err(|error| StoreError::InvalidDocument { what: "record", digest: manifest.clone(), reason: error.to_string() })?;
+            let content = serde_json::to_vec(&record).map_err(|error| StoreError::InvalidDocument {
+                what: "record",
+                digest: manifest.clone(),
+                reason: error.to_string(),
+            })?;
             files::write_atomically(&path, &content)?;
         }
         Ok(())

@@ -84,7 +84,8 @@ impl Extractor {
                     _ => FileType::Fifo,
                 };
                 let device = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(entry.device.0, entry.device.1) };
-                rustix::fs::mknodat(&*parent, place.name.as_slice(), kind, Mode::empty(), device).map_err(UnpackError::io("mknod", &path))?;
+                rustix::fs::mknodat(&*parent, place.name.as_slice(), kind, Mode::empty(), device)
+                    .map_err(UnpackError::io("mknod", &path))?;
                 self.describe_special(&parent, &path, &place.name, entry)?;
                 rustix::fs::chmodat(&*parent, place.name.as_slice(), Mode::from_raw_mode(entry.mode), AtFlags::empty())
                     .map_err(UnpackError::io("chmod", &path))
