@@ -1,0 +1,176 @@
+//! Namespaces on their way out: everything in them goes first
+//! (<https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/>).
+
+mod conditions;
+
+use std::{sync::Arc, time::Duration};
+
+use corten_client::{
+    ObjectKey,
+    controller::{self, Outcome, ReconcileResult},
+    informer::Informer,
+    is_deleting,
+    queue::WorkQueue,
+};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams, PostParams},
+};
+
+use crate::{
+    context::Context,
+    inventory::{Inventory, Kind},
+};
+use conditions::Remaining;
+
+const NAME: &str = "namespace-controller";
+const WORKERS: usize = 4;
+
+/// The finalizer (in the spec) that this controller answers for.
+const FINALIZER: &str = "kubernetes";
+
+/// Deletions of what is left come as events; in case one is missed, it looks again.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+struct Controller {
+    client: Client,
+    namespaces: Informer<Namespace>,
+    inventory: Inventory,
+}
+
+pub(crate) async fn run(context: Context, inventory: Inventory) {
+    let namespaces = context.informers.get::<Namespace>();
+    let controller = Arc::new(Controller {
+        client: context.clients.writer(NAME),
+        namespaces: namespaces.clone(),
+        inventory: inventory.clone(),
+    });
+    let queue = WorkQueue::new();
+    let noting = queue.clone();
+    namespaces.on_event(move |delta| {
+        if !delta.is_deleted() && is_deleting(delta.object().as_ref()) {
+            noting.add(delta.key().name);
+        }
+    });
+    for kind in inventory.kinds().iter().filter(|kind| kind.namespaced) {
+        let noting = queue.clone();
+        let store = namespaces.store().clone();
+        kind.objects.on_event(move |delta| {
+            let namespace = delta.key().namespace;
+            let leaving = delta.is_deleted()
+                && store
+                    .get(&ObjectKey::cluster(&namespace))
+                    .is_some_and(|namespace| is_deleting(namespace.as_ref()));
+            if leaving {
+                noting.add(namespace);
+            }
+        });
+    }
+    namespaces.has_synced().await;
+    controller::run(NAME, &queue, WORKERS, &context.token, move |name: String| {
+        let controller = Arc::clone(&controller);
+        async move { controller.reconcile(&name).await }
+    })
+    .await;
+}
+
+impl Controller {
+    async fn reconcile(&self, name: &str) -> ReconcileResult {
+        let namespace = self.namespaces.store().get(&ObjectKey::cluster(name));
+        let Some(namespace) = namespace.filter(|namespace| is_deleting(namespace.as_ref())) else {
+            return Ok(Outcome::Done);
+        };
+        let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_ref());
+        if !finalizers.is_some_and(|finalizers| finalizers.iter().any(|name| name == FINALIZER)) {
+            return Ok(Outcome::Done);
+        }
+        let mut remaining = Remaining::default();
+        for kind in self.inventory.kinds().iter().filter(|kind| kind.namespaced) {
+            if let Err(error) = self.empty(kind, name, &mut remaining).await {
+                remaining.failed(&kind.qualified_name(), &error);
+            }
+        }
+        let namespace = self.report(&namespace, &remaining).await?;
+        let Some(namespace) = namespace else {
+            return Ok(Outcome::Done);
+        };
+        if !remaining.is_empty() {
+            return Ok(Outcome::After(LOOK_AGAIN));
+        }
+        self.finalize(namespace).await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Deletes all objects of one kind, and counts what is left.
+    async fn empty(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        remaining: &mut Remaining,
+    ) -> Result<(), kube::Error> {
+        let api = kind.api(&self.client, namespace);
+        let list = ListParams::default();
+        let present = api.list(&list).await?.items;
+        if present.is_empty() {
+            return Ok(());
+        }
+        let fresh = present.iter().any(|object| !is_deleting(object));
+        if fresh && kind.deletes_collections {
+            let params = DeleteParams::background();
+            api.delete_collection(&params, &list).await?;
+        } else if fresh {
+            for object in present.iter().filter(|object| !is_deleting(*object)) {
+                let params = DeleteParams::background();
+                match api.delete(&object.name_any(), &params).await {
+                    Err(error) if !corten_client::is_not_found(&error) => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        let left = if fresh {
+            api.list(&list).await?.items
+        } else {
+            present
+        };
+        remaining.count(&kind.qualified_name(), &left);
+        Ok(())
+    }
+
+    /// Writes the conditions; gives the namespace as it is now, if it still exists.
+    async fn report(
+        &self,
+        namespace: &Namespace,
+        remaining: &Remaining,
+    ) -> Result<Option<Namespace>, kube::Error> {
+        let old = namespace.status.clone().unwrap_or_default();
+        let status = NamespaceStatus {
+            phase: Some("Terminating".into()),
+            conditions: remaining.conditions(old.conditions.as_deref(), &corten_client::now()),
+        };
+        if namespace.status.as_ref() == Some(&status) {
+            return Ok(Some(namespace.clone()));
+        }
+        let mut updated = namespace.clone();
+        updated.status = Some(status);
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let name = namespace.name_any();
+        match api.replace_status(&name, &PostParams::default(), &updated).await {
+            Err(error) if corten_client::is_not_found(&error) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    async fn finalize(&self, mut namespace: Namespace) -> Result<(), kube::Error> {
+        if let Some(finalizers) = namespace.spec.get_or_insert_default().finalizers.as_mut() {
+            finalizers.retain(|finalizer| finalizer != FINALIZER);
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let name = namespace.name_any();
+        let params = PostParams::default();
+        match api.replace_subresource("finalize", &name, &params, &namespace).await {
+            Err(error) if !corten_client::is_not_found(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
