@@ -93,8 +93,9 @@ impl ApiServer {
         http::serve(Arc::clone(&self.server), listener, tls, shutdown).await
     }
 
-    /// Ends the watches of in-process clients, too. New requests are still answered.
-    pub fn end_watches(&self) {
+    /// Ends all watches and closes the store, which finishes what it has accepted. Later writes fail.
+    pub async fn close(&self) {
         self.server.ending.cancel();
+        self.server.options.store.close().await;
     }
 }

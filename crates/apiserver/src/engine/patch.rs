@@ -25,9 +25,6 @@ enum Format {
 const ACCEPTED: &[&str] =
     &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 
-/// The most operations that a JSON patch may have, as in the reference.
-const OPERATIONS: usize = 10_000;
-
 impl Patch {
     /// Reads a patch, by the request's content type.
     ///
@@ -51,14 +48,6 @@ impl Patch {
             .or_else(|error| if body.first() == Some(&b'{') { Err(error) } else { yaml::decode_untyped(body) })
             .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
         match (format, &document) {
-            (Format::Json, Value::List(operations)) if operations.len() > OPERATIONS => Err(ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLarge",
-                format!(
-                    "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS}, got {}",
-                    operations.len()
-                ),
-            )),
             (Format::Json, Value::List(_)) | (Format::Merge | Format::Strategic, Value::Map(_)) => {
                 Ok(Self { format, document })
             }
@@ -131,6 +120,11 @@ fn check_identity(
 
 fn refused(of: &GroupResource<'_>, name: &str, error: &PatchError) -> ApiError {
     match error {
+        PatchError::TooLarge(why) => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: {why}"),
+        ),
         PatchError::Malformed(why) => ApiError::bad_request(why.as_str()),
         PatchError::Unprocessable(why) => {
             let mut refusal = ApiError::new(

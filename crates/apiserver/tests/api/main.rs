@@ -1,0 +1,13 @@
+//! What a client of the API server notices, over the real store in a temporary directory.
+
+mod common;
+
+mod bad_input;
+mod collections;
+mod crud;
+mod discovery;
+mod kinds;
+mod listener;
+mod patches;
+mod subresources;
+mod watches;
