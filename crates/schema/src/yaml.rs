@@ -1,14 +1,46 @@
 //! YAML as the reference reads it: turned into JSON first.
+//!
+//! The reference's reader follows YAML 1.1 in what ordinary manifests touch: `yes`, `no`, `on`, `off` are booleans,
+//! `017` is octal, `<<` merges, and a repeated key is an error.
 
-use crate::json::{DecodeError, Decoded, Strictness};
+use crate::json::{self, DecodeError, Decoded, Strictness};
 use crate::{Schema, Value};
+use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
+
+/// Nesting that is read; small enough for the stack of a worker thread.
+const MAX_DEPTH: usize = 150;
+
+#[cfg(test)]
+mod tests;
 
 /// Reads one YAML (or JSON) document of the given shape into its canonical form.
 pub fn decode(schema: &Schema, bytes: &[u8], strictness: Strictness) -> Result<Decoded, DecodeError> {
-    crate::json::canonicalize(schema, &decode_untyped(bytes)?, strictness)
+    if is_json(bytes) {
+        return json::decode(schema, bytes, strictness);
+    }
+    json::canonicalize(schema, &decode_untyped(bytes)?, strictness)
 }
 
 /// Reads one YAML (or JSON) document of any shape.
 pub fn decode_untyped(bytes: &[u8]) -> Result<Value, DecodeError> {
-    crate::json::decode_untyped(bytes)
+    if is_json(bytes) {
+        return json::decode_untyped(bytes);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let mut options = Options::default();
+    options.duplicate_keys = DuplicateKeyPolicy::Error;
+    options.legacy_octal_numbers = true;
+    options.with_snippet = false;
+    let mut budget = Budget::default();
+    budget.max_depth = MAX_DEPTH;
+    options.budget = Some(budget);
+    serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
+        let place = error.location().map_or_else(String::new, |location| format!("line {}: ", location.line()));
+        DecodeError::Yaml(format!("error converting YAML to JSON: yaml: {place}{error}"))
+    })
+}
+
+/// JSON is YAML too, and faster read as what it is.
+fn is_json(bytes: &[u8]) -> bool {
+    bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
