@@ -7,9 +7,11 @@
 
 mod cgroups;
 mod inbox;
+mod objects;
 mod options;
 mod pod;
 mod runtime;
+mod volume;
 
 pub use options::{Capacity, Options};
 

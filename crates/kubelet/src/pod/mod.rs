@@ -1,6 +1,7 @@
 //! One pod: what it needs, what is decided for it, and the task that does it.
 
 pub(crate) mod backoff;
+pub(crate) mod container;
 pub(crate) mod dns;
 pub(crate) mod downward;
 pub(crate) mod env;
@@ -9,6 +10,8 @@ pub(crate) mod hosts;
 pub(crate) mod plan;
 pub(crate) mod qos;
 pub(crate) mod resources;
+pub(crate) mod sandbox;
+pub(crate) mod security;
 pub(crate) mod status;
 
 use k8s_openapi::api::core::v1::Pod;

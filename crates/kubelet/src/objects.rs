@@ -1,0 +1,244 @@
+//! ConfigMaps and Secrets that pods refer to, one watch each, shared by the pods.
+//!
+//! A node may only read what its pods use, so there is no watch over all of them; and a watch per
+//! object brings every change to the pods at once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use corten_client::informer::{Informer, Object, Selection};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::inbox::Inbox;
+use crate::pod::env::Looked;
+
+/// How long a first look at an object may take before its user is told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The object could not be looked up (yet).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("failed to sync {kind} cache: timed out waiting for the condition")]
+pub(crate) struct LookupError {
+    kind: &'static str,
+}
+
+/// Who is woken when an object changes.
+#[derive(Default)]
+struct Readers(Mutex<Vec<(Weak<Inbox>, Weak<AtomicU64>)>>);
+
+impl Readers {
+    fn tell(&self) {
+        self.0.lock().retain(|(inbox, changes)| {
+            let (Some(inbox), Some(changes)) = (inbox.upgrade(), changes.upgrade()) else {
+                return false;
+            };
+            changes.fetch_add(1, Ordering::Relaxed);
+            inbox.wake();
+            true
+        });
+    }
+}
+
+struct Entry<K> {
+    informer: Informer<K>,
+    readers: Arc<Readers>,
+    _stop: DropGuard,
+}
+
+struct Cache<K> {
+    client: Client,
+    kind: &'static str,
+    entries: Mutex<HashMap<(String, String), Weak<Entry<K>>>>,
+}
+
+impl<K> Cache<K>
+where
+    K: Object + kube::Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    fn new(client: Client, kind: &'static str) -> Self {
+        Self {
+            client,
+            kind,
+            entries: Mutex::new(HashMap::new()),
+        }
+    }
+
+    fn subscribe(&self, namespace: &str, name: &str) -> Arc<Entry<K>> {
+        let mut entries = self.entries.lock();
+        entries.retain(|_, entry| entry.strong_count() > 0);
+        let key = (namespace.to_owned(), name.to_owned());
+        if let Some(entry) = entries.get(&key).and_then(Weak::upgrade) {
+            return entry;
+        }
+        let token = CancellationToken::new();
+        let selection = Selection::fields(format!("metadata.name={name}"));
+        let api = Api::namespaced(self.client.clone(), namespace);
+        let informer = Informer::start(api, selection, token.clone());
+        let readers = Arc::new(Readers::default());
+        let told = Arc::clone(&readers);
+        informer.on_event(move |_| told.tell());
+        let entry = Arc::new(Entry {
+            informer,
+            readers,
+            _stop: token.drop_guard(),
+        });
+        entries.insert(key, Arc::downgrade(&entry));
+        entry
+    }
+
+    async fn get(&self, entry: &Entry<K>) -> Result<Option<Arc<K>>, LookupError> {
+        let error = LookupError { kind: self.kind };
+        tokio::time::timeout(PATIENCE, entry.informer.has_synced())
+            .await
+            .map_err(|_| error)?;
+        // The field selector leaves at most this one.
+        Ok(entry.informer.store().list().into_iter().next())
+    }
+}
+
+/// All objects that pods of this node refer to.
+pub(crate) struct Objects {
+    config_maps: Cache<ConfigMap>,
+    secrets: Cache<Secret>,
+}
+
+impl Objects {
+    pub(crate) fn new(client: &Client) -> Self {
+        Self {
+            config_maps: Cache::new(client.clone(), "configmap"),
+            secrets: Cache::new(client.clone(), "secret"),
+        }
+    }
+}
+
+/// What one pod refers to. Keeps the watches alive while it exists.
+pub(crate) struct PodObjects {
+    objects: Arc<Objects>,
+    config_maps: HashMap<String, Arc<Entry<ConfigMap>>>,
+    secrets: HashMap<String, Arc<Entry<Secret>>>,
+    changes: Arc<AtomicU64>,
+}
+
+impl PodObjects {
+    /// Begins to watch everything that the pod refers to; `inbox` is woken by changes.
+    pub(crate) fn subscribe(objects: &Arc<Objects>, pod: &Pod, inbox: &Arc<Inbox>) -> Self {
+        let namespace = crate::pod::namespace(pod);
+        let names = references(pod);
+        let changes = Arc::new(AtomicU64::new(0));
+        let reader = || (Arc::downgrade(inbox), Arc::downgrade(&changes));
+        let config_maps = names.config_maps.into_iter().map(|name| {
+            let entry = objects.config_maps.subscribe(namespace, &name);
+            entry.readers.0.lock().push(reader());
+            (name, entry)
+        });
+        let config_maps = config_maps.collect();
+        let secrets = names.secrets.into_iter().map(|name| {
+            let entry = objects.secrets.subscribe(namespace, &name);
+            entry.readers.0.lock().push(reader());
+            (name, entry)
+        });
+        let secrets = secrets.collect();
+        Self {
+            objects: Arc::clone(objects),
+            config_maps,
+            secrets,
+            changes,
+        }
+    }
+
+    /// Grows with every change of any of the objects.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// A ConfigMap by name; `None` if it does not exist.
+    pub(crate) async fn config_map(
+        &self,
+        name: &str,
+    ) -> Result<Option<Arc<ConfigMap>>, LookupError> {
+        match self.config_maps.get(name) {
+            Some(entry) => self.objects.config_maps.get(entry).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A Secret by name; `None` if it does not exist.
+    pub(crate) async fn secret(&self, name: &str) -> Result<Option<Arc<Secret>>, LookupError> {
+        match self.secrets.get(name) {
+            Some(entry) => self.objects.secrets.get(entry).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Everything at once, for an environment.
+    pub(crate) async fn look(&self) -> Result<Looked, LookupError> {
+        let mut looked = Looked::default();
+        for name in self.config_maps.keys() {
+            let found = self.config_map(name).await?;
+            looked.config_maps.insert(name.clone(), found);
+        }
+        for name in self.secrets.keys() {
+            let found = self.secret(name).await?;
+            looked.secrets.insert(name.clone(), found);
+        }
+        Ok(looked)
+    }
+}
+
+#[derive(Default)]
+struct References {
+    config_maps: std::collections::BTreeSet<String>,
+    secrets: std::collections::BTreeSet<String>,
+}
+
+/// The names of all ConfigMaps and Secrets in a pod's definition.
+fn references(pod: &Pod) -> References {
+    let mut found = References::default();
+    let Some(spec) = &pod.spec else { return found };
+    for container in crate::pod::qos::all_containers(pod) {
+        for source in container.env_from.iter().flatten() {
+            found
+                .config_maps
+                .extend(source.config_map_ref.as_ref().map(|r| r.name.clone()));
+            found
+                .secrets
+                .extend(source.secret_ref.as_ref().map(|r| r.name.clone()));
+        }
+        for source in container.env.iter().flatten().filter_map(|v| v.value_from.as_ref()) {
+            found
+                .config_maps
+                .extend(source.config_map_key_ref.as_ref().map(|r| r.name.clone()));
+            found
+                .secrets
+                .extend(source.secret_key_ref.as_ref().map(|r| r.name.clone()));
+        }
+    }
+    for volume in spec.volumes.iter().flatten() {
+        found
+            .config_maps
+            .extend(volume.config_map.as_ref().map(|c| c.name.clone()));
+        found
+            .secrets
+            .extend(volume.secret.as_ref().and_then(|s| s.secret_name.clone()));
+        let projections = volume.projected.iter().flat_map(|p| p.sources.iter().flatten());
+        for projection in projections {
+            found
+                .config_maps
+                .extend(projection.config_map.as_ref().map(|c| c.name.clone()));
+            found
+                .secrets
+                .extend(projection.secret.as_ref().map(|s| s.name.clone()));
+        }
+    }
+    found
+        .secrets
+        .extend(spec.image_pull_secrets.iter().flatten().map(|r| r.name.clone()));
+    found
+}

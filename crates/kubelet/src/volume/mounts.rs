@@ -1,0 +1,94 @@
+//! Mount points that the kubelet makes: tmpfs for what must not reach a disk, binds for sub paths.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{CWD, statfs};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::{VolumeError, io_error};
+
+/// `f_type` of a tmpfs (statfs(2)).
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// Makes sure that a tmpfs is mounted at a directory; true if it was not before.
+pub(crate) fn ensure_tmpfs(path: &Path, limit: Option<u64>) -> Result<bool, VolumeError> {
+    if is_mount_point(path) && is_tmpfs(path)? {
+        return Ok(false);
+    }
+    let size = limit.map(|bytes| format!("size={bytes}"));
+    let options = size.and_then(|s| std::ffi::CString::new(s).ok());
+    mount(
+        "tmpfs",
+        path,
+        "tmpfs",
+        MountFlags::NOSUID | MountFlags::NODEV,
+        options.as_deref(),
+    )
+    .map_err(|e| io_error(path)(e.into()))?;
+    Ok(true)
+}
+
+fn is_tmpfs(path: &Path) -> Result<bool, VolumeError> {
+    let found = statfs(path).map_err(|e| io_error(path)(e.into()))?;
+    #[allow(clippy::useless_conversion)] // The field's width differs between architectures.
+    Ok(i64::from(found.f_type) == TMPFS_MAGIC)
+}
+
+/// Whether something is mounted at a path: it is on another mount than its parent.
+pub(crate) fn is_mount_point(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let mount_id = |path: &Path| {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        statx(CWD, path, flags, StatxFlags::MNT_ID).map(|s| s.stx_mnt_id)
+    };
+    match (mount_id(path), path.parent().map(mount_id)) {
+        (Ok(own), Some(Ok(parent))) => own != parent,
+        _ => false,
+    }
+}
+
+/// Unmounts whatever is at a path, and removes the directory with its content.
+pub(crate) fn clear(path: &Path) -> Result<(), VolumeError> {
+    detach(path)?;
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Unmounts everything that is mounted at a path.
+pub(crate) fn detach(path: &Path) -> Result<(), VolumeError> {
+    while is_mount_point(path) {
+        unmount(path, UnmountFlags::DETACH).map_err(|e| io_error(path)(e.into()))?;
+    }
+    Ok(())
+}
+
+/// Unmounts everything below a directory, deepest first: what a crash or a lost pod left behind.
+pub(crate) fn detach_below(directory: &Path) -> Result<(), VolumeError> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo");
+    let mountinfo = mountinfo.map_err(io_error(Path::new("/proc/self/mountinfo")))?;
+    let mut points: Vec<String> = mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .filter(|point| Path::new(point).starts_with(directory))
+        .collect();
+    points.sort_by_key(|point| std::cmp::Reverse(point.len()));
+    for point in points {
+        let path = Path::new(&point);
+        unmount(path, UnmountFlags::DETACH).map_err(|e| io_error(path)(e.into()))?;
+    }
+    Ok(())
+}
+
+/// The octal escapes of `mountinfo` (proc(5)).
+fn unescape(text: &str) -> String {
+    let mut out = text.to_owned();
+    for (escape, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        out = out.replace(escape, character);
+    }
+    out
+}
