@@ -8,7 +8,7 @@ use crate::{Schema, Value};
 use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
 
 /// Nesting that is read; small enough for the stack of a worker thread.
-const MAX_DEPTH: usize = 150;
+const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests;
