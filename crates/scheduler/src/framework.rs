@@ -55,8 +55,6 @@ pub(crate) const MAX_SCORE: i64 = 100;
 
 /// Says which of the possible nodes are better.
 pub(crate) trait Score: Sync {
-    fn name(&self) -> &'static str;
-
     /// How much the plugin counts against the others.
     fn weight(&self) -> i64;
 

@@ -117,3 +117,6 @@ fn of_spec(spec: &PodSpec, of_container: impl Fn(&Container) -> Resources) -> Re
     running.add(&Resources::of(spec.overhead.as_ref()));
     running
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,10 +23,6 @@ impl Filter for NodeAffinity {
 }
 
 impl Score for NodeAffinity {
-    fn name(&self) -> &'static str {
-        Filter::name(self)
-    }
-
     fn weight(&self) -> i64 {
         2
     }

@@ -9,10 +9,6 @@ use crate::resources::{CPU, MEMORY};
 pub(super) struct Balance;
 
 impl Score for Balance {
-    fn name(&self) -> &'static str {
-        "NodeResourcesBalancedAllocation"
-    }
-
     fn weight(&self) -> i64 {
         1
     }

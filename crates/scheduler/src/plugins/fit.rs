@@ -35,10 +35,6 @@ fn fits(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 }
 
 impl Score for Fit {
-    fn name(&self) -> &'static str {
-        Filter::name(self)
-    }
-
     fn weight(&self) -> i64 {
         1
     }

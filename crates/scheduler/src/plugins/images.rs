@@ -12,10 +12,6 @@ const LARGEST: i64 = 1000 << 20;
 pub(super) struct Images;
 
 impl Score for Images {
-    fn name(&self) -> &'static str {
-        "ImageLocality"
-    }
-
     fn weight(&self) -> i64 {
         1
     }

@@ -108,10 +108,6 @@ impl Filter for InterPodAffinity {
 }
 
 impl Score for InterPodAffinity {
-    fn name(&self) -> &'static str {
-        Filter::name(self)
-    }
-
     fn weight(&self) -> i64 {
         2
     }

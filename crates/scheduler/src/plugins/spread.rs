@@ -142,10 +142,6 @@ impl Filter for Spread {
 }
 
 impl Score for Spread {
-    fn name(&self) -> &'static str {
-        Filter::name(self)
-    }
-
     fn weight(&self) -> i64 {
         2
     }

@@ -28,10 +28,6 @@ impl Filter for Taints {
 }
 
 impl Score for Taints {
-    fn name(&self) -> &'static str {
-        Filter::name(self)
-    }
-
     fn weight(&self) -> i64 {
         3
     }
