@@ -79,7 +79,7 @@ pub(crate) fn is_dns_subdomain(name: &str) -> bool {
 }
 
 /// A name made of `base` and five random characters.
-pub(super) fn generate(base: &str) -> String {
+pub(crate) fn generate(base: &str) -> String {
     let mut end = base.len().min(GENERATED_BASE);
     while !base.is_char_boundary(end) {
         end -= 1;

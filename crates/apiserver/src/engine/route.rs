@@ -87,7 +87,7 @@ async fn subresource(
         return Err(ApiError::no_such_resource());
     }
     let name = info.subresource.clone();
-    let part = if name == "status" { Part::Status } else { Part::Main };
+    let part = if matches!(&*name, "status" | "approval") { Part::Status } else { Part::Main };
     let (parts, body) = request.into_parts();
     let verb = Verbs { server: &server, kind: &kind, context: &context, headers: &parts.headers };
     match info.verb {

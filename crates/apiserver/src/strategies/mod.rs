@@ -17,6 +17,8 @@ mod tests;
 pub(crate) mod validation;
 mod workloads;
 
+pub(crate) use policy::SYSTEM_CLASSES;
+
 use crate::strategy::{Plain, SelectableField, Strategy};
 
 /// The strategy of a kind.

@@ -2,9 +2,12 @@
 
 use corten_schema::{Value, value};
 
+use std::sync::Arc;
+
 use super::field;
+use crate::reads;
 use crate::status::{ApiError, GroupResource};
-use crate::strategy::{NameRule, Scope, SelectableField, Strategy};
+use crate::strategy::{Change, Effect, Expect, NameRule, Scope, SelectableField, Strategy};
 use crate::view::{at, text, texts};
 
 /// The strategy of namespaces.
@@ -52,6 +55,34 @@ impl Strategy for Namespaces {
             }
         }
         Ok(())
+    }
+
+    /// The default service account comes with the namespace, so that a pod created right after it finds one. (A controller puts
+    /// it back when it is deleted.)
+    fn effects(&self, scope: Scope<'_>, change: Change<'_>) -> Result<Vec<Effect>, ApiError> {
+        let Change::Create(namespace) = change else { return Ok(Vec::new()) };
+        let name = namespace.name();
+        let (group, plural) = ("", "serviceaccounts");
+        let exists = reads::get(&scope.server.ledger, group, plural, name, "default").is_some();
+        let Some(resource) = reads::resource(group, "v1", plural).filter(|_| !exists) else { return Ok(Vec::new()) };
+        let created = namespace.creation_timestamp();
+        let account = value!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {
+                "name": "default",
+                "namespace": (name),
+                "uid": (uuid::Uuid::new_v4().to_string()),
+                "creationTimestamp": (created),
+            },
+        });
+        Ok(vec![Effect::Put {
+            resource: Arc::clone(resource),
+            namespace: name.to_owned(),
+            name: "default".to_owned(),
+            object: account,
+            expect: Expect::Absent,
+        }])
     }
 
     fn holds_deletion(&self, object: &Value) -> bool {

@@ -96,14 +96,14 @@ fn or_none(text: &str) -> Cell {
 }
 
 /// A map of labels as `a=b,c=d`.
-fn labels(object: &Value, path: &str) -> String {
+pub(crate) fn labels(object: &Value, path: &str) -> String {
     let parts: Vec<String> =
         entries(object, path).map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     if parts.is_empty() { "<none>".to_owned() } else { parts.join(",") }
 }
 
 /// A label selector as kubectl takes it on its command line; `none` is the text of an absent or empty one.
-fn selector(object: &Value, path: &str) -> String {
+pub(crate) fn selector(object: &Value, path: &str) -> String {
     let selector = crate::view::at(object, path);
     let Some(selector) = selector else { return "<none>".to_owned() };
     let mut parts: Vec<String> = entries(selector, "matchLabels")
