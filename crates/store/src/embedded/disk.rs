@@ -9,6 +9,7 @@ use std::path::Path;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::record::{self, Record, Written};
+use super::torn::Cut;
 use crate::{Change, Event, LoadError, Loaded, Revision};
 
 /// The format of what is written here. Raise it when an older version would misread.
@@ -56,7 +57,7 @@ pub(super) struct Summary {
 impl Disk {
     pub(super) fn open(dir: &Path) -> Result<Disk, LoadError> {
         let storage = |error: fjall::Error| storage(dir, &error);
-        let database = Database::builder(dir).cache_size(CACHE).worker_threads(1).max_journaling_size(256 << 20).open().map_err(storage)?;
+        let database = open_database(dir)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER);
         let log = database.keyspace("log", options).map_err(storage)?;
         let meta = database.keyspace("meta", options).map_err(storage)?;
@@ -133,6 +134,24 @@ impl Disk {
     pub(super) fn batch(&self) -> Batch {
         Batch { batch: self.database.batch().durability(Some(PersistMode::SyncData)), log: self.log.clone(), meta: self.meta.clone() }
     }
+}
+
+/// Opens the engine, also after a power cut in the middle of a write.
+fn open_database(dir: &Path) -> Result<Database, LoadError> {
+    let open = || Database::builder(dir).cache_size(CACHE).worker_threads(1).max_journaling_size(256 << 20).open();
+    let torn = match open() {
+        Err(error @ fjall::Error::JournalRecovery(_)) => error,
+        other => return other.map_err(|error| storage(dir, &error)),
+    };
+    let io = |error: std::io::Error| storage(dir, &fjall::Error::Io(error));
+    let Some(cut) = Cut::make(dir).map_err(io)? else { return Err(storage(dir, &torn)) };
+    if let Ok(database) = open() {
+        let kept = cut.copy().display();
+        tracing::warn!(%kept, "the last write was torn and is discarded; nobody was told that it had happened");
+        return Ok(database);
+    }
+    cut.undo().map_err(io)?;
+    Err(storage(dir, &torn))
 }
 
 impl Batch {

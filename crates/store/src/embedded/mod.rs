@@ -6,6 +6,7 @@ mod keys;
 mod lock;
 mod record;
 mod space;
+mod torn;
 
 #[cfg(test)]
 mod recovery_tests;

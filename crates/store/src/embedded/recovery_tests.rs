@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use super::tests::options;
 use super::{Embedded, OnFatal, Options};
 use crate::model::{Recorder, plain};
-use crate::{CommitError, Expect, Loaded, Revision, Store, Txn};
+use crate::{CommitError, Expect, LoadError, Loaded, Revision, Store, Txn};
 
 const DIR: &str = "CORTEN_STORE_TEST_DIR";
 
@@ -135,10 +136,18 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// The length of a journal's content: what follows is preallocated zeros.
+/// The length of a journal's content.
 fn content_length(journal: &Path) -> u64 {
     let bytes = std::fs::read(journal).unwrap();
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1)
+}
+
+/// Drops the preallocated zeros after a journal's content, which would only be copied again and again, and
+/// returns its length.
+fn trim_journal(journal: &Path) -> u64 {
+    let length = content_length(journal);
+    OpenOptions::new().write(true).open(journal).unwrap().set_len(length).unwrap();
+    length
 }
 
 #[test]
@@ -154,7 +163,7 @@ fn a_torn_tail_is_cut_off() {
         }
         store.close().await;
     });
-    let length = content_length(&journal(&whole));
+    let length = trim_journal(&journal(&whole));
     let mut kept = Vec::new();
     for (round, torn) in [1, 5, 9, 30, 200, 400, 700, 3000].into_iter().enumerate() {
         for zeros in [false, true] {
@@ -185,6 +194,52 @@ fn a_torn_tail_is_cut_off() {
     }
     assert_eq!(kept.first(), Some(&78), "only what was torn is lost: {kept:?}");
     assert!(kept.is_sorted_by(|a, b| a >= b), "{kept:?}");
+}
+
+/// Overwrites bytes of a journal.
+fn damage(journal: &Path, at: u64) {
+    let file = OpenOptions::new().write(true).open(journal).unwrap();
+    file.write_all_at(&[0; 64], at).unwrap();
+}
+
+#[test]
+fn a_hole_in_the_last_write_is_discarded_and_one_before_it_is_an_error() {
+    let dir = TempDir::new().unwrap();
+    let journal = |dir: &Path| journal(&dir.join("store"));
+    let mut ends = Vec::new();
+    runtime().block_on(async {
+        let store = Embedded::open(options(dir.path())).unwrap();
+        for n in 0..3 {
+            let txn = Txn::new().put(format!("/a/{n}"), Expect::Absent, vec![b'x'; 10_000]).put(
+                format!("/b/{n}"),
+                Expect::Absent,
+                vec![b'y'; 10_000],
+            );
+            store.commit(txn).await.unwrap();
+            ends.push(content_length(&journal(dir.path())));
+        }
+        store.close().await;
+    });
+    trim_journal(&journal(dir.path()));
+    // In the middle of a value of the last transaction, of the one before it.
+    let (last, earlier) = (ends[1] + 5000, ends[0] + 5000);
+    let torn = dir.path().join("torn");
+    copy_dir(&dir.path().join("store"), &torn.join("store"));
+    damage(&journal(&torn), last);
+    runtime().block_on(async {
+        let store = Embedded::open(options(&torn)).unwrap();
+        assert_eq!(load(&store).await.revision, Revision(4));
+        let next = store.commit(Txn::new().put("/next", Expect::Absent, "x")).await.unwrap();
+        assert_eq!(next.revision, Revision(5));
+        store.close().await;
+        assert_eq!(load(&Embedded::open(options(&torn)).unwrap()).await.revision, Revision(5));
+    });
+
+    damage(&journal(dir.path()), earlier);
+    let before = std::fs::read(journal(dir.path())).unwrap();
+    let error = Embedded::open(options(dir.path())).unwrap_err();
+    assert!(matches!(&error, LoadError::Storage { reason, .. } if reason.contains("ChecksumMismatch")), "{error}");
+    assert_eq!(std::fs::read(journal(dir.path())).unwrap(), before, "the evidence is left as it was");
 }
 
 /// In a file system of its own that is too small for it.
