@@ -102,7 +102,7 @@ fn structure(head: &'static str, lines: &[Line], all: &[(&'static str, Vec<Line>
                 fields.push(field.clone());
             }
             Line::Inline { tag, ty } => {
-                members.push(Member::Inline { tag: *tag, ty: *ty });
+                members.push(Member::Inline { tag: *tag, ty: *ty, at: fields.len() });
                 inline(*ty, all, &mut fields);
             }
         }

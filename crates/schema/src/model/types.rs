@@ -160,6 +160,8 @@ pub enum Member {
         tag: u32,
         /// The inlined struct.
         ty: TypeId,
+        /// Position of its first field in [`Struct::fields`]; the others follow.
+        at: usize,
     },
 }
 
@@ -170,7 +172,7 @@ pub struct Struct {
     pub name: Str,
     /// Fields in order, inlined ones included.
     pub fields: Vec<Field>,
-    /// The same for protobuf.
+    /// The same for protobuf, in order of their tags.
     pub members: Vec<Member>,
     /// Applied as a whole (`structType: atomic`).
     pub atomic: bool,
@@ -191,7 +193,13 @@ fn slot(name: &str) -> usize {
 }
 
 impl Struct {
-    pub(crate) fn new(name: Str, fields: Vec<Field>, members: Vec<Member>, atomic: bool, object: bool) -> Self {
+    pub(crate) fn new(name: Str, fields: Vec<Field>, mut members: Vec<Member>, atomic: bool, object: bool) -> Self {
+        let tag = |member: &Member| match member {
+            Member::Field(index) => fields[*index].tag,
+            Member::Inline { tag, .. } => *tag,
+        };
+        members.retain(|member| tag(member) != 0);
+        members.sort_by_key(tag);
         let always = fields.iter().enumerate().filter(|(_, field)| field.always()).map(|(index, _)| index).collect();
         let mut lookup = vec![0; (fields.len() * 2).next_power_of_two()];
         let mask = lookup.len() - 1;
@@ -203,6 +211,16 @@ impl Struct {
             lookup[at] = entry;
         }
         Self { name, fields, members, atomic, object, always, lookup }
+    }
+
+    /// The member under a protobuf tag.
+    pub(crate) fn member(&self, tag: u32) -> Option<&Member> {
+        let of = |member: &Member| match member {
+            Member::Field(index) => self.fields.get(*index).map_or(0, |field| field.tag),
+            Member::Inline { tag, .. } => *tag,
+        };
+        let at = self.members.binary_search_by_key(&tag, of).ok()?;
+        self.members.get(at)
     }
 
     /// Positions of the fields that the canonical form always has.

@@ -5,6 +5,7 @@ mod time;
 
 pub use quantity::{Format, Quantity, QuantityError};
 pub use time::{TimeError, micro_time, time};
+pub(crate) use time::{from_unix, to_unix};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
