@@ -38,11 +38,6 @@ impl Index {
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| &**value)
     }
-
-    /// All indexed fields.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&Field, &Arc<str>)> {
-        self.fields.iter().map(|(field, value)| (field, value))
-    }
 }
 
 /// Computes the index of an object from its key and stored JSON, for objects whose writer did not send it
@@ -132,17 +127,6 @@ impl Entry {
         let mut out = BytesMut::with_capacity(self.json_len());
         self.write_json(&mut out);
         out.freeze()
-    }
-
-    /// The JSON with the object's own resourceVersion in three pieces, two of which are the stored bytes.
-    pub(crate) fn json_pieces(&self) -> [Bytes; 3] {
-        match self.derived.splice {
-            Some(splice) => {
-                let at = splice.offset().min(self.json.len());
-                [self.json.slice(..at), Bytes::from(splice.member(self.revision)), self.json.slice(at..)]
-            }
-            None => [self.json.clone(), Bytes::new(), Bytes::new()],
-        }
     }
 
     /// About how long the JSON with resourceVersion is, for buffers.

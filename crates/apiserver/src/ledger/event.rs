@@ -86,11 +86,6 @@ impl Event {
         &self.entry
     }
 
-    /// The object before the change, if there was one.
-    pub(crate) fn before(&self) -> Option<&Arc<Entry>> {
-        self.change.before.as_ref()
-    }
-
     /// The event's bytes in an encoding, made by `encode` for the first watcher that wants them and shared by all others.
     /// `encoding` names everything that the bytes depend on but the event: media type, version, framing.
     pub(crate) fn encoded<E>(&self, encoding: &str, encode: impl FnOnce(&Event) -> Result<Bytes, E>) -> Result<Bytes, E> {

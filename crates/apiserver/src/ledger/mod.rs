@@ -25,11 +25,10 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use corten_store::{CommitError, Expect, Key, Revision};
-pub(crate) use entry::{Entry, Index, Indexer};
+pub(crate) use entry::{Entry, Index};
 pub(crate) use event::{Event, EventType};
 pub(crate) use filter::{Field, Filter};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use state::{Ledger, Limits, OpenError};
-pub(crate) use txn::{Committed, Transaction};
+pub(crate) use txn::Transaction;
 pub(crate) use watcher::{Expired, Watcher};

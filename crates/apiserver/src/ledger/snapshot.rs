@@ -43,11 +43,6 @@ impl Snapshot {
         self.range(prefix, Bound::Excluded(last))
     }
 
-    /// How many objects have keys that start with `prefix`. Takes a walk over them.
-    pub(crate) fn count(&self, prefix: &str) -> usize {
-        self.list(prefix).count()
-    }
-
     fn range<'a>(&'a self, prefix: &'a str, start: Bound<&'a str>) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
         // A start before the prefix would end the walk at its first key.
         let start = match start {

@@ -54,11 +54,6 @@ impl Splice {
         json.split_at(self.offset.min(json.len()))
     }
 
-    /// The byte offset of the place.
-    pub(super) fn offset(self) -> usize {
-        self.offset
-    }
-
     /// The member to insert at the place.
     pub(super) fn member(self, revision: Revision) -> String {
         format!("\"resourceVersion\":\"{revision}\"{}", if self.members { "," } else { "" })

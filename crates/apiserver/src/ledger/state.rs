@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use corten_store::{Change as StoreChange, CommitError, Event as StoreEvent, LoadError, Revision, Sink, Store};
+use corten_store::{Change as StoreChange, CommitError, Committed, Event as StoreEvent, LoadError, Revision, Sink, Store};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use super::filter::Filter;
 use super::log::{Expired, Log};
 use super::snapshot::{Map, Root, Snapshot};
 use super::topics::Topics;
-use super::txn::{Committed, Transaction};
+use super::txn::Transaction;
 use super::watcher::Watcher;
 
 /// How much history a ledger holds: a change is let go when any of these is exceeded.
@@ -95,11 +95,6 @@ impl Ledger {
             }
         }
         Ok(Snapshot { root: Arc::new(Root { revision, map }) })
-    }
-
-    /// History is held after this revision.
-    pub(crate) fn compacted(&self) -> Revision {
-        self.shared.inner.lock().topics.compacted()
     }
 
     /// Waits until the ledger has reached a revision.

@@ -53,11 +53,6 @@ impl Topics {
         Topics { compacted, ..Topics::default() }
     }
 
-    /// Everything after this revision is held.
-    pub(super) fn compacted(&self) -> Revision {
-        self.compacted
-    }
-
     /// Appends changes of one publication to all logs that want them, and returns those logs.
     pub(super) fn publish(&mut self, changes: &[Arc<Change>], limits: &Limits, now: Instant) -> Vec<Arc<Log>> {
         let mut grown: Vec<Arc<Log>> = Vec::new();

@@ -8,8 +8,6 @@ use corten_store::{Expect, Key, Note, Op, Txn, Write};
 
 use super::entry::{Derived, Index};
 
-pub(crate) use corten_store::Committed;
-
 /// Writes of objects that happen together or not at all, across kinds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transaction {
@@ -43,16 +41,6 @@ impl Transaction {
     pub(crate) fn check(mut self, key: impl Into<Key>, expect: Expect) -> Transaction {
         self.push(key.into(), expect, Write::Check);
         self
-    }
-
-    /// How many steps there are.
-    pub(crate) fn len(&self) -> usize {
-        self.txn.ops.len()
-    }
-
-    /// Whether there are no steps.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.txn.ops.is_empty()
     }
 
     fn push(&mut self, key: Key, expect: Expect, write: Write) {
