@@ -4,8 +4,6 @@ mod aggregated;
 mod groups;
 mod health;
 mod openapi;
-#[cfg(test)]
-mod tests;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};

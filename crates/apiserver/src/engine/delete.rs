@@ -172,9 +172,12 @@ pub(crate) enum Deleted {
 }
 
 /// What is to be done to an object that is to be deleted.
-enum Step {
+pub(super) enum Step {
+    /// It goes.
     Remove(Value),
+    /// It is marked, and stays.
     Mark(Value),
+    /// It is marked already.
     Nothing(Value),
 }
 
@@ -242,7 +245,7 @@ impl Server {
 }
 
 /// Decides what a deletion does to an object: a pure function of the object and the options.
-fn step(kind: &Kind, options: &DeleteOptions, old: &Value) -> Step {
+pub(super) fn step(kind: &Kind, options: &DeleteOptions, old: &Value) -> Step {
     let mut object = old.clone();
     set_finalizers(&mut object, options.finalizer(kind, old));
     let held = object.finalizers().next().is_some() || kind.strategy.holds_deletion(&object);

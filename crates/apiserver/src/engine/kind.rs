@@ -1,6 +1,6 @@
 //! A row of the kind table together with what the engine derives from it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use corten_schema::{Resource, Table, Value, json};
 
@@ -64,6 +64,15 @@ impl Kind {
             format!("{}{namespace}/{name}", self.prefix)
         } else {
             format!("{}{name}", self.prefix)
+        }
+    }
+
+    /// A field's label as the storage version has it: `events.k8s.io` has other names for some.
+    pub(crate) fn stored_field<'a>(&self, label: &'a str) -> Cow<'a, str> {
+        match label.strip_prefix("regarding.") {
+            Some(rest) if self.served.group == "events.k8s.io" => Cow::Owned(format!("involvedObject.{rest}")),
+            _ if self.served.group == "events.k8s.io" && label == "reportingController" => "reportingComponent".into(),
+            _ => label.into(),
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
     watch::WatchOptions,
 };
 use crate::{
+    authz,
     body::{self, Body, Response},
     http::{Accepted, View},
     request::{Call, Context, Verb},
@@ -176,6 +177,7 @@ impl<'a> Verbs<'a> {
         let name = self.context.info.name.as_str();
         let creates = part == Part::Main && subresource.is_empty() && kind.strategy.creates_on_update();
         if creates && self.server.entry(kind, namespace, name).is_err() {
+            self.authorize_create()?;
             let creation = Creation { context: self.context, kind, namespace, options };
             object.metadata_mut().remove("resourceVersion");
             return answer.object(StatusCode::CREATED, self.server.create(creation, object).await?);
@@ -193,6 +195,20 @@ impl<'a> Verbs<'a> {
             })
             .await?;
         answer.object(StatusCode::OK, object)
+    }
+
+    /// Whoever creates by PUT must be allowed to create.
+    fn authorize_create(&self) -> Result<(), ApiError> {
+        let info = &self.context.info;
+        let attributes = authz::Attributes {
+            version: &info.version,
+            namespace: &info.namespace,
+            name: &info.name,
+            path: &info.path,
+            ..authz::Attributes::resource(&self.context.user, "create", &info.group, &info.resource)
+        };
+        let decision = self.server.authorizer.authorize(&attributes);
+        if decision.allowed() { Ok(()) } else { Err(authz::forbidden(&attributes, decision.reason())) }
     }
 
     async fn patch(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {

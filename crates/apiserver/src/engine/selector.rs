@@ -218,11 +218,11 @@ impl FieldSelector {
         for term in split_terms(text).into_iter().filter(|term| !term.is_empty()) {
             let (field, equal, value) = split_term(&term)
                 .ok_or_else(|| ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")))?;
-            let field = field.trim();
-            if !matches!(field, "metadata.name" | "metadata.namespace") && !kind.fields().any(|known| **known == *field) {
-                return Err(unknown(field, kind));
+            let field = kind.stored_field(field.trim());
+            if !matches!(&*field, "metadata.name" | "metadata.namespace") && !kind.fields().any(|known| **known == *field) {
+                return Err(unknown(&field, kind));
             }
-            tests.push(FieldTest { field: field.to_owned(), equal, value: unescape(value) });
+            tests.push(FieldTest { field: field.into_owned(), equal, value: unescape(value) });
         }
         Ok(Self(tests))
     }

@@ -23,11 +23,16 @@ pub(crate) struct InFlight {
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self { reads: Arc::new(Semaphore::new(READS)), writes: Arc::new(Semaphore::new(WRITES)) }
+        Self::new(READS, WRITES)
     }
 }
 
 impl InFlight {
+    /// Limits of so many reads and writes.
+    pub(super) fn new(reads: usize, writes: usize) -> Self {
+        Self { reads: Arc::new(Semaphore::new(reads)), writes: Arc::new(Semaphore::new(writes)) }
+    }
+
     /// A place for a request; it is free again when the permit is dropped.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The way of a request: info, authentication, limits, authorization, route, answer.
 
 use std::{
+    future::Future,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,19 +29,22 @@ pub(super) async fn run(server: Arc<Server>, request: Request<Body>) -> Response
     let info = RequestInfo::parse(request.method(), request.uri());
     let began = Instant::now();
     let observed = server.metrics.begin(&info);
-    let work = AssertUnwindSafe(answer(Arc::clone(&server), info, request)).catch_unwind();
-    let mut response = match work.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => error_response(&error),
-        Err(panic) => {
-            let text = panic_text(&*panic);
-            tracing::error!(panic = text, "request handler panicked");
-            error_response(&ApiError::internal("this request caused an error in the server"))
-        }
-    };
+    let mut response = isolated(answer(Arc::clone(&server), info, request)).await;
     server.metrics.end(observed, response.status(), began.elapsed());
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-cache, private"));
     response
+}
+
+/// Awaits a handler's answer. A panic in it is this request's failure and nobody else's.
+pub(super) async fn isolated(work: impl Future<Output = Result<Response, ApiError>>) -> Response {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => error_response(&error),
+        Err(panic) => {
+            tracing::error!(panic = panic_text(&*panic), "request handler panicked");
+            error_response(&ApiError::internal("this request caused an error in the server"))
+        }
+    }
 }
 
 async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) -> Result<Response, ApiError> {
@@ -86,7 +90,7 @@ fn authorize(server: &Server, context: &Context) -> Result<(), ApiError> {
         resource: &info.resource,
         subresource: &info.subresource,
         namespace: &info.namespace,
-        name: &info.name,
+        name: info.authorized_name(),
         path: &info.path,
         resource_request: info.is_resource,
     };

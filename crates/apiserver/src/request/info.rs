@@ -156,9 +156,18 @@ impl RequestInfo {
         };
     }
 
-    /// `group/version`, or the version alone in the core group.
-    pub fn group_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    /// The name that authorization goes by: that of the object, or the one that the field selector of a list or watch
+    /// allows, so that who may read one object may follow it.
+    pub fn authorized_name(&self) -> &str {
+        if !self.name.is_empty() {
+            return &self.name;
+        }
+        let terms = self.query.get("fieldSelector").unwrap_or_default().split(',');
+        terms
+            .filter_map(|term| term.strip_prefix("metadata.name="))
+            .map(|value| value.strip_prefix('=').unwrap_or(value))
+            .next()
+            .unwrap_or_default()
     }
 
     /// Whether the answer may take as long as it likes: watches and connections into pods. In-flight limits and

@@ -10,9 +10,10 @@ fn info(method: Method, uri: &str) -> RequestInfo {
 fn check(method: Method, uri: &str, expected: [&str; 6]) {
     let info = info(method, uri);
     assert!(info.is_resource, "{uri}");
+    let version = corten_schema::model::api_version(&info.group, &info.version);
     let found = [
         info.verb.as_str(),
-        &info.group_version(),
+        &version,
         &info.namespace,
         &info.resource,
         &info.name,
@@ -51,6 +52,12 @@ fn the_rest_of_a_proxy_path_is_kept() {
     let info = info(Method::GET, "/api/v1/nodes/n/proxy/a%2Fb/c?x=1");
     assert_eq!((info.name.as_str(), info.subresource.as_str(), info.rest.as_str()), ("n", "proxy", "/a%2Fb/c"));
     assert!(info.is_long_running());
+}
+
+#[test]
+fn a_selector_for_one_name_counts_as_the_name() {
+    let info = info(Method::GET, "/api/v1/namespaces/a/secrets?watch=1&fieldSelector=metadata.name%3Dtoken");
+    assert_eq!((info.verb, info.name.as_str(), info.authorized_name()), (Verb::Watch, "", "token"));
 }
 
 #[test]

@@ -135,13 +135,6 @@ impl Call<'_> {
         self.header("content-type", media_type)
     }
 
-    pub fn user(mut self, identity: Identity) -> Self {
-        if let Some(extensions) = self.request.extensions_mut() {
-            extensions.insert(identity);
-        }
-        self
-    }
-
     /// Sends it as a watch.
     pub async fn watch(self) -> Watch {
         let mut service = self.api.service();

@@ -1,5 +1,7 @@
 //! What a client of the API server notices, over the real store in a temporary directory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 mod bad_input;
