@@ -51,7 +51,7 @@ pub fn run() -> Result<()> {
     write(root, &tree)
 }
 
-pub(crate) fn write(root: &Path, tree: &Path) -> Result<()> {
+fn write(root: &Path, tree: &Path) -> Result<()> {
     let data = root.join("crates/schema/data");
     let mut program = go::Program::default();
     for package in go::PACKAGES {
