@@ -163,7 +163,6 @@ impl Program {
         let mut file = File::default();
         let mut comments: Vec<&str> = Vec::new();
         let mut lines = text.lines().map(str::trim);
-        let mut last_type = String::new();
         let mut found = Vec::new();
         while let Some(line) = lines.next() {
             if line.starts_with("//") {
@@ -196,9 +195,8 @@ impl Program {
             } else if let Some((name_and_type, value)) = line.split_once(" = \"") {
                 let mut words = name_and_type.trim_start_matches("const ").split_whitespace();
                 if let (Some(_), Some(ty)) = (words.next(), words.next()) {
-                    last_type = format!("{package}.{ty}");
                     let value = value.split('"').next().unwrap_or_default().to_owned();
-                    self.values.entry(last_type.clone()).or_default().push(value);
+                    self.values.entry(format!("{package}.{ty}")).or_default().push(value);
                 }
             }
             comments.clear();

@@ -45,7 +45,7 @@ const EXTRA: [&str; 22] = [
 ];
 
 /// Fetches the facts and writes `crates/schema/data/v1.35.types`.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace has a root")?;
     let tree = sources::fetch(&root.join("target/schema-sources"))?;
     write(root, &tree)
