@@ -4,19 +4,21 @@
 
 mod decide;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use corten_client::{
     ObjectKey,
     controller::{self, Outcome, ReconcileResult},
-    informer::Informer,
+    informer::{Informer, Selection},
     queue::WorkQueue,
 };
+use corten_pki::Authority;
+use ipnet::IpNet;
 use k8s_openapi::{
     ByteString,
     api::{
         certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition},
-        core::v1::Node,
+        core::v1::{Node, Service},
     },
     jiff::Timestamp,
 };
@@ -25,36 +27,41 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 
-use crate::context::{Context, Signing};
-use decide::{Decision, decide};
+use crate::context::Context;
+use decide::{Decision, Known, decide};
 
 const NAME: &str = "certificate-controller";
 const WORKERS: usize = 2;
 
 struct Controller {
     client: Client,
-    signing: Signing,
+    authority: Arc<Authority>,
     requests: Informer<CertificateSigningRequest>,
     nodes: Informer<Node>,
+    /// The Service of the API.
+    services: Informer<Service>,
+    pods: IpNet,
 }
 
 pub(crate) async fn run(context: Context) {
-    let Some(signing) = context.options.signing.clone() else {
-        return;
-    };
     let requests = context.informers.get::<CertificateSigningRequest>();
     let nodes = context.informers.get::<Node>();
+    let selection = Selection::fields("metadata.namespace=default,metadata.name=kubernetes");
+    let services = context.informers.select::<Service>(selection);
     let controller = Arc::new(Controller {
         client: context.clients.writer(NAME),
-        signing,
+        authority: Arc::clone(&context.options.authority),
         requests: requests.clone(),
         nodes: nodes.clone(),
+        services: services.clone(),
+        pods: context.options.cluster_cidr,
     });
     let queue = WorkQueue::new();
     let noting = queue.clone();
     requests.on_event(move |delta| noting.add(delta.key()));
     requests.has_synced().await;
     nodes.has_synced().await;
+    services.has_synced().await;
     controller::run(NAME, &queue, WORKERS, &context.token, move |key| {
         let controller = Arc::clone(&controller);
         async move { controller.reconcile(&key).await }
@@ -67,32 +74,19 @@ impl Controller {
         let Some(request) = self.requests.store().get(key) else {
             return Ok(Outcome::Done);
         };
-        let node = request
-            .spec
-            .username
-            .as_deref()
-            .and_then(|user| user.strip_prefix("system:node:"))
-            .and_then(|name| self.nodes.store().get(&ObjectKey::cluster(name)));
         let now = Timestamp::now();
-        match decide(&request, node.as_deref(), now) {
+        match decide(&request, &self.known(), now) {
             Decision::Wait(delay) => Ok(Outcome::After(delay)),
             Decision::Approve => {
-                self.condition(&request, "approval", "Approved", "AutoApproved", decide::APPROVED)
-                    .await?;
+                self.condition(&request, "approval", "Approved", "AutoApproved", decide::APPROVED).await?;
                 Ok(Outcome::Done)
             }
             Decision::Fail(message) => {
-                self.condition(&request, "status", "Failed", "SignerValidationFailure", &message)
-                    .await?;
+                self.condition(&request, "status", "Failed", "SignerValidationFailure", &message).await?;
                 Ok(Outcome::Done)
             }
             Decision::Sign(signable) => {
-                let certificate = self.signing.authority.sign_request(
-                    &signable.request,
-                    signable.usages,
-                    Some(signable.validity.unwrap_or(self.signing.validity).min(self.signing.validity)),
-                    SystemTime::now(),
-                )?;
+                let certificate = self.authority.sign_request(&signable.request, signable.usages, signable.validity, SystemTime::now())?;
                 let mut signed = CertificateSigningRequest::clone(&request);
                 let status = signed.status.get_or_insert_default();
                 status.certificate = Some(ByteString(certificate.into_bytes()));
@@ -112,6 +106,24 @@ impl Controller {
         }
     }
 
+    fn known(&self) -> Known {
+        let addresses = |node: &Node| {
+            let status = node.status.as_ref();
+            let listed = status.and_then(|status| status.addresses.as_ref());
+            listed.into_iter().flatten().map(|address| address.address.clone()).collect()
+        };
+        let nodes = self.nodes.store().list();
+        let services = self.services.store().list();
+        let service_addresses = services.iter().filter_map(|service| {
+            let spec = service.spec.as_ref()?;
+            spec.cluster_ip.as_ref()?.parse::<IpAddr>().ok()
+        });
+        Known {
+            nodes: nodes.iter().map(|node| (node.name_any(), addresses(node))).collect(),
+            reserved: service_addresses.map(IpNet::from).chain([self.pods]).collect(),
+        }
+    }
+
     async fn condition(
         &self,
         request: &CertificateSigningRequest,
@@ -123,31 +135,22 @@ impl Controller {
         let now = corten_client::now();
         let mut changed = request.clone();
         let status = changed.status.get_or_insert_default();
-        status
-            .conditions
-            .get_or_insert_default()
-            .push(CertificateSigningRequestCondition {
-                type_: type_.into(),
-                status: "True".into(),
-                reason: Some(reason.into()),
-                message: Some(message.into()),
-                last_transition_time: Some(now.clone()),
-                last_update_time: Some(now),
-            });
+        status.conditions.get_or_insert_default().push(CertificateSigningRequestCondition {
+            type_: type_.into(),
+            status: "True".into(),
+            reason: Some(reason.into()),
+            message: Some(message.into()),
+            last_transition_time: Some(now.clone()),
+            last_update_time: Some(now),
+        });
         self.write(subresource, &changed).await
     }
 
-    async fn write(
-        &self,
-        subresource: &str,
-        request: &CertificateSigningRequest,
-    ) -> Result<(), kube::Error> {
+    async fn write(&self, subresource: &str, request: &CertificateSigningRequest) -> Result<(), kube::Error> {
         let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
         let name = request.name_any();
         let params = PostParams::default();
-        api.replace_subresource(subresource, &name, &params, request)
-            .await
-            .map(drop)
+        api.replace_subresource(subresource, &name, &params, request).await.map(drop)
     }
 }
 

@@ -95,10 +95,8 @@ impl Controller {
             let namespace = delta.object().namespace().unwrap_or_default();
             for deployment in self.deployments.store().list_in(&namespace) {
                 let selector = deployment.spec.as_ref().map(|spec| &spec.selector);
-                let takes = selector.is_some_and(|selector| {
-                    ownership::claim(deployment.as_ref(), selector, delta.object().as_ref())
-                        == Claim::Adopt
-                });
+                let takes = selector
+                    .is_some_and(|selector| ownership::claim(deployment.as_ref(), selector, delta.object().as_ref()) == Claim::Adopt);
                 if takes {
                     self.queue.add(ObjectKey::of(deployment.as_ref()));
                 }
@@ -127,28 +125,14 @@ impl Controller {
         };
         let selector = deployment.spec.as_ref().map(|spec| spec.selector.clone());
         if selector.is_none_or(|selector| selector::is_empty(&selector)) {
-            let message =
-                "This deployment is selecting all pods. A non-empty selector is required.";
-            self.recorder.event(
-                deployment.as_ref(),
-                EventType::Warning,
-                "SelectingAll",
-                message,
-            );
+            let message = "This deployment is selecting all pods. A non-empty selector is required.";
+            self.recorder.event(deployment.as_ref(), EventType::Warning, "SelectingAll", message);
             return Ok(Outcome::Done);
         }
         let sets = self.owned_sets(&deployment).await?;
-        let observed = Observed {
-            running: self.running_pods(&sets),
-            sets,
-            deployment: Deployment::clone(&deployment),
-            now: corten_client::now().0,
-        };
-        let Plan {
-            actions,
-            status,
-            look_again,
-        } = plan::plan(&observed);
+        let observed =
+            Observed { running: self.running_pods(&sets), sets, deployment: Deployment::clone(&deployment), now: corten_client::now().0 };
+        let Plan { actions, status, look_again } = plan::plan(&observed);
 
         let mut deployment = observed.deployment;
         for action in actions {
@@ -212,10 +196,7 @@ impl Controller {
                 Ok(())
             }
             Action::Delete(set) => {
-                let precondition = Preconditions {
-                    uid: set.uid(),
-                    resource_version: None,
-                };
+                let precondition = Preconditions { uid: set.uid(), resource_version: None };
                 let params = DeleteParams::background().preconditions(precondition);
                 match api.delete(&set.name_any(), &params).await {
                     Err(error) if !corten_client::is_not_found(&error) => Err(error),
@@ -232,12 +213,7 @@ impl Controller {
         }
     }
 
-    async fn create(
-        &self,
-        deployment: &mut Deployment,
-        api: &Api<ReplicaSet>,
-        set: &ReplicaSet,
-    ) -> Result<(), kube::Error> {
+    async fn create(&self, deployment: &mut Deployment, api: &Api<ReplicaSet>, set: &ReplicaSet) -> Result<(), kube::Error> {
         let error = match api.create(&PostParams::default(), set).await {
             Ok(_) => {
                 self.report_scaling(deployment, set, 0);
@@ -248,8 +224,7 @@ impl Controller {
         let status = deployment.status.get_or_insert_default();
         if corten_client::is_already_exists(&error) {
             let existing = api.get(&set.name_any()).await?;
-            let ours = controller_of(&existing)
-                .is_some_and(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref());
+            let ours = controller_of(&existing).is_some_and(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref());
             let template = deployment.spec.as_ref().map(|spec| &spec.template);
             if ours && template.is_some_and(|own| revision::has_template(&existing, own)) {
                 // Made by the step before, and the informer has not shown it yet.
@@ -284,8 +259,7 @@ impl Controller {
         };
         let name = set.name_any();
         let message = format!("Scaled {direction} replica set {name} from {from} to {to}");
-        self.recorder
-            .event(deployment, EventType::Normal, "ScalingReplicaSet", message);
+        self.recorder.event(deployment, EventType::Normal, "ScalingReplicaSet", message);
     }
 
     async fn write_status(&self, deployment: &Deployment) -> Result<(), kube::Error> {

@@ -32,30 +32,12 @@ struct Pending {
 impl Expectations {
     /// Notes that this many creations will be seen.
     pub(crate) fn expect_creations(&self, actor: &ObjectKey, count: usize) {
-        self.pending.lock().insert(
-            actor.clone(),
-            Pending {
-                creations: count,
-                deletions: HashSet::new(),
-                since: Instant::now(),
-            },
-        );
+        self.pending.lock().insert(actor.clone(), Pending { creations: count, deletions: HashSet::new(), since: Instant::now() });
     }
 
     /// Notes that the objects with these uids will be seen deleted.
-    pub(crate) fn expect_deletions(
-        &self,
-        actor: &ObjectKey,
-        uids: impl IntoIterator<Item = String>,
-    ) {
-        self.pending.lock().insert(
-            actor.clone(),
-            Pending {
-                creations: 0,
-                deletions: uids.into_iter().collect(),
-                since: Instant::now(),
-            },
-        );
+    pub(crate) fn expect_deletions(&self, actor: &ObjectKey, uids: impl IntoIterator<Item = String>) {
+        self.pending.lock().insert(actor.clone(), Pending { creations: 0, deletions: uids.into_iter().collect(), since: Instant::now() });
     }
 
     /// A creation was seen, or will not happen.
@@ -74,10 +56,10 @@ impl Expectations {
 
     /// Whether the actor has seen everything that it did.
     pub(crate) fn satisfied(&self, actor: &ObjectKey) -> bool {
-        self.pending.lock().get(actor).is_none_or(|pending| {
-            (pending.creations == 0 && pending.deletions.is_empty())
-                || pending.since.elapsed() > PATIENCE
-        })
+        self.pending
+            .lock()
+            .get(actor)
+            .is_none_or(|pending| (pending.creations == 0 && pending.deletions.is_empty()) || pending.since.elapsed() > PATIENCE)
     }
 
     /// Forgets an actor that is gone.

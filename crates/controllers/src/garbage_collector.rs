@@ -160,11 +160,7 @@ impl Collector {
         Ok(Outcome::Done)
     }
 
-    async fn owner_state(
-        &self,
-        owner: &OwnerReference,
-        dependent: &ObjectKey,
-    ) -> Result<OwnerState, kube::Error> {
+    async fn owner_state(&self, owner: &OwnerReference, dependent: &ObjectKey) -> Result<OwnerState, kube::Error> {
         if self.absent.lock().contains(&owner.uid) {
             return Ok(OwnerState::Absent);
         }
@@ -180,11 +176,7 @@ impl Collector {
         match api.get_opt(&owner.name).await? {
             Some(found) if found.metadata.uid.as_ref() == Some(&owner.uid) => {
                 let waiting = is_deleting(&found) && has_finalizer(&found, FOREGROUND);
-                Ok(if waiting {
-                    OwnerState::Waiting
-                } else {
-                    OwnerState::Solid
-                })
+                Ok(if waiting { OwnerState::Waiting } else { OwnerState::Solid })
             }
             _ => {
                 self.absent.lock().insert(owner.uid.clone());
@@ -194,12 +186,7 @@ impl Collector {
     }
 
     /// An object that waits for its dependents: looks at them, or lets it go if there are none.
-    async fn finish_foreground(
-        &self,
-        kind: &Kind,
-        object: &Metadata,
-        uid: &str,
-    ) -> ReconcileResult {
+    async fn finish_foreground(&self, kind: &Kind, object: &Metadata, uid: &str) -> ReconcileResult {
         let blocking = self.graph.lock().blocking_dependents(uid);
         if blocking.is_empty() {
             self.remove_finalizer(kind, object, FOREGROUND).await?;
@@ -239,12 +226,7 @@ impl Collector {
         Ok(Outcome::Done)
     }
 
-    async fn drop_owners(
-        &self,
-        kind: &Kind,
-        object: &Metadata,
-        gone: &[String],
-    ) -> Result<(), kube::Error> {
+    async fn drop_owners(&self, kind: &Kind, object: &Metadata, gone: &[String]) -> Result<(), kube::Error> {
         let mut owners = object.metadata.owner_references.clone().unwrap_or_default();
         owners.retain(|owner| !gone.contains(&owner.uid));
         self.patch(kind, object, json!({ "ownerReferences": owners })).await
@@ -259,12 +241,7 @@ impl Collector {
         self.patch(kind, object, json!({ "ownerReferences": owners })).await
     }
 
-    async fn remove_finalizer(
-        &self,
-        kind: &Kind,
-        object: &Metadata,
-        finalizer: &str,
-    ) -> Result<(), kube::Error> {
+    async fn remove_finalizer(&self, kind: &Kind, object: &Metadata, finalizer: &str) -> Result<(), kube::Error> {
         let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
         if finalizers.iter().any(|name| name == finalizer) {
             finalizers.retain(|name| name != finalizer);
@@ -275,12 +252,7 @@ impl Collector {
 
     /// Changes metadata if the object is still exactly what was read. A merge patch, since kinds
     /// of extensions know no other.
-    async fn patch(
-        &self,
-        kind: &Kind,
-        object: &Metadata,
-        mut metadata: serde_json::Value,
-    ) -> Result<(), kube::Error> {
+    async fn patch(&self, kind: &Kind, object: &Metadata, mut metadata: serde_json::Value) -> Result<(), kube::Error> {
         metadata["uid"] = json!(object.metadata.uid);
         metadata["resourceVersion"] = json!(object.metadata.resource_version);
         let patch = Patch::Merge(json!({ "metadata": metadata }));
@@ -292,23 +264,12 @@ impl Collector {
         }
     }
 
-    async fn delete(
-        &self,
-        kind: &Kind,
-        object: &Metadata,
-        policy: PropagationPolicy,
-    ) -> Result<(), kube::Error> {
+    async fn delete(&self, kind: &Kind, object: &Metadata, policy: PropagationPolicy) -> Result<(), kube::Error> {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         // The revision too: an owner that was added meanwhile must not be overlooked.
-        let params = DeleteParams {
-            propagation_policy: Some(policy),
-            ..DeleteParams::default()
-        }
-        .preconditions(Preconditions {
-            uid: object.uid(),
-            resource_version: object.resource_version(),
-        });
+        let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() }
+            .preconditions(Preconditions { uid: object.uid(), resource_version: object.resource_version() });
         match kind.api(&self.client, &namespace).delete(&name, &params).await {
             Err(error) if !corten_client::is_not_found(&error) => Err(error),
             _ => {

@@ -40,11 +40,7 @@ impl Kind {
     /// `pods`, `deployments.apps`.
     pub(crate) fn qualified_name(&self) -> String {
         let ApiResource { plural, group, .. } = &self.resource;
-        if group.is_empty() {
-            format!("{plural}.")
-        } else {
-            format!("{plural}.{group}")
-        }
+        if group.is_empty() { format!("{plural}.") } else { format!("{plural}.{group}") }
     }
 }
 
@@ -80,9 +76,7 @@ impl Inventory {
         let mut kinds = Vec::new();
         for group in discovery.groups_alphabetical() {
             for (resource, capabilities) in group.resources_by_stability() {
-                let able = ["list", "watch", "delete"]
-                    .iter()
-                    .all(|verb| capabilities.supports_operation(verb));
+                let able = ["list", "watch", "delete"].iter().all(|verb| capabilities.supports_operation(verb));
                 if !able || resource.plural == EXCLUDED {
                     continue;
                 }
@@ -96,9 +90,7 @@ impl Inventory {
                 }));
             }
         }
-        Self {
-            kinds: Arc::new(kinds),
-        }
+        Self { kinds: Arc::new(kinds) }
     }
 
     pub(crate) fn kinds(&self) -> &[Arc<Kind>] {
@@ -111,9 +103,7 @@ impl Inventory {
             Some((group, _)) => group,
             None => "",
         };
-        self.kinds
-            .iter()
-            .find(|kind| kind.resource.kind == reference.kind && kind.resource.group == group)
+        self.kinds.iter().find(|kind| kind.resource.kind == reference.kind && kind.resource.group == group)
     }
 
     /// Waits until all kinds are listed.

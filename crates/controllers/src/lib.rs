@@ -4,7 +4,6 @@
 //! Adding one is a module with a `run(Context)` and a line in [`run`].
 
 mod certificates;
-mod cluster_info;
 mod context;
 mod deployment;
 mod expectations;
@@ -27,14 +26,21 @@ use corten_client::informer::Informers;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use context::{Clients, Options, Signing};
 use context::Context;
+pub use context::{Clients, Options};
 use inventory::Inventory;
 
-/// Runs all controllers until the token is cancelled and what they had queued is done.
-pub async fn run(clients: Clients, options: Options, token: CancellationToken) {
+/// A controller ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+#[error("a controller failed: {0}")]
+pub struct Error(#[from] tokio::task::JoinError);
+
+/// Runs all controllers until the token is cancelled and what they had queued is done. An error if
+/// one of them panics: the others are stopped then.
+pub async fn run(clients: Clients, options: Options, token: CancellationToken) -> Result<(), Error> {
+    let token = token.child_token();
     let informers = Informers::new(clients.reader().clone(), token.clone());
-    let context = Context::new(clients, informers, options, token);
+    let context = Context::new(clients, informers, options, token.clone());
     let mut controllers = Controllers::default();
 
     controllers.start("deployment", deployment::run(context.clone()));
@@ -45,19 +51,15 @@ pub async fn run(clients: Clients, options: Options, token: CancellationToken) {
     controllers.start("node-lifecycle", node_lifecycle::run(context.clone()));
     controllers.start("pod-gc", pod_gc::run(context.clone()));
     controllers.start("certificates", certificates::run(context.clone()));
-    controllers.start("cluster-info", cluster_info::run(context.clone()));
     controllers.start("collectors", collect(context));
 
-    controllers.wait().await;
+    controllers.wait(&token).await
 }
 
 /// The controllers that work on every kind.
 async fn collect(context: Context) {
     if let Some(inventory) = Inventory::discover(&context).await {
-        tokio::join!(
-            garbage_collector::run(context.clone(), inventory.clone()),
-            namespace::run(context, inventory),
-        );
+        tokio::join!(garbage_collector::run(context.clone(), inventory.clone()), namespace::run(context, inventory),);
     }
 }
 
@@ -74,12 +76,18 @@ impl Controllers {
         });
     }
 
-    async fn wait(mut self) {
+    async fn wait(mut self, token: &CancellationToken) -> Result<(), Error> {
+        let mut result = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
                 Ok(name) => tracing::debug!(controller = name, "ended"),
-                Err(error) => tracing::error!(%error, "a controller failed"),
+                Err(error) => {
+                    tracing::error!(%error, "a controller failed");
+                    token.cancel();
+                    result = result.and(Err(Error(error)));
+                }
             }
         }
+        result
     }
 }

@@ -41,11 +41,8 @@ struct Controller {
 
 pub(crate) async fn run(context: Context, inventory: Inventory) {
     let namespaces = context.informers.get::<Namespace>();
-    let controller = Arc::new(Controller {
-        client: context.clients.writer(NAME),
-        namespaces: namespaces.clone(),
-        inventory: inventory.clone(),
-    });
+    let controller =
+        Arc::new(Controller { client: context.clients.writer(NAME), namespaces: namespaces.clone(), inventory: inventory.clone() });
     let queue = WorkQueue::new();
     let noting = queue.clone();
     namespaces.on_event(move |delta| {
@@ -58,10 +55,8 @@ pub(crate) async fn run(context: Context, inventory: Inventory) {
         let store = namespaces.store().clone();
         kind.objects.on_event(move |delta| {
             let namespace = delta.key().namespace;
-            let leaving = delta.is_deleted()
-                && store
-                    .get(&ObjectKey::cluster(&namespace))
-                    .is_some_and(|namespace| is_deleting(namespace.as_ref()));
+            let leaving =
+                delta.is_deleted() && store.get(&ObjectKey::cluster(&namespace)).is_some_and(|namespace| is_deleting(namespace.as_ref()));
             if leaving {
                 noting.add(namespace);
             }
@@ -103,12 +98,7 @@ impl Controller {
     }
 
     /// Deletes all objects of one kind, and counts what is left.
-    async fn empty(
-        &self,
-        kind: &Kind,
-        namespace: &str,
-        remaining: &mut Remaining,
-    ) -> Result<(), kube::Error> {
+    async fn empty(&self, kind: &Kind, namespace: &str, remaining: &mut Remaining) -> Result<(), kube::Error> {
         let api = kind.api(&self.client, namespace);
         let list = ListParams::default();
         let present = api.list(&list).await?.items;
@@ -128,21 +118,13 @@ impl Controller {
                 }
             }
         }
-        let left = if fresh {
-            api.list(&list).await?.items
-        } else {
-            present
-        };
+        let left = if fresh { api.list(&list).await?.items } else { present };
         remaining.count(&kind.qualified_name(), &left);
         Ok(())
     }
 
     /// Writes the conditions; gives the namespace as it is now, if it still exists.
-    async fn report(
-        &self,
-        namespace: &Namespace,
-        remaining: &Remaining,
-    ) -> Result<Option<Namespace>, kube::Error> {
+    async fn report(&self, namespace: &Namespace, remaining: &Remaining) -> Result<Option<Namespace>, kube::Error> {
         let old = namespace.status.clone().unwrap_or_default();
         let status = NamespaceStatus {
             phase: Some("Terminating".into()),

@@ -17,13 +17,8 @@ const WORKERS: usize = 2;
 
 /// Calls `ensure` with a namespace and the object that is there, whenever either changes.
 /// `informer` holds the objects, `name` is theirs.
-pub(crate) async fn run<K, F, W>(
-    controller: &'static str,
-    context: &Context,
-    informer: &Informer<K>,
-    name: &'static str,
-    ensure: F,
-) where
+pub(crate) async fn run<K, F, W>(controller: &'static str, context: &Context, informer: &Informer<K>, name: &'static str, ensure: F)
+where
     K: Object,
     F: Fn(String, Option<Arc<K>>) -> W + Clone + Send + 'static,
     W: Future<Output = Result<(), kube::Error>> + Send,
@@ -48,19 +43,14 @@ pub(crate) async fn run<K, F, W>(
 
     let store = informer.store().clone();
     controller::run(controller, &queue, WORKERS, &context.token, move |namespace: String| {
-        let alive = namespaces
-            .store()
-            .get(&ObjectKey::cluster(&namespace))
-            .is_some_and(|object| !is_deleting(object.as_ref()));
+        let alive = namespaces.store().get(&ObjectKey::cluster(&namespace)).is_some_and(|object| !is_deleting(object.as_ref()));
         let present = store.get(&ObjectKey::new(&namespace, name));
         let ensure = ensure.clone();
         async move {
             if alive {
                 match ensure(namespace, present).await {
                     // The namespace went, or somebody else was faster: both come back as events.
-                    Err(error)
-                        if corten_client::is_not_found(&error)
-                            || corten_client::is_already_exists(&error) => {}
+                    Err(error) if corten_client::is_not_found(&error) || corten_client::is_already_exists(&error) => {}
                     result => result?,
                 }
             }

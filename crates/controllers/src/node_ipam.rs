@@ -27,22 +27,17 @@ struct Controller {
     recorder: Recorder,
     nodes: Informer<Node>,
     cluster: IpNet,
-    prefix: u8,
     /// Given out but perhaps not seen yet. There is one worker, so nobody else gives any out.
     given: parking_lot::Mutex<Vec<(ObjectKey, IpNet)>>,
 }
 
 pub(crate) async fn run(context: Context) {
-    let Some(cluster) = context.options.cluster_cidr else {
-        return;
-    };
     let nodes = context.informers.get::<Node>();
     let controller = Arc::new(Controller {
         client: context.clients.writer(NAME),
         recorder: context.recorder(NAME),
         nodes: nodes.clone(),
-        cluster,
-        prefix: context.options.node_cidr_prefix,
+        cluster: context.options.cluster_cidr,
         given: parking_lot::Mutex::default(),
     });
     let queue = WorkQueue::new();
@@ -84,7 +79,7 @@ impl Controller {
             let own = given.iter().find(|(name, _)| name == key);
             let range = match own {
                 Some((_, range)) => Some(*range),
-                None => first_free(self.cluster, self.prefix, &used),
+                None => first_free(self.cluster, node_prefix(self.cluster), &used),
             };
             if let Some(range) = range
                 && own.is_none()
@@ -97,8 +92,7 @@ impl Controller {
             let message = format!("Node {key} status is now: CIDRNotAvailable");
             let mut about = node.object_ref(&());
             about.uid.clone_from(&node.metadata.name);
-            self.recorder
-                .event_for(about, EventType::Normal, "CIDRNotAvailable", message);
+            self.recorder.event_for(about, EventType::Normal, "CIDRNotAvailable", message);
             return Ok(Outcome::Done);
         };
         let patch = json!({
@@ -126,14 +120,18 @@ fn ranges(node: &Node) -> Vec<IpNet> {
     all.filter_map(|range| range.parse().ok()).collect()
 }
 
+/// A node's share: 256 addresses, in IPv6 a network of the usual size.
+fn node_prefix(cluster: IpNet) -> u8 {
+    match cluster {
+        IpNet::V4(_) => 24,
+        IpNet::V6(_) => 64,
+    }
+}
+
 /// The lowest range of the given prefix that overlaps with none in use.
 fn first_free(cluster: IpNet, prefix: u8, used: &HashSet<IpNet>) -> Option<IpNet> {
     let mut candidates = cluster.subnets(prefix.max(cluster.prefix_len())).ok()?;
-    candidates.find(|candidate| {
-        !used
-            .iter()
-            .any(|used| used.contains(candidate) || candidate.contains(used))
-    })
+    candidates.find(|candidate| !used.iter().any(|used| used.contains(candidate) || candidate.contains(used)))
 }
 
 #[cfg(test)]
@@ -144,9 +142,7 @@ mod tests {
     #[test]
     fn ranges_are_given_out_from_below_and_reused() {
         let cluster = "10.42.0.0/16".parse().unwrap();
-        let used = |ranges: &[&str]| -> HashSet<_> {
-            ranges.iter().map(|range| range.parse().unwrap()).collect()
-        };
+        let used = |ranges: &[&str]| -> HashSet<_> { ranges.iter().map(|range| range.parse().unwrap()).collect() };
         let cases = [
             (used(&[]), Some("10.42.0.0/24")),
             (used(&["10.42.0.0/24"]), Some("10.42.1.0/24")),

@@ -6,7 +6,11 @@ mod eviction;
 mod health;
 mod taints;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use corten_client::{
     ObjectKey,
@@ -35,13 +39,15 @@ use health::Heartbeat;
 const NAME: &str = "node-controller";
 const WORKERS: usize = 4;
 
+/// Without a heartbeat for this long a node's conditions become unknown; the reference's number.
+const GRACE: Duration = Duration::from_secs(50);
+
 struct Controller {
     client: Client,
     recorder: Recorder,
     nodes: Informer<Node>,
     leases: Informer<Lease>,
     pods_by_node: Index<Pod>,
-    grace: std::time::Duration,
     /// When the last sign of life of a node was seen, by our own clock.
     heartbeats: Mutex<HashMap<String, Heartbeat>>,
 }
@@ -61,7 +67,6 @@ async fn watch_nodes(context: Context) {
         nodes: nodes.clone(),
         leases: leases.clone(),
         pods_by_node: pods.index("node", |pod| pods::node(pod).map(str::to_owned).into_iter().collect()),
-        grace: context.options.node_grace,
         heartbeats: Mutex::default(),
     });
     let queue = WorkQueue::new();
@@ -92,7 +97,7 @@ impl Controller {
         let mut heartbeats = self.heartbeats.lock();
         match (heartbeats.get_mut(name), lease) {
             (Some(heartbeat), Some(lease)) => {
-                let was_late = heartbeat.at.elapsed() >= self.grace;
+                let was_late = heartbeat.at.elapsed() >= GRACE;
                 heartbeat.renewed(&lease, Instant::now()) && was_late
             }
             _ => false,
@@ -108,22 +113,16 @@ impl Controller {
         let silent = {
             let mut heartbeats = self.heartbeats.lock();
             let now = Instant::now();
-            let heartbeat = heartbeats
-                .entry(name.to_owned())
-                .or_insert_with(|| Heartbeat::first(now));
+            let heartbeat = heartbeats.entry(name.to_owned()).or_insert_with(|| Heartbeat::first(now));
             if let Some(lease) = lease {
                 heartbeat.renewed(&lease, now);
             }
             heartbeat.reported(&node, now);
             now.duration_since(heartbeat.at)
         };
-        let node = if silent >= self.grace {
-            self.declare_unknown(node).await?
-        } else {
-            node
-        };
+        let node = if silent >= GRACE { self.declare_unknown(node).await? } else { node };
         self.follow(&node).await?;
-        Ok(match self.grace.checked_sub(silent) {
+        Ok(match GRACE.checked_sub(silent) {
             Some(left) if !left.is_zero() => Outcome::After(left),
             // The next heartbeat brings it back.
             _ => Outcome::Done,
@@ -166,8 +165,7 @@ impl Controller {
             let mut about = node.object_ref(&());
             about.uid = Some(name.clone());
             let message = format!("Node {name} status is now: NodeNotReady");
-            self.recorder
-                .event_for(about, EventType::Normal, "NodeNotReady", message);
+            self.recorder.event_for(about, EventType::Normal, "NodeNotReady", message);
         }
         results.into_iter().collect()
     }
@@ -189,8 +187,7 @@ impl Controller {
             Err(error) if !corten_client::is_not_found(&error) => return Err(error),
             _ => {}
         }
-        self.recorder
-            .event(pod, EventType::Warning, "NodeNotReady", "Node is not ready");
+        self.recorder.event(pod, EventType::Warning, "NodeNotReady", "Node is not ready");
         Ok(())
     }
 }

@@ -28,11 +28,7 @@ pub(crate) enum Claim {
 }
 
 /// Decides about an object: pure.
-pub(crate) fn claim<O: Resource, K: Resource>(
-    owner: &O,
-    selector: &LabelSelector,
-    object: &K,
-) -> Claim {
+pub(crate) fn claim<O: Resource, K: Resource>(owner: &O, selector: &LabelSelector, object: &K) -> Claim {
     let labels = object.meta().labels.as_ref();
     let selected = !selector::is_empty(selector) && selector::matches(selector, labels);
     match controller_of(object) {
@@ -80,12 +76,8 @@ where
     K: Object<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     let key = ObjectKey::of(owner);
-    let fresh = Api::<O>::namespaced(client.clone(), &key.namespace)
-        .get_opt(&key.name)
-        .await?;
-    let alive = fresh.is_some_and(|fresh| {
-        fresh.meta().uid == owner.meta().uid && !is_deleting(&fresh)
-    });
+    let fresh = Api::<O>::namespaced(client.clone(), &key.namespace).get_opt(&key.name).await?;
+    let alive = fresh.is_some_and(|fresh| fresh.meta().uid == owner.meta().uid && !is_deleting(&fresh));
     if !alive {
         return Ok(false);
     }
@@ -97,11 +89,7 @@ where
 }
 
 /// Lets go of an object; gone is as good as released.
-pub(crate) async fn release<O, K>(
-    client: &Client,
-    owner: &O,
-    object: &K,
-) -> Result<bool, kube::Error>
+pub(crate) async fn release<O, K>(client: &Client, owner: &O, object: &K) -> Result<bool, kube::Error>
 where
     O: Object<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Object<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -114,11 +102,7 @@ where
 }
 
 /// True if the object still exists as the one that was meant (the patch names its uid).
-async fn patch_owners<K>(
-    client: &Client,
-    object: &K,
-    patch: serde_json::Value,
-) -> Result<bool, kube::Error>
+async fn patch_owners<K>(client: &Client, object: &K, patch: serde_json::Value) -> Result<bool, kube::Error>
 where
     K: Object<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -161,8 +145,7 @@ mod tests {
 
     #[test]
     fn objects_are_claimed_by_reference_and_selector() {
-        let selector: LabelSelector =
-            serde_json::from_value(json!({"matchLabels": {"app": "web"}})).unwrap();
+        let selector: LabelSelector = serde_json::from_value(json!({"matchLabels": {"app": "web"}})).unwrap();
         let (us, dying, them) = (owner("us", false), owner("us", true), owner("them", false));
         let cases = [
             (&us, pod("web", Some(&us), false), Claim::Keep),

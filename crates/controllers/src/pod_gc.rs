@@ -23,6 +23,9 @@ use crate::{context::Context, pods};
 const NAME: &str = "pod-garbage-collector";
 const WORKERS: usize = 2;
 
+/// So many terminated pods are kept, for people to look at; the reference's number.
+const TERMINATED_LIMIT: usize = 12_500;
+
 /// What to do about a pod.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -39,18 +42,12 @@ struct Collector {
     client: Client,
     pods: Informer<Pod>,
     nodes: Informer<Node>,
-    terminated_limit: usize,
 }
 
 pub(crate) async fn run(context: Context) {
     let pods = context.informers.get::<Pod>();
     let nodes = context.informers.get::<Node>();
-    let collector = Arc::new(Collector {
-        client: context.clients.writer(NAME),
-        pods: pods.clone(),
-        nodes: nodes.clone(),
-        terminated_limit: context.options.terminated_pods,
-    });
+    let collector = Arc::new(Collector { client: context.clients.writer(NAME), pods: pods.clone(), nodes: nodes.clone() });
     // A pod of a node that the informer does not show yet must not die: nodes come first.
     nodes.has_synced().await;
     let queue = WorkQueue::new();
@@ -67,9 +64,7 @@ pub(crate) async fn run(context: Context) {
     let deciding = Arc::clone(&collector);
     pods.on_event(move |delta| {
         let pod = delta.object();
-        if !delta.is_deleted()
-            && (pods::is_terminated(pod) || deciding.verdict(pod) != Verdict::Keep)
-        {
+        if !delta.is_deleted() && (pods::is_terminated(pod) || deciding.verdict(pod) != Verdict::Keep) {
             noting.add(delta.key());
         }
     });
@@ -84,8 +79,7 @@ pub(crate) async fn run(context: Context) {
 impl Collector {
     fn verdict(&self, pod: &Pod) -> Verdict {
         let node = pods::node(pod);
-        let known =
-            node.is_some_and(|node| self.nodes.store().get(&ObjectKey::cluster(node)).is_some());
+        let known = node.is_some_and(|node| self.nodes.store().get(&ObjectKey::cluster(node)).is_some());
         verdict(pod, known)
     }
 
@@ -113,7 +107,7 @@ impl Collector {
     async fn trim(&self) -> Result<(), kube::Error> {
         let mut ended: Vec<_> = self.pods.store().list();
         ended.retain(|pod| pods::is_terminated(pod) && !is_deleting(pod.as_ref()));
-        let surplus = ended.len().saturating_sub(self.terminated_limit);
+        let surplus = ended.len().saturating_sub(TERMINATED_LIMIT);
         ended.sort_by_key(|pod| pod.metadata.creation_timestamp.clone());
         for pod in ended.into_iter().take(surplus) {
             self.remove(&pod, Verdict::Surplus).await?;
@@ -146,16 +140,10 @@ impl Collector {
                 }
             }
         }
-        let precondition = Preconditions {
-            uid: pod.uid(),
-            resource_version: None,
-        };
-        let params = DeleteParams::default()
-            .grace_period(0)
-            .preconditions(precondition);
+        let precondition = Preconditions { uid: pod.uid(), resource_version: None };
+        let params = DeleteParams::default().grace_period(0).preconditions(precondition);
         match api.delete(&name, &params).await {
-            Err(error)
-                if corten_client::is_not_found(&error) || corten_client::is_conflict(&error) => {}
+            Err(error) if corten_client::is_not_found(&error) || corten_client::is_conflict(&error) => {}
             result => {
                 result?;
             }
@@ -181,13 +169,7 @@ mod tests {
     #[test]
     fn only_pods_without_a_kubelet_are_removed() {
         let pod = |node: Option<&str>, deleting: bool| {
-            let mut pod = Pod {
-                spec: Some(PodSpec {
-                    node_name: node.map(str::to_owned),
-                    ..PodSpec::default()
-                }),
-                ..Pod::default()
-            };
+            let mut pod = Pod { spec: Some(PodSpec { node_name: node.map(str::to_owned), ..PodSpec::default() }), ..Pod::default() };
             pod.metadata.deletion_timestamp = deleting.then(corten_client::now);
             pod
         };

@@ -10,10 +10,7 @@ use k8s_openapi::{
 
 /// The phase, `Pending` if there is none yet.
 pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or("Pending")
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
 }
 
 /// Whether all containers have ended for good.
@@ -45,11 +42,7 @@ pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
 
 /// How long until a pod is available: ready for at least `min_ready_seconds`. `None` if that
 /// depends on it becoming ready first; zero if it is available.
-pub(crate) fn available_in(
-    pod: &Pod,
-    min_ready_seconds: i32,
-    now: Timestamp,
-) -> Option<Duration> {
+pub(crate) fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
     if !is_ready(pod) {
         return None;
     }
@@ -64,10 +57,7 @@ pub(crate) fn available_in(
 
 /// Restarts of all containers.
 pub(crate) fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_deref());
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
     let counts = statuses.unwrap_or_default().iter();
     counts.map(|status| status.restart_count).sum()
 }

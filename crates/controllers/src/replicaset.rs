@@ -109,9 +109,7 @@ impl Controller {
         if controller_of(pod.as_ref()).is_none() && !delta.is_deleted() {
             let namespace = pod.namespace().unwrap_or_default();
             for set in self.sets.store().list_in(&namespace) {
-                if ownership::claim(set.as_ref(), &set_selector(&set), pod.as_ref())
-                    == Claim::Adopt
-                {
+                if ownership::claim(set.as_ref(), &set_selector(&set), pod.as_ref()) == Claim::Adopt {
                     self.queue.add(ObjectKey::of(set.as_ref()));
                 }
             }
@@ -163,9 +161,7 @@ impl Controller {
         for pod in candidates.into_iter().filter(|pod| pods::is_active(pod)) {
             let ours = match ownership::claim(set.as_ref(), &selector, pod.as_ref()) {
                 Claim::Keep => true,
-                Claim::Adopt => {
-                    ownership::adopt(&self.client, set.as_ref(), pod.as_ref()).await?
-                }
+                Claim::Adopt => ownership::adopt(&self.client, set.as_ref(), pod.as_ref()).await?,
                 Claim::Release => {
                     ownership::release(&self.client, set.as_ref(), pod.as_ref()).await?;
                     false
@@ -188,10 +184,7 @@ impl Controller {
         };
         let uids = siblings.iter().filter_map(|sibling| sibling.uid());
         let own = set.uid().filter(|_| siblings.is_empty());
-        uids.chain(own)
-            .flat_map(|uid| self.pods_by_owner.get(&uid))
-            .filter(|pod| pods::is_active(pod))
-            .collect()
+        uids.chain(own).flat_map(|uid| self.pods_by_owner.get(&uid)).filter(|pod| pods::is_active(pod)).collect()
     }
 
     /// Creates pods in batches that double, so that a quota or webhook that refuses all is asked
@@ -215,8 +208,7 @@ impl Controller {
                 match result {
                     Ok(created) => {
                         let message = format!("Created pod: {}", created.name_any());
-                        self.recorder
-                            .event(set, EventType::Normal, "SuccessfulCreate", message);
+                        self.recorder.event(set, EventType::Normal, "SuccessfulCreate", message);
                     }
                     Err(error) => {
                         self.expectations.creation_observed(key);
@@ -240,29 +232,15 @@ impl Controller {
             return None;
         }
         let message = plan::message_of(error);
-        self.recorder.event(
-            set,
-            EventType::Warning,
-            "FailedCreate",
-            format!("Error creating: {message}"),
-        );
+        self.recorder.event(set, EventType::Warning, "FailedCreate", format!("Error creating: {message}"));
         Some(Failure::create(&message))
     }
 
-    async fn delete(
-        &self,
-        key: &ObjectKey,
-        set: &ReplicaSet,
-        victims: Vec<Arc<Pod>>,
-    ) -> Option<Failure> {
+    async fn delete(&self, key: &ObjectKey, set: &ReplicaSet, victims: Vec<Arc<Pod>>) -> Option<Failure> {
         let api: &Api<Pod> = &Api::namespaced(self.client.clone(), &key.namespace);
-        self.expectations
-            .expect_deletions(key, victims.iter().map(|pod| uid(pod)));
+        self.expectations.expect_deletions(key, victims.iter().map(|pod| uid(pod)));
         let results = join_all(victims.iter().map(|pod| async move {
-            let params = DeleteParams::default().preconditions(Preconditions {
-                uid: pod.uid(),
-                resource_version: None,
-            });
+            let params = DeleteParams::default().preconditions(Preconditions { uid: pod.uid(), resource_version: None });
             (pod, api.delete(&pod.name_any(), &params).await)
         }))
         .await;
@@ -271,16 +249,14 @@ impl Controller {
             match result {
                 Ok(_) => {
                     let message = format!("Deleted pod: {}", pod.name_any());
-                    self.recorder
-                        .event(set, EventType::Normal, "SuccessfulDelete", message);
+                    self.recorder.event(set, EventType::Normal, "SuccessfulDelete", message);
                 }
                 Err(error) => {
                     self.expectations.deletion_observed(key, &uid(pod));
                     if !corten_client::is_not_found(&error) && !corten_client::is_conflict(&error) {
                         let message = plan::message_of(&error);
                         let text = format!("Error deleting: {message}");
-                        self.recorder
-                            .event(set, EventType::Warning, "FailedDelete", text);
+                        self.recorder.event(set, EventType::Warning, "FailedDelete", text);
                         failure = Some(Failure::delete(&message));
                     }
                 }
@@ -294,13 +270,8 @@ fn uid(pod: &Pod) -> String {
     pod.uid().unwrap_or_default()
 }
 
-fn set_selector(
-    set: &ReplicaSet,
-) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
-    set.spec
-        .as_ref()
-        .map(|spec| spec.selector.clone())
-        .unwrap_or_default()
+fn set_selector(set: &ReplicaSet) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
+    set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default()
 }
 
 /// The key of the ReplicaSet that owns a pod.

@@ -25,7 +25,7 @@ pub(crate) async fn run(context: Context) {
     let selection = Selection::fields(format!("metadata.name={MAP}"));
     let maps = context.informers.select::<ConfigMap>(selection);
     let client = context.clients.writer(NAME);
-    let data = BTreeMap::from([("ca.crt".to_owned(), context.options.root_ca.clone())]);
+    let data = BTreeMap::from([("ca.crt".to_owned(), context.options.authority.certificate().to_owned())]);
     let ensure = move |namespace: String, present: Option<Arc<ConfigMap>>| {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
         let data = data.clone();

@@ -19,11 +19,7 @@ pub(crate) async fn run(context: Context) {
         async move {
             if present.is_none() {
                 let account = ServiceAccount {
-                    metadata: ObjectMeta {
-                        name: Some("default".into()),
-                        namespace: Some(namespace),
-                        ..ObjectMeta::default()
-                    },
+                    metadata: ObjectMeta { name: Some("default".into()), namespace: Some(namespace), ..ObjectMeta::default() },
                     ..ServiceAccount::default()
                 };
                 api.create(&PostParams::default(), &account).await?;

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -141,13 +142,7 @@ impl Authority {
         if leaf.usages.server {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
-        for name in &leaf.dns_names {
-            let name = SanType::DnsName(name.as_str().try_into()?);
-            params.subject_alt_names.push(name);
-        }
-        for address in &leaf.addresses {
-            params.subject_alt_names.push(SanType::IpAddress(*address));
-        }
+        params.subject_alt_names = alternative_names(&leaf.dns_names, &leaf.addresses)?;
         params.use_authority_key_identifier_extension = true;
         Ok(params.signed_by(key, &self.issuer)?.pem())
     }
@@ -177,7 +172,7 @@ fn new_ca(name: &str, now: SystemTime) -> Result<Credential, AuthorityError> {
     Ok(Credential { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
 }
 
-fn distinguished_name(common_name: &str, organizations: &[String]) -> Result<DistinguishedName, AuthorityError> {
+pub(crate) fn distinguished_name(common_name: &str, organizations: &[String]) -> Result<DistinguishedName, AuthorityError> {
     let mut name = DistinguishedName::new();
     match organizations {
         [] => {}
@@ -186,6 +181,15 @@ fn distinguished_name(common_name: &str, organizations: &[String]) -> Result<Dis
     }
     name.push(DnType::CommonName, common_name);
     Ok(name)
+}
+
+pub(crate) fn alternative_names(dns_names: &[String], addresses: &[IpAddr]) -> Result<Vec<SanType>, AuthorityError> {
+    let mut names = Vec::new();
+    for name in dns_names {
+        names.push(SanType::DnsName(name.as_str().try_into()?));
+    }
+    names.extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
+    Ok(names)
 }
 
 /// A random positive serial number (RFC 5280 4.1.2.2).

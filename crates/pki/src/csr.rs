@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use rcgen::SubjectPublicKeyInfo;
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, SubjectPublicKeyInfo};
 use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
 use x509_parser::{
     certification_request::X509CertificationRequest,
@@ -14,7 +14,10 @@ use x509_parser::{
     prelude::{FromDer as _, GeneralName},
 };
 
-use crate::{Identity, NODES};
+use crate::{
+    AuthorityError, Identity, NODES,
+    authority::{alternative_names, distinguished_name},
+};
 
 /// A parsed request whose signature by its own key was verified.
 #[derive(Debug)]
@@ -28,6 +31,15 @@ pub struct CertificateRequest {
     /// Names of other sorts (e-mail, URI, …): no built-in signer accepts any.
     pub other_names: usize,
     pub(crate) public_key: SubjectPublicKeyInfo,
+}
+
+/// A new key and the request for its certificate, both in PEM.
+#[derive(Clone)]
+pub struct NewRequest {
+    /// The private key in PKCS#8.
+    pub key: String,
+    /// The request.
+    pub request: String,
 }
 
 /// A usage listed in the API object, as far as the built-in signers know it.
@@ -83,6 +95,15 @@ pub enum CsrError {
 }
 
 impl CertificateRequest {
+    /// Makes a key, and a request for a certificate of it that names an identity.
+    pub fn create(subject: &Identity, dns_names: &[String], addresses: &[IpAddr]) -> Result<NewRequest, AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished_name(&subject.user, &subject.groups)?;
+        params.subject_alt_names = alternative_names(dns_names, addresses)?;
+        Ok(NewRequest { request: params.serialize_request(&key)?.pem()?, key: key.serialize_pem() })
+    }
+
     /// Parses a PEM request and verifies its signature.
     pub fn parse(pem: &[u8]) -> Result<Self, CsrError> {
         let malformed = |error: &dyn std::fmt::Display| CsrError::Malformed(error.to_string());

@@ -15,7 +15,7 @@ mod token;
 
 pub use authority::{Authority, AuthorityError};
 pub use certificate::{Credential, Leaf, Usages, ca_public_key_hash, certificate_expiry};
-pub use csr::{CertificateRequest, CsrError, RequestedUsage};
+pub use csr::{CertificateRequest, CsrError, NewRequest, RequestedUsage};
 pub use files::write_private;
 pub use identity::{Identity, IdentityError};
 pub use kubeconfig::{Kubeconfig, KubeconfigUser, add_context};

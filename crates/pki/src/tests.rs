@@ -117,6 +117,19 @@ fn requests_are_checked_by_the_signers_rules() {
 }
 
 #[test]
+fn a_created_request_asks_for_what_was_said() {
+    let names = ["worker".to_owned()];
+    let addresses = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+    let identity = Identity::node("worker");
+    let made = CertificateRequest::create(&identity, &names, &addresses).unwrap();
+    let parsed = CertificateRequest::parse(made.request.as_bytes()).unwrap();
+    assert_eq!(parsed.subject, identity);
+    assert_eq!(parsed.dns_names, names);
+    assert_eq!(parsed.addresses, addresses);
+    assert!(KeyPair::from_pem(&made.key).is_ok());
+}
+
+#[test]
 fn a_signed_request_is_a_certificate_of_the_authority() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::open(directory.path(), "ca", now()).unwrap();

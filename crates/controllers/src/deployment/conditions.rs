@@ -19,13 +19,7 @@ pub(super) const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 pub(super) const PAUSED: &str = "DeploymentPaused";
 pub(super) const RESUMED: &str = "DeploymentResumed";
 
-pub(super) fn new(
-    type_: &str,
-    status: &str,
-    reason: &str,
-    message: impl Into<String>,
-    now: Timestamp,
-) -> DeploymentCondition {
+pub(super) fn new(type_: &str, status: &str, reason: &str, message: impl Into<String>, now: Timestamp) -> DeploymentCondition {
     DeploymentCondition {
         type_: type_.into(),
         status: status.into(),
@@ -36,10 +30,7 @@ pub(super) fn new(
     }
 }
 
-pub(super) fn get<'a>(
-    status: &'a DeploymentStatus,
-    type_: &str,
-) -> Option<&'a DeploymentCondition> {
+pub(super) fn get<'a>(status: &'a DeploymentStatus, type_: &str) -> Option<&'a DeploymentCondition> {
     let conditions = status.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == type_)
 }

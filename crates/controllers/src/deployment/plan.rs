@@ -111,9 +111,7 @@ impl<'a> Rollout<'a> {
     /// Whether the deployment's size changed since a set with pods was last touched.
     fn is_rescaled(&self) -> bool {
         let active = self.all().filter(|set| size(set) > 0);
-        active
-            .filter_map(revision::desired_replicas)
-            .any(|desired| desired != self.wanted.replicas)
+        active.filter_map(revision::desired_replicas).any(|desired| desired != self.wanted.replicas)
     }
 
     fn note_pause(&mut self) {
@@ -150,11 +148,7 @@ impl<'a> Rollout<'a> {
                 {
                     spec.min_ready_seconds = Some(self.wanted.min_ready_seconds);
                 }
-                self.revision = set
-                    .metadata
-                    .annotations
-                    .as_ref()
-                    .and_then(|annotations| annotations.get(revision::REVISION).cloned());
+                self.revision = set.metadata.annotations.as_ref().and_then(|annotations| annotations.get(revision::REVISION).cloned());
                 let message = format!("Found new replica set \"{}\"", name(set));
                 if deadline && conditions::progress(&self.status).is_none() {
                     self.progress("True", conditions::NEW_SET_FOUND, message);
@@ -211,10 +205,7 @@ impl<'a> Rollout<'a> {
     fn old_pods_run(&self, running: &HashMap<String, usize>) -> bool {
         let newest = self.newest.as_ref().and_then(|set| set.metadata.uid.as_ref());
         let observed: i32 = self.old.iter().map(status::replicas).sum();
-        observed > 0
-            || running
-                .iter()
-                .any(|(uid, count)| *count > 0 && Some(uid) != newest)
+        observed > 0 || running.iter().any(|(uid, count)| *count > 0 && Some(uid) != newest)
     }
 
     fn is_complete(&self) -> bool {
@@ -226,11 +217,7 @@ impl<'a> Rollout<'a> {
         let Some(limit) = self.wanted.history_limit else {
             return;
         };
-        let mut old: Vec<_> = self
-            .old
-            .iter()
-            .filter(|set| set.metadata.deletion_timestamp.is_none())
-            .collect();
+        let mut old: Vec<_> = self.old.iter().filter(|set| set.metadata.deletion_timestamp.is_none()).collect();
         let surplus = old.len().saturating_sub(limit);
         old.sort_by_key(|set| revision::revision(set));
         for set in old.into_iter().take(surplus) {
@@ -254,10 +241,7 @@ impl<'a> Rollout<'a> {
                 _ if self.deleted.contains(name(set)) => {
                     actions.push(Action::Delete(Box::new(set.clone())));
                 }
-                Some(original) if *original != set => actions.push(Action::Update {
-                    set: Box::new(set.clone()),
-                    from: size(original),
-                }),
+                Some(original) if *original != set => actions.push(Action::Update { set: Box::new(set.clone()), from: size(original) }),
                 Some(_) => {}
                 None if self.created => actions.push(Action::Create(Box::new(set.clone()))),
                 None => {}
@@ -268,11 +252,7 @@ impl<'a> Rollout<'a> {
         {
             actions.push(Action::Revision(revision));
         }
-        Plan {
-            actions,
-            status: self.status,
-            look_again,
-        }
+        Plan { actions, status: self.status, look_again }
     }
 }
 

@@ -35,11 +35,7 @@ type Annotations = BTreeMap<String, String>;
 /// The oldest ReplicaSet with the deployment's template, apart from the hash label.
 pub(super) fn position_of_newest(deployment: &Deployment, sets: &[ReplicaSet]) -> Option<usize> {
     let template = &deployment.spec.as_ref()?.template;
-    sets.iter()
-        .enumerate()
-        .filter(|(_, set)| has_template(set, template))
-        .min_by_key(|(_, set)| age_key(set))
-        .map(|(index, _)| index)
+    sets.iter().enumerate().filter(|(_, set)| has_template(set, template)).min_by_key(|(_, set)| age_key(set)).map(|(index, _)| index)
 }
 
 pub(super) fn has_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
@@ -59,10 +55,7 @@ fn without_hash(mut template: PodTemplateSpec) -> PodTemplateSpec {
 /// Orders by creation, then by name.
 pub(super) fn age_key(set: &ReplicaSet) -> (Option<i64>, Option<String>) {
     let created = set.metadata.creation_timestamp.as_ref();
-    (
-        created.map(|time| time.0.as_second()),
-        set.metadata.name.clone(),
-    )
+    (created.map(|time| time.0.as_second()), set.metadata.name.clone())
 }
 
 pub(super) fn revision(set: &ReplicaSet) -> i64 {
@@ -123,10 +116,7 @@ fn remember(annotations: &mut Annotations, old: String) {
 /// A set for the deployment's present template, without replicas yet.
 pub(super) fn new_set(deployment: &Deployment, wanted: &Wanted, revision: i64) -> ReplicaSet {
     let spec = deployment.spec.clone().unwrap_or_default();
-    let collisions = deployment
-        .status
-        .as_ref()
-        .and_then(|status| status.collision_count);
+    let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
     let hash = template_hash(&spec.template, collisions);
     let name = deployment.metadata.name.as_deref().unwrap_or_default();
 
@@ -136,10 +126,7 @@ pub(super) fn new_set(deployment: &Deployment, wanted: &Wanted, revision: i64) -
     labels.insert(TEMPLATE_HASH.into(), hash.clone());
     let labels = labels.clone();
     let mut selector = spec.selector;
-    selector
-        .match_labels
-        .get_or_insert_default()
-        .insert(TEMPLATE_HASH.into(), hash.clone());
+    selector.match_labels.get_or_insert_default().insert(TEMPLATE_HASH.into(), hash.clone());
 
     let mut set = ReplicaSet {
         metadata: ObjectMeta {
@@ -168,13 +155,7 @@ pub(super) fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>)
     const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut bytes = serde_json::to_vec(template).unwrap_or_default();
     bytes.extend(collisions.into_iter().flat_map(i32::to_le_bytes));
-    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     let digits = hash.to_string();
-    digits
-        .bytes()
-        .filter_map(|digit| ALPHABET.get(usize::from(digit) % ALPHABET.len()))
-        .map(|byte| char::from(*byte))
-        .collect()
+    digits.bytes().filter_map(|digit| ALPHABET.get(usize::from(digit) % ALPHABET.len())).map(|byte| char::from(*byte)).collect()
 }

@@ -28,11 +28,7 @@ pub(super) fn grow_newest(rollout: &mut Rollout<'_>) -> bool {
         return false;
     };
     let before = size(newest);
-    let after = if before > wanted.replicas {
-        wanted.replicas
-    } else {
-        size_of_new(wanted, before, others)
-    };
+    let after = if before > wanted.replicas { wanted.replicas } else { size_of_new(wanted, before, others) };
     if before != after {
         resize(newest, after, wanted);
     }
@@ -119,27 +115,17 @@ fn active_or_latest<'r>(rollout: &'r mut Rollout<'_>) -> Option<&'r mut ReplicaS
 /// Whether the newest set alone is all that is wanted.
 fn is_saturated(rollout: &Rollout<'_>) -> bool {
     let replicas = rollout.wanted.replicas;
-    rollout.newest.as_ref().is_some_and(|set| {
-        size(set) == replicas
-            && revision::desired_replicas(set) == Some(replicas)
-            && status::available(set) == replicas
-    })
+    rollout
+        .newest
+        .as_ref()
+        .is_some_and(|set| size(set) == replicas && revision::desired_replicas(set) == Some(replicas) && status::available(set) == replicas)
 }
 
 fn scale_proportionally(rollout: &mut Rollout<'_>, wanted: &Wanted) {
     let observed = status::total_observed(rollout);
-    let mut sets: Vec<&mut ReplicaSet> = rollout
-        .old
-        .iter_mut()
-        .chain(&mut rollout.newest)
-        .filter(|set| size(set) > 0)
-        .collect();
+    let mut sets: Vec<&mut ReplicaSet> = rollout.old.iter_mut().chain(&mut rollout.newest).filter(|set| size(set) > 0).collect();
     let present: i32 = sets.iter().map(|set| size(set)).sum();
-    let allowed = if wanted.replicas > 0 {
-        wanted.max_replicas()
-    } else {
-        0
-    };
+    let allowed = if wanted.replicas > 0 { wanted.max_replicas() } else { 0 };
     let to_add = allowed - present;
     // The largest first; of equals the newer grows and the older shrinks.
     if to_add > 0 {
@@ -170,11 +156,7 @@ fn proportion(set: &ReplicaSet, wanted: &Wanted, observed: i32, to_add: i32, add
         return 0;
     }
     let fraction = fraction(set, wanted, observed);
-    if to_add > 0 {
-        fraction.min(left)
-    } else {
-        fraction.max(left)
-    }
+    if to_add > 0 { fraction.min(left) } else { fraction.max(left) }
 }
 
 /// By how much a set would change if it kept its share of all pods.

@@ -49,17 +49,9 @@ pub(super) fn counted(rollout: &Rollout<'_>) -> DeploymentStatus {
         ..rollout.status.clone()
     };
     let (value, reason, message) = if available >= rollout.wanted.min_available() {
-        (
-            "True",
-            "MinimumReplicasAvailable",
-            "Deployment has minimum availability.",
-        )
+        ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     } else {
-        (
-            "False",
-            "MinimumReplicasUnavailable",
-            "Deployment does not have minimum availability.",
-        )
+        ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     };
     let type_ = conditions::AVAILABLE;
     let condition = conditions::new(type_, value, reason, message, rollout.now);
@@ -78,8 +70,7 @@ pub(super) fn rolled_out(rollout: &Rollout<'_>) -> DeploymentStatus {
     if rollout.wanted.deadline_seconds.is_none() {
         conditions::remove(&mut status, conditions::PROGRESSING);
     } else {
-        let done = status.replicas == status.updated_replicas
-            && conditions::progress(&status) == Some(conditions::NEW_SET_AVAILABLE);
+        let done = status.replicas == status.updated_replicas && conditions::progress(&status) == Some(conditions::NEW_SET_AVAILABLE);
         if !done {
             judge_progress(rollout, &mut status);
         }
@@ -117,11 +108,7 @@ fn judge_progress(rollout: &Rollout<'_>, status: &mut DeploymentStatus) {
 }
 
 /// Whether everything wanted is there, available and of the newest revision.
-pub(super) fn is_complete(
-    wanted: &Wanted,
-    deployment: &Deployment,
-    status: &DeploymentStatus,
-) -> bool {
+pub(super) fn is_complete(wanted: &Wanted, deployment: &Deployment, status: &DeploymentStatus) -> bool {
     let all = |count: Option<i32>| count.unwrap_or(0) == wanted.replicas;
     all(status.updated_replicas)
         && all(status.replicas)
@@ -173,9 +160,8 @@ fn failure(rollout: &Rollout<'_>) -> Option<DeploymentCondition> {
         let status = set.status.as_ref();
         status.and_then(|status| status.conditions.as_ref()).into_iter().flatten()
     });
-    let failure = conditions
-        .filter(|condition| condition.type_ == conditions::REPLICA_FAILURE)
-        .find(|condition| condition.status == "True")?;
+    let failure =
+        conditions.filter(|condition| condition.type_ == conditions::REPLICA_FAILURE).find(|condition| condition.status == "True")?;
     Some(DeploymentCondition {
         type_: failure.type_.clone(),
         status: failure.status.clone(),

@@ -1,8 +1,6 @@
 //! What a deployment's spec asks for, with the defaults of the API filled in.
 
-use k8s_openapi::{
-    api::apps::v1::Deployment, apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::util::intstr::IntOrString};
 
 /// The spec, resolved.
 #[derive(Clone, Debug)]
@@ -26,11 +24,7 @@ impl Wanted {
         let rolling = strategy.type_.as_deref() != Some("Recreate");
         let (max_surge, max_unavailable) = if rolling {
             let update = strategy.rolling_update.unwrap_or_default();
-            fenceposts(
-                update.max_surge.as_ref(),
-                update.max_unavailable.as_ref(),
-                replicas,
-            )
+            fenceposts(update.max_surge.as_ref(), update.max_unavailable.as_ref(), replicas)
         } else {
             (0, 0)
         };
@@ -42,8 +36,7 @@ impl Wanted {
             max_unavailable: max_unavailable.min(replicas),
             min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             deadline_seconds: limited(spec.progress_deadline_seconds),
-            history_limit: limited(spec.revision_history_limit)
-                .and_then(|limit| usize::try_from(limit).ok()),
+            history_limit: limited(spec.revision_history_limit).and_then(|limit| usize::try_from(limit).ok()),
             paused: spec.paused.unwrap_or(false),
         }
     }
@@ -61,19 +54,11 @@ impl Wanted {
 
 /// Surge is rounded up and unavailability down; if both come out as nothing, one pod may be
 /// unavailable, or nothing would ever move.
-fn fenceposts(
-    surge: Option<&IntOrString>,
-    unavailable: Option<&IntOrString>,
-    replicas: i32,
-) -> (i32, i32) {
+fn fenceposts(surge: Option<&IntOrString>, unavailable: Option<&IntOrString>, replicas: i32) -> (i32, i32) {
     let default = IntOrString::String("25%".into());
     let surge = resolve(surge.unwrap_or(&default), replicas, true);
     let unavailable = resolve(unavailable.unwrap_or(&default), replicas, false);
-    if surge == 0 && unavailable == 0 {
-        (0, 1)
-    } else {
-        (surge, unavailable)
-    }
+    if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
 }
 
 fn resolve(value: &IntOrString, total: i32, up: bool) -> i32 {
@@ -82,11 +67,7 @@ fn resolve(value: &IntOrString, total: i32, up: bool) -> i32 {
         IntOrString::String(text) => {
             let percent = text.strip_suffix('%').and_then(|text| text.parse().ok());
             let product = i64::from(total) * percent.unwrap_or(0_i64).max(0);
-            let rounded = if up {
-                (product + 99) / 100
-            } else {
-                product / 100
-            };
+            let rounded = if up { (product + 99) / 100 } else { product / 100 };
             i32::try_from(rounded).unwrap_or(i32::MAX)
         }
     }

@@ -25,26 +25,14 @@ pub(super) enum Decision {
     Delete(PropagationPolicy),
 }
 
-pub(super) fn decide(
-    meta: &ObjectMeta,
-    owners: &[(OwnerReference, OwnerState)],
-    has_dependents: bool,
-) -> Decision {
+pub(super) fn decide(meta: &ObjectMeta, owners: &[(OwnerReference, OwnerState)], has_dependents: bool) -> Decision {
     let with = |wanted: OwnerState| owners.iter().filter(move |(_, state)| *state == wanted);
     if owners.is_empty() {
         return Decision::Keep;
     }
     if with(OwnerState::Solid).next().is_some() {
-        let gone: Vec<_> = owners
-            .iter()
-            .filter(|(_, state)| *state != OwnerState::Solid)
-            .map(|(owner, _)| owner.uid.clone())
-            .collect();
-        return if gone.is_empty() {
-            Decision::Keep
-        } else {
-            Decision::DropOwners(gone)
-        };
+        let gone: Vec<_> = owners.iter().filter(|(_, state)| *state != OwnerState::Solid).map(|(owner, _)| owner.uid.clone()).collect();
+        return if gone.is_empty() { Decision::Keep } else { Decision::DropOwners(gone) };
     }
     if with(OwnerState::Waiting).next().is_some() && has_dependents {
         return Decision::Delete(PropagationPolicy::Foreground);

@@ -64,11 +64,7 @@ impl Graph {
 
     pub(super) fn dependents(&self, uid: &str) -> Vec<Object> {
         let dependents = self.nodes.get(uid).map(|node| &node.dependents);
-        dependents
-            .into_iter()
-            .flatten()
-            .filter_map(|dependent| self.get(dependent))
-            .collect()
+        dependents.into_iter().flatten().filter_map(|dependent| self.get(dependent)).collect()
     }
 
     /// The dependents whose existence holds up a foreground deletion.
@@ -103,25 +99,13 @@ impl Graph {
         let owners = object.owners.clone();
         let starts_foreground = object.foreground && !before.foreground;
         let starts_orphaning = object.orphaning && !before.orphaning;
-        self.nodes
-            .entry(uid.clone())
-            .or_insert_with(|| Node {
-                object: Object::default(),
-                dependents: BTreeSet::new(),
-            })
-            .object = object;
+        self.nodes.entry(uid.clone()).or_insert_with(|| Node { object: Object::default(), dependents: BTreeSet::new() }).object = object;
 
         for owner in owners {
             let node = self.nodes.entry(owner.uid.clone()).or_insert_with(|| {
                 // Nobody has seen the owner yet: does it exist?
                 work.push(Work::Examine(owner.uid.clone()));
-                Node {
-                    object: Object {
-                        uid: owner.uid.clone(),
-                        ..Object::default()
-                    },
-                    dependents: BTreeSet::new(),
-                }
+                Node { object: Object { uid: owner.uid.clone(), ..Object::default() }, dependents: BTreeSet::new() }
             });
             node.dependents.insert(uid.clone());
             if node.object.foreground {

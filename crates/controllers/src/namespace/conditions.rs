@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::core::v1::NamespaceCondition, apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::{api::core::v1::NamespaceCondition, apimachinery::pkg::apis::meta::v1::Time};
 
 use crate::inventory::Metadata;
 
@@ -42,41 +40,21 @@ impl Remaining {
     }
 
     /// The conditions of the namespace, those that did not change with their former time.
-    pub(super) fn conditions(
-        &self,
-        old: Option<&[NamespaceCondition]>,
-        now: &Time,
-    ) -> Option<Vec<NamespaceCondition>> {
+    pub(super) fn conditions(&self, old: Option<&[NamespaceCondition]>, now: &Time) -> Option<Vec<NamespaceCondition>> {
         let listed = |counts: &BTreeMap<String, usize>, word: &str| {
-            let texts = counts
-                .iter()
-                .map(|(name, count)| format!("{name} {word} {count} resource instances"));
+            let texts = counts.iter().map(|(name, count)| format!("{name} {word} {count} resource instances"));
             texts.collect::<Vec<_>>().join(", ")
         };
         let facts = [
-            (
-                "NamespaceDeletionDiscoveryFailure",
-                None,
-                ("ResourcesDiscovered", "All resources successfully discovered"),
-            ),
-            (
-                "NamespaceDeletionGroupVersionParsingFailure",
-                None,
-                ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
-            ),
+            ("NamespaceDeletionDiscoveryFailure", None, ("ResourcesDiscovered", "All resources successfully discovered")),
+            ("NamespaceDeletionGroupVersionParsingFailure", None, ("ParsedGroupVersions", "All legacy kube types successfully parsed")),
             (
                 "NamespaceDeletionContentFailure",
                 (!self.errors.is_empty()).then(|| {
                     let errors = self.errors.join(", ");
-                    (
-                        "ContentDeletionFailed",
-                        format!("Failed to delete all resource types, {} remaining: {errors}", self.errors.len()),
-                    )
+                    ("ContentDeletionFailed", format!("Failed to delete all resource types, {} remaining: {errors}", self.errors.len()))
                 }),
-                (
-                    "ContentDeleted",
-                    "All content successfully deleted, may be waiting on finalization",
-                ),
+                ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
             ),
             (
                 "NamespaceContentRemaining",
@@ -90,10 +68,7 @@ impl Remaining {
                 "NamespaceFinalizersRemaining",
                 (!self.by_finalizer.is_empty()).then(|| {
                     let finalizers = listed(&self.by_finalizer, "in");
-                    (
-                        "SomeFinalizersRemain",
-                        format!("Some content in the namespace has finalizers remaining: {finalizers}"),
-                    )
+                    ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {finalizers}"))
                 }),
                 ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
             ),
@@ -103,10 +78,7 @@ impl Remaining {
                 Some((reason, message)) => ("True", reason, message),
                 None => ("False", good.0, good.1.to_owned()),
             };
-            let before = old
-                .unwrap_or_default()
-                .iter()
-                .find(|condition| condition.type_ == type_ && condition.status == status);
+            let before = old.unwrap_or_default().iter().find(|condition| condition.type_ == type_ && condition.status == status);
             let since = before.and_then(|condition| condition.last_transition_time.clone());
             NamespaceCondition {
                 type_: type_.into(),

@@ -44,11 +44,12 @@ struct Evictor {
 pub(super) async fn run(context: Context) {
     let pods = context.informers.get::<Pod>();
     let nodes = context.informers.get::<Node>();
+    let client = context.clients.writer(NAME);
     let evictor = Arc::new(Evictor {
-        client: context.clients.writer(NAME),
-        recorder: context.recorder("taint-eviction-controller"),
+        recorder: Recorder::new(client.clone(), "taint-eviction-controller", None),
         pods: pods.clone(),
         nodes: nodes.clone(),
+        client,
     });
     let queue = WorkQueue::new();
     let by_node = pods.index("node", |pod| pods::node(pod).map(str::to_owned).into_iter().collect());
@@ -92,11 +93,7 @@ impl Evictor {
             return Ok(Outcome::Done);
         };
         let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.clone());
-        let fate = fate(
-            &no_execute(&node),
-            &tolerations.unwrap_or_default(),
-            corten_client::now().0,
-        );
+        let fate = fate(&no_execute(&node), &tolerations.unwrap_or_default(), corten_client::now().0);
         match fate {
             Fate::Stay => Ok(Outcome::Done),
             Fate::StayFor(left) => Ok(Outcome::After(left)),
@@ -110,12 +107,7 @@ impl Evictor {
     async fn evict(&self, pod: &Pod) -> Result<(), kube::Error> {
         let namespace = pod.namespace().unwrap_or_default();
         let name = pod.name_any();
-        self.recorder.event(
-            pod,
-            EventType::Normal,
-            "TaintManagerEviction",
-            format!("Marking for deletion Pod {namespace}/{name}"),
-        );
+        self.recorder.event(pod, EventType::Normal, "TaintManagerEviction", format!("Marking for deletion Pod {namespace}/{name}"));
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
         let patch = json!({
             "metadata": {"uid": pod.uid()},
@@ -134,16 +126,9 @@ impl Evictor {
                 result?;
             }
         }
-        let params = DeleteParams::default().preconditions(Preconditions {
-            uid: pod.uid(),
-            resource_version: None,
-        });
+        let params = DeleteParams::default().preconditions(Preconditions { uid: pod.uid(), resource_version: None });
         match api.delete(&name, &params).await {
-            Err(error)
-                if !corten_client::is_not_found(&error) && !corten_client::is_conflict(&error) =>
-            {
-                Err(error)
-            }
+            Err(error) if !corten_client::is_not_found(&error) && !corten_client::is_conflict(&error) => Err(error),
             _ => Ok(()),
         }
     }
@@ -160,10 +145,7 @@ fn no_execute(node: &Node) -> Vec<Taint> {
 pub(super) fn fate(taints: &[Taint], tolerations: &[Toleration], now: Timestamp) -> Fate {
     let mut left: Option<i64> = None;
     for taint in taints {
-        let mut matching = tolerations
-            .iter()
-            .filter(|toleration| tolerates(toleration, taint))
-            .peekable();
+        let mut matching = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         if matching.peek().is_none() {
             return Fate::Leave;
         }
@@ -191,9 +173,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     match toleration.operator.as_deref() {
         Some("Exists") => true,
         None | Some("" | "Equal") => {
-            !key.is_empty()
-                && toleration.value.as_deref().unwrap_or_default()
-                    == taint.value.as_deref().unwrap_or_default()
+            !key.is_empty() && toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
         }
         Some(_) => false,
     }

@@ -20,11 +20,7 @@ pub(super) struct Heartbeat {
 
 impl Heartbeat {
     pub(super) fn first(now: Instant) -> Self {
-        Self {
-            renewed: None,
-            reported: None,
-            at: now,
-        }
+        Self { renewed: None, reported: None, at: now }
     }
 
     /// Takes note of a lease; true if it was renewed since the last one.
@@ -40,8 +36,7 @@ impl Heartbeat {
 
     /// Takes note of a status: kubelets report at least every five minutes.
     pub(super) fn reported(&mut self, node: &Node, now: Instant) {
-        let reported =
-            condition(node, "Ready").and_then(|ready| ready.last_heartbeat_time.clone());
+        let reported = condition(node, "Ready").and_then(|ready| ready.last_heartbeat_time.clone());
         if reported.is_some() && reported != self.reported {
             self.reported = reported;
             self.at = now;

@@ -25,27 +25,12 @@ pub(super) fn wanted(node: &Node, now: &Time) -> Option<Vec<Taint>> {
     let present = node.spec.as_ref().and_then(|spec| spec.taints.clone());
     let present = present.unwrap_or_default();
     let mirrored = mirrored(node);
-    let is_wanted = |taint: &Taint| {
-        mirrored
-            .iter()
-            .any(|(key, effect)| taint.key == *key && taint.effect == *effect)
-    };
-    let mut taints: Vec<_> = present
-        .iter()
-        .filter(|taint| !is_managed(taint) || is_wanted(taint))
-        .cloned()
-        .collect();
+    let is_wanted = |taint: &Taint| mirrored.iter().any(|(key, effect)| taint.key == *key && taint.effect == *effect);
+    let mut taints: Vec<_> = present.iter().filter(|taint| !is_managed(taint) || is_wanted(taint)).cloned().collect();
     for (key, effect) in &mirrored {
-        let known = taints
-            .iter()
-            .any(|taint| taint.key == *key && taint.effect == *effect);
+        let known = taints.iter().any(|taint| taint.key == *key && taint.effect == *effect);
         if !known {
-            taints.push(Taint {
-                key: (*key).into(),
-                effect: (*effect).into(),
-                time_added: Some(now.clone()),
-                value: None,
-            });
+            taints.push(Taint { key: (*key).into(), effect: (*effect).into(), time_added: Some(now.clone()), value: None });
         }
     }
     (taints != present).then_some(taints)
@@ -73,10 +58,7 @@ fn mirrored(node: &Node) -> Vec<(&'static str, &'static str)> {
 fn is_managed(taint: &Taint) -> bool {
     let key = taint.key.as_str();
     match taint.effect.as_str() {
-        "NoSchedule" => {
-            [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&key)
-                || PRESSURES.iter().any(|(_, pressure)| key == *pressure)
-        }
+        "NoSchedule" => [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&key) || PRESSURES.iter().any(|(_, pressure)| key == *pressure),
         "NoExecute" => [NOT_READY, UNREACHABLE].contains(&key),
         _ => false,
     }

@@ -41,22 +41,13 @@ fn taints_follow_conditions_and_leave_others_alone() {
     check(node(ready("True"), json!([]), false), None);
     let own = json!([{"key": "gpu", "effect": "NoSchedule"}]);
     check(node(ready("True"), own.clone(), false), None);
-    check(
-        node(ready("False"), own, false),
-        Some(&["gpu:NoSchedule", "not-ready:NoSchedule", "not-ready:NoExecute"]),
-    );
-    check(
-        node(json!([]), json!([]), false),
-        Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]),
-    );
+    check(node(ready("False"), own, false), Some(&["gpu:NoSchedule", "not-ready:NoSchedule", "not-ready:NoExecute"]));
+    check(node(json!([]), json!([]), false), Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]));
     let stale = json!([
         {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"},
         {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},
     ]);
-    check(
-        node(ready("Unknown"), stale.clone(), false),
-        Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]),
-    );
+    check(node(ready("Unknown"), stale.clone(), false), Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]));
     check(node(ready("True"), stale, false), Some(&[]));
     check(node(ready("True"), json!([]), true), Some(&["unschedulable:NoSchedule"]));
     let pressed = json!([{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": "True"}]);
@@ -76,12 +67,7 @@ fn a_silent_node_becomes_unknown_once() {
 #[test]
 fn pods_stay_as_long_as_they_tolerate() {
     let at = |second: i64| Timestamp::from_second(second).unwrap();
-    let taint = |key: &str| Taint {
-        key: key.into(),
-        effect: "NoExecute".into(),
-        time_added: Some(Time(at(1000))),
-        value: None,
-    };
+    let taint = |key: &str| Taint { key: key.into(), effect: "NoExecute".into(), time_added: Some(Time(at(1000))), value: None };
     let toleration = |key: &str, operator: &str, seconds: Option<i64>| Toleration {
         key: Some(key.into()),
         operator: Some(operator.into()),
@@ -97,12 +83,7 @@ fn pods_stay_as_long_as_they_tolerate() {
         (vec![taint("x")], vec![toleration("", "Exists", None)], 9999, Fate::Stay),
         (vec![taint("x")], vec![toleration("x", "Equal", None)], 9999, Fate::Stay),
         (vec![taint("x")], vec![toleration("y", "Exists", None)], 1000, Fate::Leave),
-        (
-            vec![taint("x")],
-            vec![five_minutes.clone()],
-            1100,
-            Fate::StayFor(Duration::from_secs(200)),
-        ),
+        (vec![taint("x")], vec![five_minutes.clone()], 1100, Fate::StayFor(Duration::from_secs(200))),
         (vec![taint("x")], vec![five_minutes.clone()], 1300, Fate::Leave),
         (
             vec![taint("x"), taint("y")],

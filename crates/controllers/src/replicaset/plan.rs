@@ -22,12 +22,7 @@ pub(super) enum Plan {
     Delete(Vec<Arc<Pod>>),
 }
 
-pub(super) fn plan(
-    set: &ReplicaSet,
-    owned: &[Arc<Pod>],
-    related: &[Arc<Pod>],
-    now: Timestamp,
-) -> Plan {
+pub(super) fn plan(set: &ReplicaSet, owned: &[Arc<Pod>], related: &[Arc<Pod>], now: Timestamp) -> Plan {
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let wanted = usize::try_from(wanted).unwrap_or(0);
     if owned.len() < wanted {

@@ -10,12 +10,7 @@ use crate::pods;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The first `count` pods to delete.
-pub(super) fn choose(
-    owned: &[Arc<Pod>],
-    related: &[Arc<Pod>],
-    count: usize,
-    now: Timestamp,
-) -> Vec<Arc<Pod>> {
+pub(super) fn choose(owned: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
     let mut on_node: HashMap<&str, usize> = HashMap::new();
     for node in related.iter().filter_map(|pod| pods::node(pod)) {
         *on_node.entry(node).or_default() += 1;

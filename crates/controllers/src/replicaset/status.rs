@@ -23,17 +23,11 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn create(message: &str) -> Self {
-        Self {
-            reason: "FailedCreate",
-            message: message.to_owned(),
-        }
+        Self { reason: "FailedCreate", message: message.to_owned() }
     }
 
     pub(super) fn delete(message: &str) -> Self {
-        Self {
-            reason: "FailedDelete",
-            message: message.to_owned(),
-        }
+        Self { reason: "FailedDelete", message: message.to_owned() }
     }
 }
 
@@ -43,12 +37,7 @@ pub(super) struct Observed {
     pub(super) look_again: Option<Duration>,
 }
 
-pub(super) fn observe(
-    set: &ReplicaSet,
-    owned: &[Arc<Pod>],
-    failure: Option<&Failure>,
-    now: Timestamp,
-) -> Observed {
+pub(super) fn observe(set: &ReplicaSet, owned: &[Arc<Pod>], failure: Option<&Failure>, now: Timestamp) -> Observed {
     let spec = set.spec.clone().unwrap_or_default();
     let template = spec.template.unwrap_or_default();
     let labels = template.metadata.unwrap_or_default().labels;
@@ -85,15 +74,9 @@ fn present(count: i32) -> Option<i32> {
     (count != 0).then_some(count)
 }
 
-fn conditions(
-    old: Option<Vec<ReplicaSetCondition>>,
-    failure: Option<&Failure>,
-    now: Timestamp,
-) -> Option<Vec<ReplicaSetCondition>> {
+fn conditions(old: Option<Vec<ReplicaSetCondition>>, failure: Option<&Failure>, now: Timestamp) -> Option<Vec<ReplicaSetCondition>> {
     let mut conditions = old.unwrap_or_default();
-    let known = conditions
-        .iter()
-        .position(|condition| condition.type_ == "ReplicaFailure");
+    let known = conditions.iter().position(|condition| condition.type_ == "ReplicaFailure");
     match (failure, known) {
         (None, Some(index)) => {
             conditions.remove(index);
