@@ -6,10 +6,15 @@
 //! spec and observed state, and done at the edge.
 
 mod cgroups;
+mod context;
+mod images;
 mod inbox;
+mod logs;
+mod machine;
 mod objects;
 mod options;
 mod pod;
+mod probe;
 mod runtime;
 mod volume;
 

@@ -13,6 +13,7 @@ pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod status;
+pub(crate) mod termination;
 
 use k8s_openapi::api::core::v1::Pod;
 

@@ -1,0 +1,179 @@
+//! Facts about the machine: what it has, and who it is.
+
+use std::fs;
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::NodeSystemInfo;
+
+use crate::options::{Capacity, Options};
+
+/// Memory that is kept free, below which pods are evicted: the reference's default threshold.
+const MEMORY_RESERVE: i64 = 100 << 20;
+/// Part of the disk that is kept free, in percent.
+const STORAGE_RESERVE_PERCENT: i64 = 10;
+
+/// Amounts of the resources of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amounts {
+    pub(crate) cpu_millis: i64,
+    /// Bytes.
+    pub(crate) memory: i64,
+    /// Bytes.
+    pub(crate) storage: i64,
+    pub(crate) pods: i64,
+}
+
+/// What the node has and what of it is for pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) capacity: Amounts,
+    pub(crate) allocatable: Amounts,
+}
+
+impl Share {
+    /// The machine, or the configured part of it.
+    pub(crate) fn of(options: &Options) -> Self {
+        let Capacity {
+            cpu_millis,
+            memory_bytes,
+            storage_bytes,
+        } = options.capacity;
+        let given = |value: Option<u64>| value.and_then(|v| i64::try_from(v).ok());
+        let capacity = Amounts {
+            cpu_millis: given(cpu_millis).unwrap_or_else(cpus),
+            memory: given(memory_bytes).unwrap_or_else(memory),
+            storage: given(storage_bytes).unwrap_or_else(|| storage(&options.root_dir)),
+            pods: i64::from(options.max_pods),
+        };
+        Self {
+            capacity,
+            allocatable: allocatable(capacity),
+        }
+    }
+}
+
+fn allocatable(capacity: Amounts) -> Amounts {
+    Amounts {
+        memory: (capacity.memory - MEMORY_RESERVE).max(0),
+        storage: capacity.storage / 100 * (100 - STORAGE_RESERVE_PERCENT),
+        ..capacity
+    }
+}
+
+fn cpus() -> i64 {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    i64::try_from(count).unwrap_or(1).saturating_mul(1000)
+}
+
+fn memory() -> i64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    total_memory(&text).unwrap_or(0)
+}
+
+/// `MemTotal` of proc(5), in bytes.
+fn total_memory(meminfo: &str) -> Option<i64> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+fn storage(path: &Path) -> i64 {
+    let Ok(stat) = rustix::fs::statvfs(path) else {
+        return 0;
+    };
+    i64::try_from(stat.f_blocks.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX)
+}
+
+/// The identity of this boot: changes with every start of the machine.
+pub(crate) fn boot_id() -> String {
+    line("/proc/sys/kernel/random/boot_id")
+}
+
+/// What `kubectl get node -o wide` shows. `runtime` is like `corten://0.1.0`.
+pub(crate) fn system_info(version: &str, runtime: &str) -> NodeSystemInfo {
+    let release = fs::read_to_string("/etc/os-release")
+        .or_else(|_| fs::read_to_string("/usr/lib/os-release"))
+        .unwrap_or_default();
+    NodeSystemInfo {
+        architecture: architecture().to_owned(),
+        boot_id: boot_id(),
+        container_runtime_version: runtime.to_owned(),
+        kernel_version: line("/proc/sys/kernel/osrelease"),
+        // The proxy's version is no longer known to a kubelet (KEP 4004).
+        kube_proxy_version: String::new(),
+        kubelet_version: version.to_owned(),
+        machine_id: machine_id(),
+        operating_system: "linux".to_owned(),
+        os_image: pretty_name(&release),
+        system_uuid: system_uuid(),
+        swap: None,
+    }
+}
+
+/// The architecture in Go's words, which are Kubernetes' and OCI's.
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+fn machine_id() -> String {
+    let id = line("/etc/machine-id");
+    if id.is_empty() {
+        line("/var/lib/dbus/machine-id")
+    } else {
+        id
+    }
+}
+
+/// The firmware's identity of the machine; virtual machines without one have their machine id.
+fn system_uuid() -> String {
+    let uuid = line("/sys/class/dmi/id/product_uuid");
+    if uuid.is_empty() { machine_id() } else { uuid }
+}
+
+/// `PRETTY_NAME` of os-release(5).
+fn pretty_name(release: &str) -> String {
+    release
+        .lines()
+        .find_map(|l| l.strip_prefix("PRETTY_NAME="))
+        .map_or_else(|| "Linux".to_owned(), |name| name.trim_matches(['"', '\'']).to_owned())
+}
+
+fn line(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_read_from_their_files() {
+        assert_eq!(total_memory("MemTotal:  1024 kB\nMemFree: 1 kB\n"), Some(1 << 20));
+        assert_eq!(total_memory("nonsense"), None);
+        let release = "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
+        assert_eq!(pretty_name(release), "Debian GNU/Linux 12 (bookworm)");
+    }
+
+    #[test]
+    fn this_machine_has_something_to_offer() {
+        assert!(cpus() >= 1000);
+        assert!(memory() > 1 << 20);
+        assert!(storage(Path::new("/")) > 1 << 20);
+        assert!(!boot_id().is_empty());
+        assert!(!system_info("v1", "x://1").kernel_version.is_empty());
+    }
+
+    #[test]
+    fn a_reserve_is_kept() {
+        let capacity = Amounts { cpu_millis: 2000, memory: 1 << 30, storage: 1000, pods: 110 };
+        let allocatable = allocatable(capacity);
+        assert_eq!(allocatable.memory, (1 << 30) - (100 << 20));
+        assert_eq!(allocatable.storage, 900);
+        assert_eq!(allocatable.cpu_millis, 2000);
+    }
+}
