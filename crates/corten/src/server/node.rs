@@ -62,16 +62,21 @@ impl NodeSetup {
             state_dir: layout.runtime(),
             run_dir: layout.run().to_owned(),
             socket: layout.cri_socket(),
-            images: Arc::new(images),
+            images,
             network: Arc::new(network),
             cgroup_root: layout.cgroup(),
             streaming_address: crate::cli::loopback(0),
+            shim: corten_embedded::SHIM,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         })
         .await
         .context("cannot start the container runtime")?;
         phases.done("container runtime");
         let token = token.clone();
-        Ok(tokio::spawn(async move { runtime.serve(token).await.context("container runtime") }))
+        Ok(tokio::spawn(async move {
+            runtime.serve(token).await;
+            Ok(())
+        }))
     }
 
     /// Starts the kubelet; `ready` is told when the Node is Ready.
