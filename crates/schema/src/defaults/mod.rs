@@ -17,6 +17,7 @@ mod tests;
 use crate::model::{Schema, Type, TypeId, TypeSet, table};
 use crate::scalar::Quantity;
 use crate::{Map, Resource, Str, Value, json};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 /// Changes a struct's fields; its children come after it.
@@ -54,18 +55,19 @@ struct Defaults(Vec<Entry>);
 impl Defaults {
     fn new(types: &TypeSet) -> Self {
         let mut all: Vec<Entry> = types.structs().iter().map(|_| Entry::default()).collect();
-        let short = |name: &str| {
-            let mut parts = name.rsplitn(4, '.');
-            let (kind, version, group) = (parts.next(), parts.next(), parts.next());
-            [group, version, kind].map(Option::unwrap_or_default).join(".")
-        };
-        for (structure, entry) in types.structs().iter().zip(&mut all) {
-            let name = short(&structure.name);
-            for line in TEXT.lines().filter(|line| line.split(' ').next() == Some(&name)) {
-                entry.values.extend(line.split(' ').skip(1).filter_map(assignment));
+        let index: HashMap<String, usize> = types.structs().iter().enumerate().map(|(index, s)| (short(&s.name), index)).collect();
+        for line in TEXT.lines() {
+            let mut words = line.split(' ');
+            if let Some(entry) = words.next().and_then(|name| index.get(name)).and_then(|index| all.get_mut(*index)) {
+                entry.values = words.filter_map(assignment).collect();
+                entry.reached = true;
             }
-            entry.rule = RULES.iter().flat_map(|rules| rules.iter()).find(|(of, _)| *of == name).map(|(_, rule)| *rule);
-            entry.reached = !entry.values.is_empty() || entry.rule.is_some();
+        }
+        for (name, rule) in RULES.iter().flat_map(|rules| rules.iter()) {
+            if let Some(entry) = index.get(*name).and_then(|index| all.get_mut(*index)) {
+                entry.rule = Some(*rule);
+                entry.reached = true;
+            }
         }
         // Until nothing changes: a struct is reached if a field's type is.
         loop {
@@ -114,6 +116,12 @@ impl Defaults {
             _ => {}
         }
     }
+}
+
+/// `core.v1.Pod`: the last three parts of a type's name.
+fn short(name: &str) -> String {
+    let start = name.rmatch_indices('.').nth(2).map_or(0, |(at, _)| at + 1);
+    name.get(start..).unwrap_or(name).to_owned()
 }
 
 fn reached(all: &[Entry], ty: &Type) -> bool {

@@ -15,7 +15,7 @@ type Result<T> = std::result::Result<T, DecodeError>;
 const MAX_TOLD: usize = 100;
 
 pub(super) fn decode(schema: &Schema, bytes: &[u8], strictness: Strictness) -> Result<Decoded> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = super::text_of(bytes);
     let mut decoder = Decoder { reader: Reader::new(&text), types: schema.types(), path: Vec::new(), strictness, told: Vec::new() };
     let value = match decoder.reader.peek()? {
         Kind::Map => decoder.structure(schema.root())?,
@@ -29,7 +29,7 @@ pub(super) fn decode(schema: &Schema, bytes: &[u8], strictness: Strictness) -> R
 }
 
 pub(super) fn decode_untyped(bytes: &[u8]) -> Result<Value> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = super::text_of(bytes);
     let mut reader = Reader::new(&text);
     let value = opaque(&mut reader)?;
     reader.end()?;

@@ -29,12 +29,13 @@ impl Decoder<'_> {
         }
         let types = self.types;
         let structure = types.get(id);
-        let mut slots: Vec<Option<Value>> = vec![None; structure.fields.len()];
-        self.fields(structure, bytes, &mut slots)?;
-        let mut entries: Vec<(Str, Value)> = Vec::with_capacity(8);
+        let mut slots = Vec::with_capacity(8);
+        self.fields(structure, bytes, 0, &mut slots)?;
+        slots.sort_by_key(|(index, _)| *index);
+        let mut entries: Vec<(Str, Value)> = Vec::with_capacity(slots.len() + structure.always().len());
         let mut present = 0u128;
-        for (index, (field, slot)) in structure.fields.iter().zip(slots).enumerate() {
-            if let Some(value) = slot.filter(|value| !dropped(field, value)) {
+        for (index, value) in slots {
+            if let Some(field) = structure.fields.get(index).filter(|field| !dropped(field, &value)) {
                 present |= 1 << index;
                 entries.push((field.name.clone(), settled(field, value)));
             }
@@ -44,19 +45,19 @@ impl Decoder<'_> {
         Ok(Value::Map(Map::from_entries(entries)))
     }
 
-    /// Reads a struct's fields into the slots of the struct that shows them.
-    fn fields(&mut self, structure: &Struct, bytes: &[u8], slots: &mut [Option<Value>]) -> Result<()> {
+    /// Reads a struct's fields into the slots of the struct that shows them, whose first is at `base`.
+    fn fields(&mut self, structure: &Struct, bytes: &[u8], base: usize, slots: &mut Vec<Slot>) -> Result<()> {
         let mut fields = Fields(bytes);
         while let Some((tag, item)) = fields.next()? {
             match structure.member(tag) {
                 Some(Member::Field(index)) => {
-                    if let (Some(field), Some(slot)) = (structure.fields.get(*index), slots.get_mut(*index)) {
-                        self.field(&field.ty, item, slot).map_err(|error| name(error, &field.name))?;
+                    if let Some(field) = structure.fields.get(*index) {
+                        self.field(&field.ty, item, slot(slots, base + index)).map_err(|error| name(error, &field.name))?;
                     }
                 }
                 Some(Member::Inline { ty, at, .. }) => {
-                    if let (Item::Bytes(bytes), Some(slots)) = (item, slots.get_mut(*at..)) {
-                        self.fields(self.types.get(*ty), bytes, slots)?;
+                    if let Item::Bytes(bytes) = item {
+                        self.fields(self.types.get(*ty), bytes, base + at, slots)?;
                     }
                 }
                 None => {}
@@ -66,10 +67,10 @@ impl Decoder<'_> {
     }
 
     /// Adds what is on the wire to a field: lists and maps grow, all else is replaced.
-    fn field(&mut self, ty: &Type, item: Item<'_>, slot: &mut Option<Value>) -> Result<()> {
+    fn field(&mut self, ty: &Type, item: Item<'_>, slot: &mut Value) -> Result<()> {
         match (ty, item) {
             (Type::List(inner), Item::Bytes(bytes)) if matches!(**inner, Type::Int32 | Type::Int64) => {
-                let list = slot.get_or_insert_with(|| Value::List(Vec::new())).make_list();
+                let list = slot.make_list();
                 let mut packed = Fields(bytes);
                 while let Some(number) = packed.packed()? {
                     list.push(self.value(inner, Item::Number(number))?);
@@ -77,13 +78,16 @@ impl Decoder<'_> {
             }
             (Type::List(inner), item) => {
                 let value = self.value(inner, item)?;
-                slot.get_or_insert_with(|| Value::List(Vec::new())).make_list().push(value);
+                slot.make_list().push(value);
             }
             (Type::Map(inner), Item::Bytes(bytes)) => {
                 let (key, value) = self.entry(inner, bytes)?;
-                slot.get_or_insert_with(|| Value::Map(std::iter::empty::<(Str, Value)>().collect())).make_map().insert(key, value);
+                if slot.is_null() {
+                    *slot = Value::Map(Map::sorted());
+                }
+                slot.make_map().insert(key, value);
             }
-            (ty, item) => *slot = Some(self.value(ty, item)?),
+            (ty, item) => *slot = self.value(ty, item)?,
         }
         Ok(())
     }
@@ -198,6 +202,18 @@ impl Decoder<'_> {
         }
         self.texts(bytes, 2)
     }
+}
+
+/// A field's position and what was read for it.
+type Slot = (usize, Value);
+
+/// The slot of a field, made when it is not there. Fields come in order of their tags: the last is the likeliest.
+fn slot(slots: &mut Vec<Slot>, index: usize) -> &mut Value {
+    let at = slots.iter().rposition(|(other, _)| *other == index).unwrap_or_else(|| {
+        slots.push((index, Value::Null));
+        slots.len() - 1
+    });
+    &mut slots[at].1
 }
 
 fn name(error: DecodeError, field: &str) -> DecodeError {

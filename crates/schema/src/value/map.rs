@@ -29,6 +29,11 @@ impl Map {
         Self { entries: Vec::new(), sorted: false }
     }
 
+    /// An empty map that keeps its keys in order.
+    pub(crate) const fn sorted() -> Self {
+        Self { entries: Vec::new(), sorted: true }
+    }
+
     /// An empty map with room for `capacity` entries.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { entries: Vec::with_capacity(capacity), sorted: false }
