@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 
-use corten_shim::protocol::{self, Answer, Call, Fault, FaultCode, Known, Request, Run};
+use corten_shim::protocol::{self, Answer, Call, Event, Fault, FaultCode, Known, Request, Run};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -239,6 +239,7 @@ impl Server {
             return self.end_if_done();
         };
         container.life = Life::Running(pid);
+        self.broadcast(&Event::Started { container: id.clone(), pid });
         self.reply(helper.connection, helper.request, Ok(Answer::Started { pid }), Vec::new());
         if let Some(ended) = self.early.remove(&pid) {
             self.container_ended(&id, &ended);

@@ -22,6 +22,7 @@ mod server;
 mod signals;
 mod wire;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -41,8 +42,9 @@ fn run() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("serve") => {
+            let socket = args.next().context("serve needs a socket")?;
             let serve: Serve = serde_json::from_str(&args.next().context("serve needs its settings")?)?;
-            server::main(&serve)
+            server::main(Path::new(&socket), &serve)
         }
         Some("launch") => launch::main(),
         Some("exec") => exec::main(),

@@ -18,13 +18,11 @@ pub const VERSION: u32 = 1;
 /// A frame longer than this is refused and its connection closed.
 pub const MAX_FRAME: usize = 8 << 20;
 
-/// How a shim is started: the one JSON argument of `corten-shim serve`.
+/// How a shim is started: the last argument of `corten-shim serve SOCKET SETTINGS`, as JSON. A stale socket is replaced.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Serve {
     /// The sandbox, for people who read the process list.
     pub sandbox: String,
-    /// The socket to listen on; a stale one is replaced.
-    pub socket: PathBuf,
     /// Whether the pod's containers share a PID namespace, which the shim then creates with a process that holds it.
     #[serde(default)]
     pub pause: bool,
@@ -249,6 +247,13 @@ pub enum FaultCode {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// A container's first process runs.
+    Started {
+        /// The container.
+        container: String,
+        /// Its first process.
+        pid: i32,
+    },
     /// A container's first process ended; its log and its exit file are complete.
     Exited {
         /// The container.

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use corten_shim::protocol::{Body, Event, Fault, FaultCode, Message, Outcome, Reply, Request, Serve};
@@ -43,12 +44,12 @@ pub(crate) struct Server {
 }
 
 /// Serves until told to shut down.
-pub(crate) fn main(serve: &Serve) -> Result<()> {
+pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
     detach()?;
     rustix::process::set_child_subreaper(Pid::from_raw(1))?;
     let signals = Signals::block(&[Signal::CHILD])?;
     let pause = if serve.pause { Some(start_pause()?) } else { None };
-    let listener = listen(serve)?;
+    let listener = listen(socket)?;
     let mut server = Server {
         poll: Poll::new()?,
         containers: BTreeMap::new(),
@@ -71,7 +72,7 @@ pub(crate) fn main(serve: &Serve) -> Result<()> {
     if let Some(pause) = server.pause.and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pause, Signal::KILL);
     }
-    let _ = fs::remove_file(&serve.socket);
+    let _ = fs::remove_file(socket);
     Ok(())
 }
 
@@ -94,8 +95,7 @@ fn ready() -> Result<()> {
 }
 
 /// Listens on a path of any length, by way of its directory.
-fn listen(serve: &Serve) -> Result<UnixListener> {
-    let path = &serve.socket;
+fn listen(path: &Path) -> Result<UnixListener> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         anyhow::bail!("not a path for a socket: {}", path.display());
     };

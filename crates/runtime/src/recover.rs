@@ -1,0 +1,161 @@
+//! After a restart: adopt what runs, finish or undo what was half made, forget what is gone.
+//!
+//! The daemon can have died at any instruction, and the machine too. So nothing is believed but: a record in a directory says
+//! what was wanted; `ready.json` that a sandbox was whole; a shim that answers that it still is; an exit file how a
+//! container ended. Everything else that has our names on it is removed.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use corten_shim::protocol::{Exit, Known};
+
+use crate::container::{Container, Exited, Life};
+use crate::engine::Engine;
+use crate::error::{Error, Result, blocking};
+use crate::files;
+use crate::mounts;
+use crate::namespaces;
+use crate::record::{ContainerRecord, Made, SandboxRecord, Start};
+use crate::sandbox::Sandbox;
+
+/// Brings the engine and the kernel to agree. Must come before anything is served.
+pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
+    for id in files::names_in(&engine.paths.sandboxes()) {
+        if let Err(error) = sandbox(engine, &id).await {
+            tracing::error!(sandbox = %id, %error, "a sandbox could not be recovered");
+        }
+    }
+    for id in files::names_in(&engine.paths.containers()) {
+        if let Err(error) = orphan(engine, &id).await {
+            tracing::error!(container = %id, %error, "what is left of a container could not be removed");
+        }
+    }
+    sweep(engine).await
+}
+
+/// A record, if it is whole. After a crash of the machine it can be torn, which is as good as none.
+fn record<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    files::load(path).unwrap_or_else(|error| {
+        tracing::warn!(%error, "ignoring a torn record");
+        None
+    })
+}
+
+async fn sandbox(engine: &Arc<Engine>, id: &str) -> Result<()> {
+    let paths = engine.paths.sandbox(id);
+    let Some(wanted) = record::<SandboxRecord>(&paths.record()) else {
+        let dir = paths.dir.clone();
+        mounts::detach(&paths.shm())?;
+        return blocking(move || files::remove_tree(&dir)).await;
+    };
+    let Some(made) = record::<Made>(&paths.ready()) else {
+        // Nobody was ever told of it.
+        engine.tear_down(&wanted, None).await?;
+        engine.layout.remove(&wanted.cgroup_parent)?;
+        return blocking(move || files::remove_tree(&paths.dir)).await;
+    };
+    engine.with_tables(|tables| tables.names.reserve("sandbox", &wanted.name, id))?;
+    let stopped = paths.stopped().exists() || wanted.boot_id != engine.boot_id;
+    let sandbox = engine.insert_dead(Sandbox::new(wanted, paths, made.addresses));
+    // The connection may bring news at once, so the sandbox is in the table before it.
+    let shim = if stopped { None } else { engine.connect(id).await.ok() };
+    let mut known: HashMap<String, Known> = HashMap::new();
+    if let Some(shim) = shim {
+        known.extend(shim.list().await?.into_iter().map(|container| (container.container.clone(), container)));
+        sandbox.set_ready(shim);
+    } else if !stopped {
+        tracing::warn!(sandbox = %id, "the sandbox's shim is gone");
+    }
+    for container in files::names_in(&engine.paths.containers()) {
+        let Some(record) = record::<ContainerRecord>(&engine.paths.container(&container).record()) else { continue };
+        if record.sandbox == id {
+            adopt(engine, &sandbox, record, known.get(&container)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes over a container. `known` is what the sandbox's shim says of it.
+async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerRecord, known: Option<&Known>) -> Result<()> {
+    let paths = engine.paths.container(&record_.id);
+    if !paths.spec().exists() {
+        // It was never whole, and nobody was told of it.
+        return engine.clear_container(&record_.id, &record_.cgroup).await;
+    }
+    let start = record::<Start>(&paths.state());
+    let exit = record::<Exit>(&paths.exit()).or_else(|| known.and_then(|known| known.exit.clone()));
+    let life = life(start, exit, known, sandbox.is_ready(), record_.boot_id == engine.boot_id);
+    let reserved = engine.with_tables(|tables| tables.names.reserve("container", &record_.name, &record_.id));
+    if let Err(error) = reserved {
+        tracing::warn!(container = %record_.id, %error, "two containers have one name");
+    }
+    let container = Arc::new(Container::new(record_, sandbox.clone(), paths, life));
+    engine.with_tables(|tables| tables.containers.insert(container.id.clone(), container.clone()));
+    if !sandbox.is_ready() {
+        engine.abandon(&container).await;
+    }
+    Ok(())
+}
+
+/// Where a container is in its life, by what was recorded and what its shim says.
+fn life(start: Option<Start>, exit: Option<Exit>, known: Option<&Known>, ready: bool, this_boot: bool) -> Life {
+    let started_at = match &start {
+        Some(Start::Done { at, .. }) => Some(*at),
+        _ => None,
+    };
+    if let Some(Start::Failed { message, at }) = start {
+        return Life::Exited(Exited::not_started(message, at));
+    }
+    if let Some(exit) = exit {
+        let finished_at = exit.finished_at;
+        return Life::Exited(Exited::seen(&exit, started_at.unwrap_or(finished_at)));
+    }
+    match (known, started_at) {
+        (Some(Known { pid: Some(pid), .. }), at) => Life::Running { pid: *pid, at: at.unwrap_or_else(files::now) },
+        // Its start was asked for by the daemon before, and goes on; the shim will tell.
+        (Some(_), None) => Life::Created,
+        (None, None) if ready && this_boot => Life::Created,
+        (_, at) => Life::Exited(Exited::unseen(at.unwrap_or_default(), files::now())),
+    }
+}
+
+/// A container's directory without a container: of a sandbox that is gone, or never whole.
+async fn orphan(engine: &Arc<Engine>, id: &str) -> Result<()> {
+    match engine.container(id) {
+        Ok(_) => Ok(()),
+        Err(Error::NotFound { .. }) => {
+            let record = record::<ContainerRecord>(&engine.paths.container(id).record());
+            engine.clear_container(id, &record.map(|record| record.cgroup).unwrap_or_default()).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what has our names on it and belongs to nothing: pinned namespaces, sockets, addresses, image pins.
+async fn sweep(engine: &Arc<Engine>) -> Result<()> {
+    let live: HashSet<String> = engine.sandboxes().iter().filter(|sandbox| sandbox.is_ready()).map(|sandbox| sandbox.record.id.clone()).collect();
+    for name in files::names_in(&engine.paths.network_namespaces()) {
+        if !live.contains(&name) {
+            corten_network::netns::remove(&engine.paths.network_namespaces().join(&name))?;
+        }
+    }
+    for name in files::names_in(&engine.paths.namespaces()) {
+        if !name.split('.').next().is_some_and(|id| live.contains(id)) {
+            namespaces::unpin(&engine.paths.namespaces().join(&name))?;
+        }
+    }
+    for sandbox in engine.sandboxes().iter().filter(|sandbox| !sandbox.is_ready()) {
+        mounts::detach(&sandbox.paths.shm())?;
+    }
+    engine.network.retain(&live).await?;
+    for owner in engine.images.pins().await? {
+        if matches!(engine.container(&owner), Err(Error::NotFound { .. })) {
+            engine.images.unpin(&owner).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

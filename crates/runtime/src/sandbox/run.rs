@@ -1,0 +1,137 @@
+//! `RunPodSandbox`.
+
+use std::fs;
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use corten_cri::v1::{self, NamespaceMode};
+use corten_shim::protocol::Serve;
+
+use super::{Sandbox, etc};
+use crate::engine::Engine;
+use crate::error::{Error, Result, blocking};
+use crate::events::Kind;
+use crate::files;
+use crate::namespaces::{self, Wanted};
+use crate::paths::SandboxPaths;
+use crate::record::{Encoded, Made, SandboxRecord};
+use crate::shim::Shim;
+use crate::{mounts, names, spec};
+
+/// The handlers that a RuntimeClass may name. The empty one is the default.
+pub(crate) const HANDLERS: &[&str] = &["", "corten"];
+
+impl Engine {
+    /// Makes a sandbox, or nothing at all.
+    pub(crate) async fn run_pod_sandbox(self: &Arc<Self>, request: v1::RunPodSandboxRequest) -> Result<String> {
+        let config = request.config.ok_or_else(|| Error::invalid("sandbox config is missing"))?;
+        let metadata = config.metadata.clone().ok_or_else(|| Error::invalid("sandbox config must include metadata"))?;
+        if !HANDLERS.contains(&request.runtime_handler.as_str()) {
+            return Err(Error::Invalid(format!("no runtime for {:?} is configured", request.runtime_handler)));
+        }
+        let id = files::new_id();
+        let name = names::sandbox(&metadata);
+        let record = SandboxRecord {
+            cgroup_parent: self.cgroup_parent(&config, &id)?,
+            hostname: hostname(&config)?,
+            id: id.clone(),
+            name: name.clone(),
+            created_at: files::now(),
+            boot_id: self.boot_id.clone(),
+            handler: request.runtime_handler,
+            config: Encoded(config),
+        };
+        self.with_tables(|tables| tables.names.reserve("sandbox", &name, &id))?;
+        let paths = self.paths.sandbox(&id);
+        match self.make(record.clone(), paths.clone()).await {
+            Ok((made, shim)) => {
+                let sandbox = Arc::new(Sandbox::new(record, paths, made.addresses));
+                sandbox.set_ready(shim);
+                self.with_tables(|tables| tables.sandboxes.insert(id.clone(), sandbox.clone()));
+                self.announce_sandbox(&sandbox, Kind::Created);
+                self.announce_sandbox(&sandbox, Kind::Started);
+                Ok(id)
+            }
+            Err(error) => {
+                if let Err(left) = self.tear_down(&record, None).await {
+                    tracing::error!(sandbox = %id, error = %left, "a sandbox that could not be made is not all gone");
+                }
+                self.with_tables(|tables| tables.names.release(&name));
+                Err(error)
+            }
+        }
+    }
+
+    async fn make(self: &Arc<Self>, record: SandboxRecord, paths: SandboxPaths) -> Result<(Made, Shim)> {
+        let options = spec::namespace_options(&record.config.0);
+        let node = |mode: i32| mode == NamespaceMode::Node as i32;
+        let (host_network, host_ipc) = (node(options.network), node(options.ipc));
+        let serve = Serve { sandbox: record.id.clone(), pause: options.pid == NamespaceMode::Pod as i32 };
+        let (layout, network) = (self.layout.clone(), (!host_network).then(|| paths.netns.clone()));
+        let (prepared, from) = (paths.clone(), record.clone());
+        // The record first: from here on a crash leaves something that recovery finds.
+        blocking(move || {
+            let config = &from.config.0;
+            files::make_dir(&prepared.dir)?;
+            files::publish(&prepared.record(), &from)?;
+            etc::write(&prepared, &from.hostname, config.dns_config.as_ref())?;
+            if !host_ipc {
+                mounts::mount_shm(&prepared.shm())?;
+            }
+            if let Some(path) = &network {
+                corten_network::netns::create(path)?;
+            }
+            namespaces::make(Wanted {
+                ipc: (!host_ipc).then(|| prepared.ipc.clone()),
+                uts: (!host_network).then(|| prepared.uts.clone()),
+                network,
+                hostname: from.hostname.clone(),
+                sysctls: config.linux.as_ref().map(|linux| linux.sysctls.clone()).unwrap_or_default(),
+            })?;
+            layout.create(&from.cgroup_parent)?;
+            if let Some(resources) = config.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
+                crate::cgroup::apply(&layout, &from.cgroup_parent, resources)?;
+            }
+            Ok(())
+        })
+        .await?;
+        let attach = async {
+            if host_network {
+                return Ok(Made::default());
+            }
+            let attachment = self.network.attach(&record.id, &paths.netns).await?;
+            Ok(Made { addresses: attachment.addresses.iter().map(ToString::to_string).collect() })
+        };
+        let start = async {
+            self.program.start(&paths, &serve).await?;
+            Ok::<_, Error>(self.connect(&record.id).await?)
+        };
+        let (made, shim) = tokio::try_join!(attach, start)?;
+        files::publish(&paths.ready(), &made)?;
+        Ok((made, shim))
+    }
+
+    /// The cgroup that the sandbox's containers go into, below this node's.
+    fn cgroup_parent(&self, config: &v1::PodSandboxConfig, id: &str) -> Result<String> {
+        let asked = config.linux.as_ref().map(|linux| linux.cgroup_parent.as_str()).unwrap_or_default();
+        if Path::new(asked).components().any(|part| matches!(part, Component::ParentDir)) {
+            return Err(Error::Invalid(format!("cgroup parent {asked:?} leads upwards")));
+        }
+        let root = self.cgroup_root.trim_end_matches('/');
+        let asked = asked.trim_matches('/');
+        if asked.is_empty() {
+            return Ok(format!("{root}/sandbox-{id}"));
+        }
+        let inside = Path::new("/").join(asked).starts_with(if root.is_empty() { "/" } else { root });
+        Ok(if inside { format!("/{asked}") } else { format!("{root}/{asked}") })
+    }
+}
+
+/// The pod's host name: the node's own, if it says nothing.
+fn hostname(config: &v1::PodSandboxConfig) -> Result<String> {
+    if !config.hostname.is_empty() {
+        return Ok(config.hostname.clone());
+    }
+    let path = Path::new("/proc/sys/kernel/hostname");
+    fs::read_to_string(path).map(|name| name.trim().to_owned()).map_err(Error::io("read", path))
+}

@@ -1,0 +1,59 @@
+//! The shim's program in a sealed memory file, and starting it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Stdio;
+
+use corten_shim::protocol::Serve;
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use crate::error::{Error, Result};
+use crate::paths::SandboxPaths;
+
+/// The program that shims run: one memory file for all, which nobody can write to any more, so that a container that
+/// reached it through `/proc/self/exe` could not change what the node runs.
+#[derive(Debug)]
+pub(crate) struct Program {
+    file: OwnedFd,
+}
+
+impl Program {
+    /// Seals `bytes`, an executable.
+    pub(crate) fn seal(bytes: &[u8]) -> io::Result<Program> {
+        let fd = rustix::fs::memfd_create("corten-shim", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let mut file = File::from(fd);
+        file.write_all(bytes)?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+        Ok(Program { file: file.into() })
+    }
+
+    /// Starts a shim and returns when its socket is there. It is nobody's child by then.
+    pub(crate) async fn start(&self, paths: &SandboxPaths, serve: &Serve) -> Result<()> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(paths.shim_log())
+            .map_err(Error::io("open", &paths.shim_log()))?;
+        let settings = serde_json::to_string(serve).map_err(Error::internal)?;
+        let output = tokio::process::Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+            .arg0(OsStr::new("corten-shim"))
+            .arg("serve")
+            .arg(&paths.socket)
+            .arg(settings)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .output()
+            .await
+            .map_err(|error| Error::Internal(format!("cannot start a shim: {error}")))?;
+        if output.status.success() && output.stdout.starts_with(b"ready") {
+            return Ok(());
+        }
+        let said = fs::read_to_string(paths.shim_log()).unwrap_or_default();
+        Err(Error::Internal(format!("the shim did not start ({}): {}", output.status, said.trim())))
+    }
+}

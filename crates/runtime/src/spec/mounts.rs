@@ -1,0 +1,117 @@
+//! What a container sees where.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use corten_cri::v1::{Mount, MountPropagation, NamespaceMode};
+use serde_json::{Value, json};
+
+use super::{Source, namespaces};
+use crate::error::{Error, Result};
+
+fn mount(destination: &str, kind: &str, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": kind, "source": kind, "options": options })
+}
+
+fn bind(destination: &str, source: &Path, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": "bind", "source": source, "options": options })
+}
+
+/// The mounts that every container has.
+fn usual(source: &Source<'_>) -> Vec<Value> {
+    let access = if source.privileged() { "rw" } else { "ro" };
+    let etc = if source.security().readonly_rootfs { "ro" } else { "rw" };
+    let mut mounts = vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]),
+    ];
+    let shm = if namespaces::options(source.sandbox_config).ipc == NamespaceMode::Node as i32 {
+        PathBuf::from("/dev/shm")
+    } else {
+        source.sandbox.shm()
+    };
+    mounts.push(bind("/dev/shm", &shm, &["rbind", "nosuid", "nodev", "noexec", "rprivate", "rw"]));
+    for name in ["hostname", "hosts", "resolv.conf"] {
+        mounts.push(bind(&format!("/etc/{name}"), &source.sandbox.etc(name), &["rbind", "rprivate", etc]));
+    }
+    mounts
+}
+
+/// How far a mount's own mounts reach, strongest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    Private,
+    Slave,
+    Shared,
+}
+
+impl Reach {
+    fn of(mount: &Mount) -> Result<Reach> {
+        match MountPropagation::try_from(mount.propagation) {
+            Ok(MountPropagation::PropagationPrivate) => Ok(Reach::Private),
+            Ok(MountPropagation::PropagationHostToContainer) => Ok(Reach::Slave),
+            Ok(MountPropagation::PropagationBidirectional) => Ok(Reach::Shared),
+            Err(_) => Err(Error::Invalid(format!("unknown mount propagation {}", mount.propagation))),
+        }
+    }
+
+    fn option(self) -> &'static str {
+        match self {
+            Reach::Private => "rprivate",
+            Reach::Slave => "rslave",
+            Reach::Shared => "rshared",
+        }
+    }
+}
+
+/// A mount that CRI asks for.
+fn asked(wanted: &Mount) -> Result<Value> {
+    if wanted.image.is_some() {
+        return Err(Error::invalid("image volumes are not supported"));
+    }
+    if !wanted.container_path.starts_with('/') {
+        return Err(Error::Invalid(format!("mount path {:?} is not absolute", wanted.container_path)));
+    }
+    let reach = Reach::of(wanted)?;
+    if wanted.recursive_read_only && (!wanted.readonly || reach != Reach::Private) {
+        return Err(Error::invalid("recursive_read_only needs readonly and private propagation"));
+    }
+    let host = Path::new(&wanted.host_path);
+    if !host.exists() {
+        fs::create_dir_all(host).map_err(|error| Error::Internal(format!("failed to mkdir {:?}: {error}", wanted.host_path)))?;
+    }
+    let host = fs::canonicalize(host).map_err(|error| Error::Internal(format!("failed to resolve {:?}: {error}", wanted.host_path)))?;
+    let access = match (wanted.recursive_read_only, wanted.readonly) {
+        (true, _) => "rro",
+        (false, true) => "ro",
+        (false, false) => "rw",
+    };
+    Ok(bind(&wanted.container_path, &host, &["rbind", reach.option(), access]))
+}
+
+/// The number of components of a destination: what lies deeper is mounted later.
+fn depth(mount: &Value) -> usize {
+    mount["destination"].as_str().map_or(0, |path| Path::new(path).components().count())
+}
+
+/// The `mounts` of the spec, and its `rootfsPropagation`.
+pub(super) fn make(source: &Source<'_>) -> Result<(Vec<Value>, &'static str)> {
+    let clean = |path: &str| path.trim_end_matches('/').to_owned();
+    let wanted: Vec<String> = source.config.mounts.iter().map(|mount| clean(&mount.container_path)).collect();
+    let mut mounts = usual(source);
+    mounts.retain(|mount| !mount["destination"].as_str().is_some_and(|path| wanted.iter().any(|wanted| wanted == path)));
+    let mut reach = Reach::Private;
+    let mut own = Vec::new();
+    for mount in &source.config.mounts {
+        reach = reach.max(Reach::of(mount)?);
+        own.push(asked(mount)?);
+    }
+    own.sort_by_key(depth);
+    mounts.extend(own);
+    // What the node unmounts must not stay mounted in a container, so even a private one is a slave until its root is its own.
+    Ok((mounts, if reach == Reach::Shared { "shared" } else { "slave" }))
+}
