@@ -17,7 +17,7 @@ fn example(types: &TypeSet, ty: &Type, name: &str, open: &mut Vec<String>) -> Va
         Type::MicroTime => "2024-02-29T12:00:00.000123Z".into(),
         Type::Quantity => "1536Mi".into(),
         Type::IntOrString => {
-            if name.len() % 2 == 0 {
+            if name.len().is_multiple_of(2) {
                 "25%".into()
             } else {
                 Value::from(80)
@@ -56,7 +56,7 @@ fn full(resource: &Resource) -> Value {
 }
 
 fn text(value: &Value) -> String {
-    String::from_utf8(json::encode(value)).unwrap()
+    String::from_utf8_lossy(&json::encode(value)).into_owned()
 }
 
 /// Full and empty objects of every kind in canonical form.
