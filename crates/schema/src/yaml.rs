@@ -9,6 +9,8 @@ use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
 
 /// Nesting that is read; small enough for the stack of a worker thread.
 const MAX_DEPTH: usize = 64;
+/// Nodes that all aliases together may repeat; a bomb is millions.
+const MAX_REPLAYED: usize = 20_000;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ pub fn decode_untyped(bytes: &[u8]) -> Result<Value, DecodeError> {
     options.duplicate_keys = DuplicateKeyPolicy::Error;
     options.legacy_octal_numbers = true;
     options.with_snippet = false;
+    options.alias_limits.max_total_replayed_events = MAX_REPLAYED;
     let mut budget = Budget::default();
     budget.max_depth = MAX_DEPTH;
     options.budget = Some(budget);
