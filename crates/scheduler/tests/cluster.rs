@@ -1,5 +1,7 @@
 //! The scheduler against a real API server, under its own identity.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
