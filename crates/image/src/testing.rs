@@ -1,5 +1,7 @@
 //! Helpers of this crate's tests.
 
+pub(crate) mod registry;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -78,4 +80,35 @@ pub(crate) fn listing(root: &Path) -> BTreeMap<String, String> {
         }
     }
     found
+}
+
+/// An image whose layers have these files, lowest first.
+pub(crate) fn image(layers: &[&[(&str, &str)]]) -> crate::build::Image {
+    let rootfs: Vec<_> = layers
+        .iter()
+        .map(|files| {
+            let mut rootfs = crate::build::Rootfs::new();
+            for (path, content) in *files {
+                rootfs.file(path, *content, 0o644);
+            }
+            rootfs
+        })
+        .collect();
+    let config = crate::model::ContainerConfig { cmd: vec!["/app".into()], ..Default::default() };
+    crate::build::Image::layered(&rootfs, config).unwrap()
+}
+
+/// Files that are being made or deleted, and blobs and layers: what an interrupted operation could leave.
+pub(crate) fn leftovers(store: &Store) -> Vec<String> {
+    let mut found = Vec::new();
+    for directory in ["ingest", "trash", "leases"] {
+        for entry in fs::read_dir(store.dir().join(directory)).unwrap() {
+            found.push(format!("{directory}/{}", entry.unwrap().file_name().to_string_lossy()));
+        }
+    }
+    found
+}
+
+pub(crate) fn count(store: &Store, directory: &str) -> usize {
+    fs::read_dir(store.dir().join(directory)).unwrap().count()
 }

@@ -1,7 +1,15 @@
-//! Registries.
+//! A client for registries (OCI distribution specification, with Docker's token authentication).
+
+mod challenge;
+pub(crate) mod client;
 pub(crate) mod config;
-pub use config::Registries;
+pub(crate) mod error;
+mod http;
+mod tls;
+
 use std::fmt;
+
+pub(crate) use config::Registries;
 
 /// Credentials for one pull (CRI `AuthConfig`). They win over those of `registries.yaml`.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -22,34 +30,4 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
     }
-}
-
-/// Why an image could not be pulled, in containerd's words.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct PullError {
-    kind: PullErrorKind,
-    message: String,
-}
-impl PullError {
-    /// What kind of failure it is.
-    #[must_use]
-    pub fn kind(&self) -> PullErrorKind {
-        self.kind
-    }
-}
-
-/// Kinds of failures, as a CRI server maps them to gRPC codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PullErrorKind {
-    /// The name is no image name.
-    InvalidReference,
-    /// The registry does not know it, or has nothing for this platform.
-    NotFound,
-    /// The registry refuses.
-    Denied,
-    /// The registry cannot be reached, or is overloaded.
-    Unavailable,
-    /// Anything else: damaged content, a full disk, …
-    Other,
 }

@@ -60,7 +60,7 @@ impl Store {
         Ok(trees)
     }
 
-    /// Unpacks one layer on top of `parents` (lowest first), which are unpacked and leased.
+    /// Unpacks one layer on top of `parents` (lowest first), which are unpacked and leased; returns its tree.
     pub(crate) fn unpack_layer(
         &self,
         lease: &Lease,
@@ -68,17 +68,19 @@ impl Store {
         diff_id: &Digest,
         chain_id: &Digest,
         parents: &[PathBuf],
-    ) -> Result<(), StoreError> {
+    ) -> Result<PathBuf, StoreError> {
         lease.protect(&Needed::Layer(chain_id.clone()))?;
         lease.protect_blob(blob)?;
         self.inner.unpacking.run(chain_id, || {
             let target = self.inner.paths.layer(chain_id);
-            if target.is_dir() {
-                return Ok(());
+            let tree = target.join(TREE);
+            if tree.is_dir() {
+                return Ok(tree);
             }
             let staging = Staging::create(self)?;
             let usage = self.extract(blob, diff_id, &staging.path.join(TREE), parents)?;
-            staging.publish(&target, usage)
+            staging.publish(&target, usage)?;
+            Ok(tree)
         })
     }
 

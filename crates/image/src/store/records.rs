@@ -141,6 +141,10 @@ impl Store {
                 chain: details.chain.clone(),
                 config: Arc::clone(&details.config),
             });
+            // An id looks like a repository `sha256` with a tag.
+            if record.name == record.id.to_string() {
+                continue;
+            }
             let Ok(reference) = record.name.parse::<Reference>() else { continue };
             image.pinned |= builtin::is_built_in(&reference);
             let names = if reference.digest().is_some() { &mut image.repo_digests } else { &mut image.repo_tags };
