@@ -9,11 +9,7 @@ use crate::ledger::{Entry, Ledger, Snapshot};
 /// The key prefix of a kind's objects, of one namespace if there is one.
 pub fn prefix(group: &str, plural: &str, namespace: &str) -> String {
     let group = if group.is_empty() { "core" } else { group };
-    if namespace.is_empty() {
-        format!("/registry/{group}/{plural}/")
-    } else {
-        format!("/registry/{group}/{plural}/{namespace}/")
-    }
+    if namespace.is_empty() { format!("/registry/{group}/{plural}/") } else { format!("/registry/{group}/{plural}/{namespace}/") }
 }
 
 /// The key of an object; `namespace` is empty at cluster scope.

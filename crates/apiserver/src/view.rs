@@ -5,9 +5,9 @@
 
 use corten_schema::Value;
 
-/// The value at a path.
+/// The value at a path; none for a null.
 pub fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(object, |value, field| value.get(field))
+    path.split('.').try_fold(object, |value, field| value.get(field)).filter(|value| !value.is_null())
 }
 
 /// The text at a path; empty when there is none.

@@ -73,3 +73,34 @@ pub trait Plugin: Send + Sync {
         Ok(())
     }
 }
+
+/// First pass over all plugins.
+///
+/// # Errors
+///
+/// That of the first plugin that refuses.
+pub fn admit(attributes: &mut Attributes<'_>) -> Result<(), ApiError> {
+    run(attributes, |plugin, attributes| plugin.admit(attributes))
+}
+
+/// Second pass over all plugins.
+///
+/// # Errors
+///
+/// That of the first plugin that refuses.
+pub fn validate(attributes: &mut Attributes<'_>) -> Result<(), ApiError> {
+    run(attributes, |plugin, attributes| plugin.validate(attributes))
+}
+
+fn run(attributes: &mut Attributes<'_>, pass: impl Fn(&dyn Plugin, &mut Attributes<'_>) -> Result<(), ApiError>) -> Result<(), ApiError> {
+    let server = attributes.server;
+    for plugin in &server.admission {
+        if let Err(error) = pass(&**plugin, attributes) {
+            let Attributes { operation, resource, namespace, name, dry_run, .. } = &*attributes;
+            let resource = &*resource.plural;
+            tracing::debug!(plugin = plugin.name(), ?operation, resource, namespace, name, dry_run, %error, "refused");
+            return Err(error);
+        }
+    }
+    Ok(())
+}

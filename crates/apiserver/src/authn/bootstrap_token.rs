@@ -25,9 +25,8 @@ pub(super) struct Token<'a> {
 /// Takes a string apart if it has a bootstrap token's form: six and sixteen lower-case letters or digits.
 pub(super) fn parse(text: &str) -> Option<Token<'_>> {
     let (id, secret) = text.split_once('.')?;
-    let plain = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
+    let plain =
+        |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     (plain(id, 6) && plain(secret, 16)).then_some(Token { id, secret })
 }
 

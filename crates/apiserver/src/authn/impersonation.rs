@@ -56,12 +56,7 @@ pub fn impersonation(server: &Server, parts: &Parts, user: UserInfo) -> Result<U
     }
 
     let check = |group, resource, subresource, namespace, name| {
-        let attributes = Attributes {
-            subresource,
-            namespace,
-            name,
-            ..Attributes::resource(&user, "impersonate", group, resource)
-        };
+        let attributes = Attributes { subresource, namespace, name, ..Attributes::resource(&user, "impersonate", group, resource) };
         let decision = server.authorizer.authorize(&attributes);
         if decision.allowed() { Ok(()) } else { Err(authz::forbidden(&attributes, decision.reason())) }
     };

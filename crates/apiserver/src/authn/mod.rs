@@ -58,11 +58,7 @@ pub struct Authenticator {
 impl Authenticator {
     /// An authenticator for the cluster described by `options`; service accounts are looked up in `ledger`.
     pub fn new(options: &Options, ledger: &Ledger) -> Self {
-        Self {
-            verifier: (*options.token_verifier).clone(),
-            audiences: vec![options.token_issuer.clone()],
-            ledger: ledger.clone(),
-        }
+        Self { verifier: (*options.token_verifier).clone(), audiences: vec![options.token_issuer.clone()], ledger: ledger.clone() }
     }
 
     /// The user of a request: from the in-process [`corten_pki::Identity`] extension, the client certificate

@@ -1,9 +1,10 @@
-//! The authorizer of the server: the policy in force, kept up to date from the ledger.
+//! The authorizer of the server: the policy in force, taken from the ledger.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::task::AbortHandle;
+use parking_lot::Mutex;
 
 use super::rbac::{self, Index, Objects};
 use super::rules::PolicyRule;
@@ -16,20 +17,48 @@ use crate::reads;
 const PLURALS: [&str; 4] = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
 
 /// Decides requests.
+///
+/// The policy is kept parsed and indexed. Before a decision it is brought up to the ledger's revision by cursors that cost nothing
+/// when no RBAC object has changed: so a right that a client has been told is granted or withdrawn counts at once, and no task runs.
 pub struct Authorizer {
     ledger: Ledger,
-    index: Arc<ArcSwap<Index>>,
-    follower: AbortHandle,
+    index: ArcSwap<Index>,
+    /// The revision that the index is made from.
+    seen: AtomicU64,
+    mirror: Mutex<Mirror>,
 }
 
 impl Authorizer {
-    /// Reads the policy of the ledger and follows its changes.
+    /// Reads the policy of the ledger.
     pub fn start(ledger: &Ledger) -> Self {
-        let mut mirror = Mirror::new(ledger.clone());
-        let watchers = mirror.load();
-        let index = Arc::new(ArcSwap::from_pointee(mirror.objects.index()));
-        let follower = tokio::spawn(mirror.follow(watchers, Arc::clone(&index))).abort_handle();
-        Self { ledger: ledger.clone(), index, follower }
+        let seen = ledger.reached();
+        let mirror = Mirror::load(ledger);
+        Self {
+            ledger: ledger.clone(),
+            index: ArcSwap::from_pointee(mirror.objects.index()),
+            seen: AtomicU64::new(seen.get()),
+            mirror: Mutex::new(mirror),
+        }
+    }
+
+    /// The policy as of now.
+    fn current(&self) -> Arc<Index> {
+        let reached = self.ledger.reached().get();
+        if self.seen.load(Ordering::Acquire) < reached {
+            let mut mirror = self.mirror.lock();
+            // Whoever held the lock before may have done it.
+            if self.seen.load(Ordering::Acquire) < reached {
+                let changed = mirror.follow().unwrap_or_else(|_expired| {
+                    *mirror = Mirror::load(&self.ledger);
+                    true
+                });
+                if changed {
+                    self.index.store(Arc::new(mirror.objects.index()));
+                }
+                self.seen.store(reached, Ordering::Release);
+            }
+        }
+        self.index.load_full()
     }
 
     /// Whether a request is allowed.
@@ -44,7 +73,7 @@ impl Authorizer {
                 Decision::NoOpinion(why) => reason = why,
             }
         }
-        match self.index.load().allows(request) {
+        match self.current().allows(request) {
             Some(why) => Decision::Allow(why),
             None => Decision::NoOpinion(reason),
         }
@@ -52,57 +81,45 @@ impl Authorizer {
 
     /// The RBAC rules that a user has in a namespace; everything for `system:masters`.
     pub fn rules_for(&self, user: &UserInfo, namespace: &str) -> Vec<PolicyRule> {
-        let mut rules = self.index.load().rules_for(user, namespace);
+        let mut rules = self.current().rules_for(user, namespace);
         if user.in_group(corten_pki::MASTERS) {
             let all = || vec!["*".to_owned()];
-            rules.insert(
-                0,
-                PolicyRule { verbs: all(), api_groups: all(), resources: all(), ..PolicyRule::default() },
-            );
-            rules.insert(1, PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() });
+            let everything = PolicyRule { verbs: all(), api_groups: all(), resources: all(), ..PolicyRule::default() };
+            let every_path = PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() };
+            rules.retain(|rule| *rule != everything && *rule != every_path);
+            rules.splice(0..0, [everything, every_path]);
         }
         rules
     }
 
     /// The rules of a role that a binding in `namespace` refers to.
     pub fn role(&self, namespace: &str, role: &rbac::RoleRef) -> Option<Arc<[PolicyRule]>> {
-        self.index.load().role(namespace, role)
+        self.current().role(namespace, role)
     }
 }
 
-impl Drop for Authorizer {
-    fn drop(&mut self) {
-        self.follower.abort();
-    }
-}
-
-/// A copy of the RBAC objects of the ledger.
+/// A copy of the RBAC objects of the ledger, and cursors over what has changed since.
 struct Mirror {
-    ledger: Ledger,
     objects: Objects,
+    watchers: Vec<Watcher>,
 }
 
 impl Mirror {
-    fn new(ledger: Ledger) -> Self {
-        Self { ledger, objects: Objects::default() }
-    }
-
-    /// Reads everything anew; the watchers go on from there.
-    fn load(&mut self) -> Vec<Watcher> {
+    /// Reads everything.
+    fn load(ledger: &Ledger) -> Self {
         loop {
-            let snapshot = self.ledger.snapshot();
-            self.objects = Objects::default();
+            let snapshot = ledger.snapshot();
+            let mut objects = Objects::default();
             for plural in PLURALS {
                 for entry in snapshot.list(&reads::prefix(rbac::GROUP, plural, "")) {
                     let namespace = entry.namespace().unwrap_or_default();
-                    self.objects.set(plural, namespace, entry.name(), Some(entry.stored_json()));
+                    objects.set(plural, namespace, entry.name(), Some(entry.stored_json()));
                 }
             }
-            let watch =
-                |plural| self.ledger.watch(snapshot.revision(), Filter::prefix(reads::prefix(rbac::GROUP, plural, "")));
+            let watch = |plural| ledger.watch(snapshot.revision(), Filter::prefix(reads::prefix(rbac::GROUP, plural, "")));
             // History is trimmed only while a lot is written: the next attempt starts from a newer revision.
             if let Ok(watchers) = PLURALS.into_iter().map(watch).collect() {
-                return watchers;
+                return Self { objects, watchers };
             }
         }
     }
@@ -113,37 +130,17 @@ impl Mirror {
         self.objects.set(plural, entry.namespace().unwrap_or_default(), entry.name(), json);
     }
 
-    /// Takes in what is there without waiting; whether there was anything.
-    fn drain(&mut self, watchers: &mut [Watcher]) -> Result<bool, Expired> {
-        let mut any = false;
-        for (watcher, plural) in watchers.iter_mut().zip(PLURALS) {
+    /// Takes in what has changed; whether anything has.
+    fn follow(&mut self) -> Result<bool, Expired> {
+        let mut events = Vec::new();
+        for (watcher, plural) in self.watchers.iter_mut().zip(PLURALS) {
             while let Some(event) = watcher.try_next()? {
-                self.apply(plural, &event);
-                any = true;
+                events.push((plural, event));
             }
         }
-        Ok(any)
-    }
-
-    async fn follow(mut self, mut watchers: Vec<Watcher>, index: Arc<ArcSwap<Index>>) {
-        loop {
-            let next = futures::future::select_all(
-                watchers.iter_mut().zip(PLURALS).map(|(watcher, plural)| {
-                    Box::pin(async move { watcher.next().await.map(|event| (plural, event)) })
-                }),
-            );
-            let (result, _, _) = next.await;
-            let state = match result {
-                Ok((plural, event)) => {
-                    self.apply(plural, &event);
-                    self.drain(&mut watchers)
-                }
-                Err(expired) => Err(expired),
-            };
-            if state.is_err() {
-                watchers = self.load();
-            }
-            index.store(Arc::new(self.objects.index()));
+        for (plural, event) in &events {
+            self.apply(plural, event);
         }
+        Ok(!events.is_empty())
     }
 }

@@ -44,18 +44,7 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// A request on a resource, with empty subresource, namespace and name.
     pub fn resource(user: &'a UserInfo, verb: &'a str, group: &'a str, resource: &'a str) -> Self {
-        Attributes {
-            user,
-            verb,
-            group,
-            version: "",
-            resource,
-            subresource: "",
-            namespace: "",
-            name: "",
-            path: "",
-            resource_request: true,
-        }
+        Attributes { user, verb, group, version: "", resource, subresource: "", namespace: "", name: "", path: "", resource_request: true }
     }
 
     /// A request for a path outside the resource API.

@@ -48,9 +48,7 @@ pub fn authorize(ledger: &Ledger, node: &str, request: &Attributes<'_>) -> Decis
                 };
             }
             ("storage.k8s.io", "csinodes") if request.verb != "create" && request.name != node => {
-                return Decision::NoOpinion(
-                    "can only access CSINode with the same name as the requesting node".to_owned(),
-                );
+                return Decision::NoOpinion("can only access CSINode with the same name as the requesting node".to_owned());
             }
             _ => {}
         }
@@ -77,11 +75,7 @@ fn referenced(ledger: &Ledger, node: &str, request: &Attributes<'_>, verbs: &[&s
 /// The pods of a namespace that are bound to a node.
 fn pods_of<'a>(snapshot: &'a Snapshot, node: &'a str, namespace: &str) -> impl Iterator<Item = Value> + use<'a> {
     let prefix = reads::prefix("", "pods", namespace);
-    let entries: Vec<_> = snapshot
-        .list(&prefix)
-        .filter(|entry| entry.index().field("spec.nodeName") == Some(node))
-        .cloned()
-        .collect();
+    let entries: Vec<_> = snapshot.list(&prefix).filter(|entry| entry.index().field("spec.nodeName") == Some(node)).cloned().collect();
     entries.into_iter().filter_map(|entry| reads::object(&entry))
 }
 
@@ -102,8 +96,7 @@ fn uses(pod: &Value, resource: &str, name: &str) -> bool {
         "persistentvolumeclaims" => list(pod, "spec.volumes").any(|volume| {
             text(volume, "persistentVolumeClaim.claimName") == name
                 || (at(volume, "ephemeral").is_some()
-                    && name.strip_prefix(pod.name()).and_then(|rest| rest.strip_prefix('-'))
-                        == Some(text(volume, "name")))
+                    && name.strip_prefix(pod.name()).and_then(|rest| rest.strip_prefix('-')) == Some(text(volume, "name")))
         }),
         "secrets" => {
             list(pod, "spec.imagePullSecrets").any(|secret| text(secret, "name") == name)
@@ -116,9 +109,7 @@ fn uses(pod: &Value, resource: &str, name: &str) -> bool {
                         || text(volume, "azureFile.secretName") == name
                 })
         }
-        "configmaps" => {
-            volumes_use(pod, "configMap", "name", name) || containers_use(pod, "configMapRef", "configMapKeyRef", name)
-        }
+        "configmaps" => volumes_use(pod, "configMap", "name", name) || containers_use(pod, "configMapRef", "configMapKeyRef", name),
         _ => false,
     }
 }
@@ -127,9 +118,7 @@ fn uses(pod: &Value, resource: &str, name: &str) -> bool {
 fn volumes_use(pod: &Value, source: &str, field: &str, name: &str) -> bool {
     list(pod, "spec.volumes").any(|volume| {
         at(volume, source).is_some_and(|source| text(source, field) == name)
-            || list(volume, "projected.sources")
-                .filter_map(|projected| at(projected, source))
-                .any(|source| text(source, "name") == name)
+            || list(volume, "projected.sources").filter_map(|projected| at(projected, source)).any(|source| text(source, "name") == name)
     })
 }
 

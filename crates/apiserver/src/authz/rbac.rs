@@ -157,8 +157,7 @@ impl Objects {
     fn aggregate(&self, aggregation: &AggregationRule, rules: &mut Vec<PolicyRule>, depth: usize) {
         const DEEPEST: usize = 8;
         let matching = self.roles.iter().filter(|((namespace, _), role)| {
-            namespace.is_empty()
-                && aggregation.cluster_role_selectors.iter().any(|selector| selector.matches(&role.metadata.labels))
+            namespace.is_empty() && aggregation.cluster_role_selectors.iter().any(|selector| selector.matches(&role.metadata.labels))
         });
         for (_, role) in matching {
             for rule in &role.rules {
@@ -181,13 +180,7 @@ impl Objects {
         for ((namespace, name), binding) in &self.bindings {
             let granted = Arc::new(Grant { binding: name.clone(), role: binding.role_ref.clone() });
             for principal in binding.subjects.iter().filter_map(|subject| subject.principal(namespace)) {
-                index
-                    .grants
-                    .entry(namespace.clone())
-                    .or_default()
-                    .entry(principal)
-                    .or_default()
-                    .push(Arc::clone(&granted));
+                index.grants.entry(namespace.clone()).or_default().entry(principal).or_default().push(Arc::clone(&granted));
             }
         }
         index
@@ -231,9 +224,11 @@ impl Index {
         let Some(by_principal) = self.grants.get(namespace) else { return false };
         let groups = user.groups.iter().map(|group| Principal::Group(group.clone()));
         std::iter::once(Principal::User(user.name.clone())).chain(groups).any(|principal| {
-            by_principal.get(&principal).into_iter().flatten().any(|grant| {
-                self.role(namespace, &grant.role).is_some_and(|rules| visit(grant, &rules))
-            })
+            by_principal
+                .get(&principal)
+                .into_iter()
+                .flatten()
+                .any(|grant| self.role(namespace, &grant.role).is_some_and(|rules| visit(grant, &rules)))
         })
     }
 
@@ -253,8 +248,7 @@ impl Index {
                 found
             })
         };
-        let _found = check("", "ClusterRoleBinding")
-            || (!request.namespace.is_empty() && check(request.namespace, "RoleBinding"));
+        let _found = check("", "ClusterRoleBinding") || (!request.namespace.is_empty() && check(request.namespace, "RoleBinding"));
         reason
     }
 

@@ -58,8 +58,7 @@ impl PolicyRule {
         }
         any_or(&self.api_groups, request.group)
             && self.resources.iter().any(|pattern| resource_matches(pattern, request.resource, request.subresource))
-            && (self.resource_names.is_empty()
-                || (!request.name.is_empty() && self.resource_names.iter().any(|name| name == request.name)))
+            && (self.resource_names.is_empty() || (!request.name.is_empty() && self.resource_names.iter().any(|name| name == request.name)))
     }
 
     /// Whether everything that `wanted` grants is granted by the rules of `owner` (the check against privilege escalation).
@@ -69,9 +68,7 @@ impl PolicyRule {
     pub fn covered_by(&self, owner: &[PolicyRule]) -> bool {
         let urls = self.verbs.iter().all(|verb| {
             self.non_resource_urls.iter().all(|url| {
-                owner.iter().any(|rule| {
-                    any_or(&rule.verbs, verb) && rule.non_resource_urls.iter().any(|pattern| url_matches(pattern, url))
-                })
+                owner.iter().any(|rule| any_or(&rule.verbs, verb) && rule.non_resource_urls.iter().any(|pattern| url_matches(pattern, url)))
             })
         });
         urls && self.verbs.iter().all(|verb| {

@@ -2,8 +2,8 @@
 
 use corten_schema::{Value, json, value};
 
-use super::roles::{self, Binding, Role, Subject};
 use super::Scribe;
+use super::roles::{self, Binding, Role, Subject};
 use crate::authz::rbac::GROUP;
 use crate::authz::rules::PolicyRule;
 use crate::status::ApiError;
@@ -70,10 +70,7 @@ fn role_object(role: &Role) -> Result<Value, ApiError> {
 
 /// Items of the list at `field` that are wanted and missing are added.
 fn add_missing(current: &mut Value, wanted: &Value, field: &str) {
-    let missing: Vec<Value> = list(wanted, field)
-        .filter(|item| !list(current, field).any(|present| present == *item))
-        .cloned()
-        .collect();
+    let missing: Vec<Value> = list(wanted, field).filter(|item| !list(current, field).any(|present| present == *item)).cloned().collect();
     if !missing.is_empty() {
         current.make_map().get_or_insert_with(field, || Value::List(Vec::new())).make_list().extend(missing);
     }

@@ -97,6 +97,11 @@ impl Ledger {
         Ok(Snapshot { root: Arc::new(Root { revision, map }) })
     }
 
+    /// The revision up to which everything is in snapshots and in the logs that watchers read.
+    pub(crate) fn reached(&self) -> Revision {
+        self.shared.published()
+    }
+
     /// Waits until the ledger has reached a revision.
     pub(crate) async fn wait_for(&self, revision: Revision) {
         if self.shared.published() >= revision {

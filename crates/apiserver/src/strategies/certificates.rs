@@ -149,10 +149,7 @@ fn decisions(errors: &mut Errors, object: &Value, old: &Value) {
     let has = |of: &Value, kind: &str| list(of, "status.conditions").any(|condition| text(condition, "type") == kind);
     for kind in ["Approved", "Denied", "Failed"] {
         if has(old, kind) && !has(object, kind) {
-            errors.push(FieldError::forbidden(
-                path,
-                format!("updates may not remove a condition of type {kind:?}"),
-            ));
+            errors.push(FieldError::forbidden(path, format!("updates may not remove a condition of type {kind:?}")));
         }
     }
     if has(object, "Approved") && has(object, "Denied") {

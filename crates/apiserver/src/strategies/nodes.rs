@@ -77,17 +77,12 @@ impl Strategy for Nodes {
         let mut errors = self.validate(scope, node);
         let before = at(old, "spec.podCIDRs");
         if list(old, "spec.podCIDRs").len() > 0 && before != at(node, "spec.podCIDRs") {
-            errors.push(FieldError::forbidden(
-                SPEC.field("podCIDRs"),
-                "node updates may not change podCIDR except from \"\" to valid",
-            ));
+            errors.push(FieldError::forbidden(SPEC.field("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid"));
         }
         let before = text(old, "spec.providerID");
         if !before.is_empty() && before != text(node, "spec.providerID") {
-            errors.push(FieldError::forbidden(
-                SPEC.field("providerID"),
-                "node updates may not change providerID except from \"\" to valid",
-            ));
+            errors
+                .push(FieldError::forbidden(SPEC.field("providerID"), "node updates may not change providerID except from \"\" to valid"));
         }
         errors
     }

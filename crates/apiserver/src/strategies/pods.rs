@@ -203,10 +203,8 @@ fn tolerations(errors: &mut Errors, path: Path<'_>, pod: &Value, old: &Value) {
     };
     let now: Vec<Value> = list(pod, "spec.tolerations").map(without_time).collect();
     if !list(old, "spec.tolerations").map(without_time).all(|toleration| now.contains(&toleration)) {
-        errors.push(FieldError::forbidden(
-            path.field("tolerations"),
-            "existing toleration can not be modified except its tolerationSeconds",
-        ));
+        errors
+            .push(FieldError::forbidden(path.field("tolerations"), "existing toleration can not be modified except its tolerationSeconds"));
     }
     labels::labels(errors, path.field("nodeSelector"), at(pod, "spec.nodeSelector"));
 }

@@ -17,11 +17,7 @@ pub(crate) const SYSTEM_CLASSES: [(&str, i64, &str); 2] = [
         2_000_000_000,
         "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
     ),
-    (
-        "system-node-critical",
-        2_000_001_000,
-        "Used for system critical pods that must not be moved from their current node.",
-    ),
+    ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
 ];
 
 /// The strategy of priority classes.
@@ -41,10 +37,7 @@ impl Strategy for PriorityClasses {
                 ));
             }
         } else if value > HIGHEST_USER {
-            errors.push(FieldError::forbidden(
-                "value",
-                format!("maximum allowed value of a user defined priority is {HIGHEST_USER}"),
-            ));
+            errors.push(FieldError::forbidden("value", format!("maximum allowed value of a user defined priority is {HIGHEST_USER}")));
         }
         let policy = text(class, "preemptionPolicy");
         if !policy.is_empty() {

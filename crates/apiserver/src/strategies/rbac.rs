@@ -13,10 +13,7 @@ use crate::view::{at, list, text};
 pub(super) struct Roles;
 
 fn rules_of(object: &Value) -> Vec<PolicyRule> {
-    list(object, "rules")
-        .filter_map(|rule| serde_json::to_value(rule).ok())
-        .filter_map(|rule| serde_json::from_value(rule).ok())
-        .collect()
+    list(object, "rules").filter_map(|rule| serde_json::to_value(rule).ok()).filter_map(|rule| serde_json::from_value(rule).ok()).collect()
 }
 
 /// The rules that the user lacks, as a 403.
@@ -107,16 +104,10 @@ impl Strategy for Roles {
                 continue;
             }
             if empty("apiGroups") {
-                errors.push(FieldError::required(
-                    path.field("apiGroups"),
-                    "resource rules must supply at least one api group",
-                ));
+                errors.push(FieldError::required(path.field("apiGroups"), "resource rules must supply at least one api group"));
             }
             if empty("resources") {
-                errors.push(FieldError::required(
-                    path.field("resources"),
-                    "resource rules must supply at least one resource",
-                ));
+                errors.push(FieldError::required(path.field("resources"), "resource rules must supply at least one resource"));
             }
         }
         errors
@@ -142,8 +133,7 @@ fn complete(binding: &mut Value) {
 
 fn check_binding(scope: Scope<'_>, object: &Value) -> Result<(), ApiError> {
     let role = RoleRef { kind: text(object, "roleRef.kind").to_owned(), name: text(object, "roleRef.name").to_owned() };
-    let (resource, namespace) =
-        if role.kind == "ClusterRole" { ("clusterroles", "") } else { ("roles", object.namespace()) };
+    let (resource, namespace) = if role.kind == "ClusterRole" { ("clusterroles", "") } else { ("roles", object.namespace()) };
     if may(scope, "bind", resource, namespace, &role.name) {
         return Ok(());
     }
@@ -200,11 +190,7 @@ impl Strategy for Bindings {
                     }
                 }
                 "User" | "Group" => one_of(&mut errors, path.field("apiGroup"), group, &[GROUP]),
-                other => errors.push(FieldError::not_supported(
-                    path.field("kind"),
-                    other,
-                    &["ServiceAccount", "User", "Group"],
-                )),
+                other => errors.push(FieldError::not_supported(path.field("kind"), other, &["ServiceAccount", "User", "Group"])),
             }
         }
         errors

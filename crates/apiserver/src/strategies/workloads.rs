@@ -129,18 +129,14 @@ fn rollout(errors: &mut Errors, object: &Value) {
     let path = SPEC.field("strategy");
     let rolling = at(object, "spec.strategy.rollingUpdate");
     match text(object, "spec.strategy.type") {
-        "Recreate" if rolling.is_some() => errors.push(FieldError::forbidden(
-            path.field("rollingUpdate"),
-            "may not be specified when strategy `type` is 'Recreate'",
-        )),
+        "Recreate" if rolling.is_some() => {
+            errors.push(FieldError::forbidden(path.field("rollingUpdate"), "may not be specified when strategy `type` is 'Recreate'"))
+        }
         "Recreate" => {}
         "RollingUpdate" => {
             let rolling_path = path.field("rollingUpdate");
             let Some(rolling) = rolling else {
-                errors.push(FieldError::required(
-                    rolling_path,
-                    "this should be defaulted and never be nil",
-                ));
+                errors.push(FieldError::required(rolling_path, "this should be defaulted and never be nil"));
                 return;
             };
             let unavailable_path = rolling_path.field("maxUnavailable");

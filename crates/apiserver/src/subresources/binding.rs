@@ -58,11 +58,7 @@ fn bind(pod: &mut Value, binding: &Value) -> Result<(), ApiError> {
     let of = GroupResource::new("", "pods/binding");
     let conflict = |why: String| Err(ApiError::conflict(&of, &name, why));
     if !binding.uid().is_empty() && binding.uid() != pod.uid() {
-        return conflict(format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            binding.uid(),
-            pod.uid()
-        ));
+        return conflict(format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", binding.uid(), pod.uid()));
     }
     if pod.deletion_timestamp().is_some() {
         return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
@@ -78,12 +74,15 @@ fn bind(pod: &mut Value, binding: &Value) -> Result<(), ApiError> {
     for (key, value) in binding.annotations().into_iter().flatten() {
         pod.set_at(&["metadata", "annotations", key], value.clone());
     }
-    set_condition(pod, value!({
-        "type": "PodScheduled",
-        "status": "True",
-        "lastProbeTime": null,
-        "lastTransitionTime": (now()),
-    }));
+    set_condition(
+        pod,
+        value!({
+            "type": "PodScheduled",
+            "status": "True",
+            "lastProbeTime": null,
+            "lastTransitionTime": (now()),
+        }),
+    );
     Ok(())
 }
 

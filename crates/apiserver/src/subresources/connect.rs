@@ -55,11 +55,7 @@ impl Backend {
     }
 
     fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
     }
 
     /// Passes a request on under another path and query, and its answer back. Upgraded connections are copied both ways until
@@ -76,8 +72,7 @@ impl Backend {
         let mut answer = self.send(outgoing).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let backend_side = hyper::upgrade::on(&mut answer);
-            let client_side = client_side
-                .ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded: use HTTP/1.1"))?;
+            let client_side = client_side.ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded: use HTTP/1.1"))?;
             tokio::spawn(splice(client_side, backend_side));
         }
         let (parts, incoming) = answer.into_parts();
@@ -94,9 +89,8 @@ impl Backend {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<http::Response<Incoming>, ApiError> {
-        let dial = |error: &dyn std::fmt::Display| {
-            ApiError::internal(format!("error dialing backend: dial tcp {}: {error}", self.authority()))
-        };
+        let dial =
+            |error: &dyn std::fmt::Display| ApiError::internal(format!("error dialing backend: dial tcp {}: {error}", self.authority()));
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| dial(&error))?;
         stream.set_nodelay(true).map_err(|error| dial(&error))?;
         match &self.tls {
@@ -140,9 +134,7 @@ async fn splice(client: hyper::upgrade::OnUpgrade, backend: hyper::upgrade::OnUp
 fn forwarded_headers(headers: &HeaderMap) -> HeaderMap {
     headers
         .iter()
-        .filter(|(name, _)| {
-            **name != header::AUTHORIZATION && **name != header::HOST && !name.as_str().starts_with("impersonate-")
-        })
+        .filter(|(name, _)| **name != header::AUTHORIZATION && **name != header::HOST && !name.as_str().starts_with("impersonate-"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -195,8 +187,7 @@ pub(super) fn encode(text: &str) -> String {
 
 /// A query of parameters, with its question mark; empty without any.
 pub(super) fn query(parameters: &[(&str, &str)]) -> String {
-    let parts: Vec<String> =
-        parameters.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+    let parts: Vec<String> = parameters.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 
@@ -220,10 +211,7 @@ pub(super) fn container<'a>(pod: &'a Value, wanted: Option<&'a str>) -> Result<&
         [only] => Ok(only),
         [] => Err(ApiError::bad_request(format!("a container name must be specified for pod {pod_name}"))),
         several => {
-            let mut words = format!(
-                "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-                several.join(" ")
-            );
+            let mut words = format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", several.join(" "));
             if !init.is_empty() {
                 words.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
             }

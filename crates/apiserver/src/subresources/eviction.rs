@@ -65,14 +65,10 @@ pub(crate) fn budget_effect(snapshot: &Snapshot, pod: &Value) -> Result<Option<E
     let mut covering = snapshot
         .list(&prefix)
         .filter_map(|entry| Some((entry.revision(), reads::object(entry)?)))
-        .filter(|(_, budget)| {
-            at(budget, "spec.selector").is_some_and(|selector| labels::matches(selector, at(pod, "metadata.labels")))
-        });
+        .filter(|(_, budget)| at(budget, "spec.selector").is_some_and(|selector| labels::matches(selector, at(pod, "metadata.labels"))));
     let Some((revision, mut budget)) = covering.next() else { return Ok(None) };
     if covering.next().is_some() {
-        return Err(ApiError::internal(
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-        ));
+        return Err(ApiError::internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
     }
     if !condition_true(pod, "Ready") && spares_unhealthy(&budget) {
         return Ok(None);
@@ -113,11 +109,7 @@ fn take(budget: &mut Value, pod: &Value) -> Result<(), ApiError> {
         return Err(ApiError::forbidden(&of, &name, "pdb disruptions allowed is negative"));
     }
     if entries(budget, "status.disruptedPods").count() > MOST_DISRUPTED {
-        return Err(ApiError::forbidden(
-            &of,
-            &name,
-            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
-        ));
+        return Err(ApiError::forbidden(&of, &name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
     }
     if allowed == 0 {
         let cause = format!(

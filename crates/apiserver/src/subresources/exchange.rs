@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use corten_schema::{Schema, Value, json};
-use http::request::Parts;
 use http::StatusCode;
+use http::request::Parts;
 use parking_lot::Mutex;
 
 use crate::body::{self, Body, Response};
 use crate::engine::{BodyObject, Kind, WriteOptions, decode_body};
-use crate::http::{Accepted, object_response};
+use crate::http::{Accepted, Offer, object_response};
 use crate::request::{Call, Context, Verb};
 use crate::server::Server;
 use crate::status::ApiError;
@@ -80,15 +80,14 @@ impl Exchange {
             None => (&row.schema, &row.group, &row.version, &row.kind),
         };
         let expected = BodyObject { schema, group, version, kind };
-        let mut object =
-            decode_body(expected, &self.parts.headers, &bytes, options.field_validation, &self.context)?;
+        let mut object = decode_body(expected, &self.parts.headers, &bytes, options.field_validation, &self.context)?;
         corten_schema::defaults::apply_to(schema, &mut object);
         Ok(object)
     }
 
     /// An answer with an object, as its kind prints it.
     pub(super) fn answer(&self, code: StatusCode, object: &Value) -> Result<Response, ApiError> {
-        let accepted = Accepted::decide(&self.parts.headers, false)?;
+        let accepted = Accepted::decide(&self.parts.headers, Offer::Documents)?;
         object_response(accepted, code, json::encode(object).into())
     }
 

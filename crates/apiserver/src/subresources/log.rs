@@ -10,8 +10,7 @@ use crate::status::{ApiError, FieldError, GroupResource};
 use crate::view::text;
 
 /// The options that are the kubelet's to understand.
-const OPTIONS: [&str; 8] =
-    ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"];
+const OPTIONS: [&str; 8] = ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"];
 
 /// Handles `pods/log`.
 pub(super) async fn serve(mut call: Call) -> Result<Response, ApiError> {
@@ -30,15 +29,8 @@ pub(super) async fn serve(mut call: Call) -> Result<Response, ApiError> {
         // Nothing ran yet: nothing was written.
         return Ok(plain(http::Response::new(body::full(""))));
     }
-    let parameters: Vec<(&str, &str)> =
-        OPTIONS.iter().filter_map(|name| Some((*name, asked.get(name)?))).collect();
-    let path = format!(
-        "/containerLogs/{}/{}/{}{}",
-        encode(pod.namespace()),
-        encode(pod.name()),
-        encode(container),
-        query(&parameters)
-    );
+    let parameters: Vec<(&str, &str)> = OPTIONS.iter().filter_map(|name| Some((*name, asked.get(name)?))).collect();
+    let path = format!("/containerLogs/{}/{}/{}{}", encode(pod.namespace()), encode(pod.name()), encode(container), query(&parameters));
     let backend = Backend::kubelet(&exchange.server, node)?;
     let response = backend.forward(request, &path).await?;
     let of = GroupResource::new("", "pods/log");

@@ -32,8 +32,9 @@ pub fn find(group: &str, plural: &str, subresource: &str) -> Option<Handler> {
         ("", "pods", "exec" | "attach" | "portforward") => |call| Box::pin(stream::serve(call)),
         ("", "pods" | "services" | "nodes", "proxy") => |call| Box::pin(proxy::serve(call)),
         ("", "serviceaccounts", "token") => |call| Box::pin(token::serve(call)),
-        ("", "replicationcontrollers", "scale")
-        | ("apps", "deployments" | "replicasets" | "statefulsets", "scale") => |call| Box::pin(scale::serve(call)),
+        ("", "replicationcontrollers", "scale") | ("apps", "deployments" | "replicasets" | "statefulsets", "scale") => {
+            |call| Box::pin(scale::serve(call))
+        }
         ("authorization.k8s.io", _, "") => |call| Box::pin(reviews::access(call)),
         ("authentication.k8s.io", _, "") => |call| Box::pin(reviews::authentication(call)),
         _ => return None,

@@ -92,15 +92,11 @@ fn service_backend(ledger: &Ledger, service: &Value, target: &Target<'_>) -> Res
         return Err(ApiError::unavailable(words));
     };
     let slices = reads::list(&ledger.snapshot(), "discovery.k8s.io", "endpointslices", service.namespace());
-    let own = slices.iter().filter(|slice| {
-        entry(slice, "metadata.labels", "kubernetes.io/service-name") == Some(service.name())
-    });
+    let own = slices.iter().filter(|slice| entry(slice, "metadata.labels", "kubernetes.io/service-name") == Some(service.name()));
     for slice in own {
         let port = list(slice, "ports").find(|port| text(port, "name") == text(chosen, "name"));
         let Some(port) = port.and_then(|port| int(port, "port")) else { continue };
-        let ready = list(slice, "endpoints").find(|endpoint| {
-            at(endpoint, "conditions.ready").and_then(Value::as_bool).unwrap_or(true)
-        });
+        let ready = list(slice, "endpoints").find(|endpoint| at(endpoint, "conditions.ready").and_then(Value::as_bool).unwrap_or(true));
         if let Some(address) = ready.and_then(|endpoint| texts(endpoint, "addresses").next()) {
             return plain(address, port);
         }

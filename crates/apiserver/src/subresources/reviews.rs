@@ -91,12 +91,7 @@ fn wanted<'a>(review: &'a Value, user: &'a UserInfo) -> Attributes<'a> {
             subresource: text(attributes, "subresource"),
             namespace: text(attributes, "namespace"),
             name: text(attributes, "name"),
-            ..Attributes::resource(
-                user,
-                text(attributes, "verb"),
-                text(attributes, "group"),
-                text(attributes, "resource"),
-            )
+            ..Attributes::resource(user, text(attributes, "verb"), text(attributes, "group"), text(attributes, "resource"))
         }
     } else {
         let attributes = "spec.nonResourceAttributes";

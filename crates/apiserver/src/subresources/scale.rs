@@ -55,11 +55,8 @@ fn scale_of(kind: &Kind, object: &Value) -> Value {
     }
     let mut status = value!({"replicas": (int(object, "status.replicas").unwrap_or_default())});
     // Replication controllers have a plain map.
-    let selector = if kind.storage.group.is_empty() {
-        table::labels(object, "spec.selector")
-    } else {
-        table::selector(object, "spec.selector")
-    };
+    let selector =
+        if kind.storage.group.is_empty() { table::labels(object, "spec.selector") } else { table::selector(object, "spec.selector") };
     if selector != "<none>" {
         status.insert("selector", selector);
     }
@@ -88,8 +85,7 @@ async fn write(
         let scale = wanted(scale_of(&exchange.kind, object))?;
         let replicas = int(&scale, "spec.replicas").unwrap_or_default();
         if replicas < 0 {
-            let error =
-                FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+            let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
             return Err(ApiError::invalid("autoscaling", "Scale", object.name(), vec![error]));
         }
         object.set_at(&["spec", "replicas"], replicas);
@@ -114,18 +110,14 @@ struct Patch {
 
 impl Patch {
     fn parse(exchange: &Exchange, bytes: &[u8]) -> Result<Self, ApiError> {
-        const ACCEPTED: [&str; 3] = [
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/strategic-merge-patch+json",
-        ];
+        const ACCEPTED: [&str; 3] =
+            ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
         let media_type = exchange.parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !ACCEPTED.contains(&media_type) {
             return Err(ApiError::unsupported_media_type(&ACCEPTED));
         }
-        let document = json::decode_untyped(bytes)
-            .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+        let document = json::decode_untyped(bytes).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
         Ok(Self { json_patch: media_type == "application/json-patch+json", document })
     }
 

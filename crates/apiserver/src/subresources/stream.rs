@@ -68,5 +68,5 @@ fn admit(exchange: &Exchange) -> Result<(), ApiError> {
         dry_run: false,
         effects: Vec::new(),
     };
-    engine::admit(&exchange.server, &mut attributes)
+    engine::admit(&mut attributes)
 }

@@ -93,7 +93,7 @@ fn admit(exchange: &Exchange, request: &mut Value) -> Result<(), ApiError> {
         dry_run: true,
         effects: Vec::new(),
     };
-    engine::admit(&exchange.server, &mut attributes)
+    engine::admit(&mut attributes)
 }
 
 fn claim(object: &Value) -> ObjectClaim {
@@ -102,11 +102,8 @@ fn claim(object: &Value) -> ObjectClaim {
 
 /// The claims about the account and the object that the token is bound to.
 fn bind(exchange: &Exchange, request: &Value, account: &Value) -> Result<KubernetesClaims, ApiError> {
-    let mut bound = KubernetesClaims {
-        namespace: account.namespace().to_owned(),
-        serviceaccount: claim(account),
-        ..KubernetesClaims::default()
-    };
+    let mut bound =
+        KubernetesClaims { namespace: account.namespace().to_owned(), serviceaccount: claim(account), ..KubernetesClaims::default() };
     let Some(reference) = at(request, "spec.boundObjectRef") else { return Ok(bound) };
     let (kind, name) = (text(reference, "kind"), text(reference, "name"));
     let (plural, namespace) = match kind {
@@ -115,15 +112,12 @@ fn bind(exchange: &Exchange, request: &Value, account: &Value) -> Result<Kuberne
         "Node" => ("nodes", ""),
         _ => {
             let version = text(reference, "apiVersion");
-            return Err(ApiError::bad_request(format!(
-                "cannot bind token to object of type /{version}, Kind={kind}"
-            )));
+            return Err(ApiError::bad_request(format!("cannot bind token to object of type /{version}, Kind={kind}")));
         }
     };
     let ledger = &exchange.server.ledger;
     let of = GroupResource::new("", plural);
-    let object =
-        reads::get(ledger, "", plural, namespace, name).ok_or_else(|| ApiError::not_found(&of, name))?;
+    let object = reads::get(ledger, "", plural, namespace, name).ok_or_else(|| ApiError::not_found(&of, name))?;
     let uid = text(reference, "uid");
     if !uid.is_empty() && uid != object.uid() {
         let of = GroupResource::new("", kind);

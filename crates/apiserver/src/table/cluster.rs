@@ -56,11 +56,7 @@ fn node(node: &Value, now: Timestamp) -> Vec<Cell> {
     roles.sort_unstable();
     roles.dedup();
     let address = |kind: &str| {
-        or_none(
-            list(node, "status.addresses")
-                .find(|address| text(address, "type") == kind)
-                .map_or("", |address| text(address, "address")),
-        )
+        or_none(list(node, "status.addresses").find(|address| text(address, "type") == kind).map_or("", |address| text(address, "address")))
     };
     let info = |field: &str| match text(node, &format!("status.nodeInfo.{field}")) {
         "" => "<unknown>".into(),

@@ -29,8 +29,7 @@ fn config_map(object: &Value, now: Timestamp) -> Vec<Cell> {
     vec![name(object), count.into(), age(object, now).into()]
 }
 
-const SECRET: &[Column] =
-    &[NAME, col("Type", "string", "What it is for"), col("Data", "string", "Number of entries"), AGE];
+const SECRET: &[Column] = &[NAME, col("Type", "string", "What it is for"), col("Data", "string", "Number of entries"), AGE];
 
 fn secret(object: &Value, now: Timestamp) -> Vec<Cell> {
     vec![name(object), text(object, "type").into(), entries(object, "data").count().into(), age(object, now).into()]
@@ -49,12 +48,8 @@ pub(super) fn created(object: &Value, _: Timestamp) -> Vec<Cell> {
     vec![name(object), text(object, "metadata.creationTimestamp").into()]
 }
 
-const QUOTA: &[Column] = &[
-    NAME,
-    col("Request", "string", "Used and allowed requests"),
-    col("Limit", "string", "Used and allowed limits"),
-    AGE,
-];
+const QUOTA: &[Column] =
+    &[NAME, col("Request", "string", "Used and allowed requests"), col("Limit", "string", "Used and allowed limits"), AGE];
 
 fn quota(object: &Value, now: Timestamp) -> Vec<Cell> {
     let mut requests = Vec::new();

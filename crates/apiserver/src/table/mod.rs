@@ -68,9 +68,7 @@ fn printer(resource: &Resource) -> &'static Printer {
         "networking.k8s.io" | "discovery.k8s.io" => network::find(group, plural),
         "storage.k8s.io" | "node.k8s.io" => storage::find(group, plural),
         "rbac.authorization.k8s.io" => rbac::find(group, plural),
-        "events.k8s.io" | "coordination.k8s.io" | "scheduling.k8s.io" | "certificates.k8s.io" => {
-            cluster::find(group, plural)
-        }
+        "events.k8s.io" | "coordination.k8s.io" | "scheduling.k8s.io" | "certificates.k8s.io" => cluster::find(group, plural),
         "admissionregistration.k8s.io" => config::find(group, plural),
         _ => None,
     };
@@ -97,8 +95,7 @@ fn or_none(text: &str) -> Cell {
 
 /// A map of labels as `a=b,c=d`.
 pub(crate) fn labels(object: &Value, path: &str) -> String {
-    let parts: Vec<String> =
-        entries(object, path).map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let parts: Vec<String> = entries(object, path).map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     if parts.is_empty() { "<none>".to_owned() } else { parts.join(",") }
 }
 
@@ -106,9 +103,8 @@ pub(crate) fn labels(object: &Value, path: &str) -> String {
 pub(crate) fn selector(object: &Value, path: &str) -> String {
     let selector = crate::view::at(object, path);
     let Some(selector) = selector else { return "<none>".to_owned() };
-    let mut parts: Vec<String> = entries(selector, "matchLabels")
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
+    let mut parts: Vec<String> =
+        entries(selector, "matchLabels").map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     for term in crate::view::list(selector, "matchExpressions") {
         let key = text(term, "key");
         let mut values: Vec<&str> = crate::view::texts(term, "values").collect();

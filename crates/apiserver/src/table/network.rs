@@ -155,22 +155,11 @@ fn ingress(object: &Value, now: Timestamp) -> Vec<Cell> {
         _ => shortened(hosts.into_iter().map(str::to_owned), SHOWN, "*"),
     };
     let ports = if list(object, "spec.tls").len() > 0 { "80, 443" } else { "80" };
-    vec![
-        name(object),
-        or_none(class),
-        hosts.into(),
-        load_balancer(object).join(",").into(),
-        ports.into(),
-        age(object, now).into(),
-    ]
+    vec![name(object), or_none(class), hosts.into(), load_balancer(object).join(",").into(), ports.into(), age(object, now).into()]
 }
 
-const INGRESS_CLASS: &[Column] = &[
-    NAME,
-    col("Controller", "string", "Who serves it"),
-    col("Parameters", "string", "Object with its parameters"),
-    AGE,
-];
+const INGRESS_CLASS: &[Column] =
+    &[NAME, col("Controller", "string", "Who serves it"), col("Parameters", "string", "Object with its parameters"), AGE];
 
 fn ingress_class(object: &Value, now: Timestamp) -> Vec<Cell> {
     let parameters = at(object, "spec.parameters").map(|parameters| {

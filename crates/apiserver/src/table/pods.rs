@@ -55,11 +55,9 @@ struct Summary {
 
 fn summarise(pod: &Value) -> Summary {
     let restartable = |name: &str| {
-        list(pod, "spec.initContainers")
-            .any(|container| text(container, "name") == name && text(container, "restartPolicy") == "Always")
+        list(pod, "spec.initContainers").any(|container| text(container, "name") == name && text(container, "restartPolicy") == "Always")
     };
-    let sidecars =
-        list(pod, "spec.initContainers").filter(|container| text(container, "restartPolicy") == "Always").count();
+    let sidecars = list(pod, "spec.initContainers").filter(|container| text(container, "restartPolicy") == "Always").count();
     let phase = text(pod, "status.phase");
     let mut summary = Summary {
         ready: 0,
@@ -70,9 +68,7 @@ fn summarise(pod: &Value) -> Summary {
         },
         count: Count::default(),
     };
-    if list(pod, "status.conditions")
-        .any(|c| text(c, "type") == "PodScheduled" && text(c, "reason") == "SchedulingGated")
-    {
+    if list(pod, "status.conditions").any(|c| text(c, "type") == "PodScheduled" && text(c, "reason") == "SchedulingGated") {
         "SchedulingGated".clone_into(&mut summary.status);
     }
 
@@ -97,12 +93,7 @@ fn summarise(pod: &Value) -> Summary {
 }
 
 /// Goes through the init containers up to the first that is not done; its state, if there is one.
-fn init_status(
-    pod: &Value,
-    restartable: &dyn Fn(&str) -> bool,
-    summary: &mut Summary,
-    sidecar_count: &mut Count,
-) -> Option<String> {
+fn init_status(pod: &Value, restartable: &dyn Fn(&str) -> bool, summary: &mut Summary, sidecar_count: &mut Count) -> Option<String> {
     let total = list(pod, "spec.initContainers").len();
     for (number, status) in list(pod, "status.initContainerStatuses").enumerate() {
         summary.count.add(status);

@@ -23,12 +23,8 @@ pub(super) fn find(group: &str, plural: &str) -> Option<&'static Printer> {
 
 fn modes(object: &Value, path: &str) -> String {
     let mut short: Vec<&str> = Vec::new();
-    for (long, abbreviation) in [
-        ("ReadWriteOnce", "RWO"),
-        ("ReadOnlyMany", "ROX"),
-        ("ReadWriteMany", "RWX"),
-        ("ReadWriteOncePod", "RWOP"),
-    ] {
+    for (long, abbreviation) in [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")]
+    {
         if texts(object, path).any(|mode| mode == long) {
             short.push(abbreviation);
         }
@@ -37,11 +33,7 @@ fn modes(object: &Value, path: &str) -> String {
 }
 
 fn phase(object: &Value) -> Cell {
-    if at(object, "metadata.deletionTimestamp").is_some() {
-        "Terminating".into()
-    } else {
-        text(object, "status.phase").into()
-    }
+    if at(object, "metadata.deletionTimestamp").is_some() { "Terminating".into() } else { text(object, "status.phase").into() }
 }
 
 fn or_unset(text: &str) -> Cell {
@@ -69,9 +61,8 @@ const VOLUME: &[Column] = &[
 ];
 
 fn volume(object: &Value, now: Timestamp) -> Vec<Cell> {
-    let claim = at(object, "spec.claimRef")
-        .map(|claim| format!("{}/{}", text(claim, "namespace"), text(claim, "name")))
-        .unwrap_or_default();
+    let claim =
+        at(object, "spec.claimRef").map(|claim| format!("{}/{}", text(claim, "namespace"), text(claim, "name"))).unwrap_or_default();
     vec![
         name(object),
         text(object, "spec.capacity.storage").into(),

@@ -39,8 +39,7 @@ fn count(object: &Value, path: &str) -> Cell {
 
 fn containers(object: &Value, template: &str) -> [Cell; 2] {
     let join = |field: &str| {
-        let items: Vec<&str> =
-            list(object, &format!("{template}.spec.containers")).map(|container| text(container, field)).collect();
+        let items: Vec<&str> = list(object, &format!("{template}.spec.containers")).map(|container| text(container, field)).collect();
         Cell::from(items.join(","))
     };
     [join("name"), join("image")]
@@ -133,19 +132,14 @@ fn daemon_set(object: &Value, now: Timestamp) -> Vec<Cell> {
     cells
 }
 
-const STATEFUL_SET: &[Column] =
-    &[NAME, col("Ready", "string", "Ready pods of the pods wanted"), AGE, CONTAINERS, IMAGES];
+const STATEFUL_SET: &[Column] = &[NAME, col("Ready", "string", "Ready pods of the pods wanted"), AGE, CONTAINERS, IMAGES];
 
 fn stateful_set(object: &Value, now: Timestamp) -> Vec<Cell> {
     with_containers(vec![name(object), ready_of(object), age(object, now).into()], object)
 }
 
-const REVISION: &[Column] = &[
-    NAME,
-    col("Controller", "string", "Controller that owns the revision"),
-    col("Revision", "string", "Number of the revision"),
-    AGE,
-];
+const REVISION: &[Column] =
+    &[NAME, col("Controller", "string", "Controller that owns the revision"), col("Revision", "string", "Number of the revision"), AGE];
 
 fn revision(object: &Value, now: Timestamp) -> Vec<Cell> {
     let owner = list(object, "metadata.ownerReferences").find(|owner| flag(owner, "controller"));
@@ -209,13 +203,8 @@ fn job(object: &Value, now: Timestamp) -> Vec<Cell> {
         let end = time(object, "status.completionTime").unwrap_or(now);
         human(end.as_second() - start.as_second())
     });
-    let cells = vec![
-        name(object),
-        job_status(object).into(),
-        completions.into(),
-        duration.unwrap_or_default().into(),
-        age(object, now).into(),
-    ];
+    let cells =
+        vec![name(object), job_status(object).into(), completions.into(), duration.unwrap_or_default().into(), age(object, now).into()];
     let mut cells = with_containers(cells, object);
     cells.push(selector(object, "spec.selector").into());
     cells
@@ -288,9 +277,9 @@ fn metrics(object: &Value) -> String {
         let now = current.get(number).and_then(|status| at(status, &format!("{field}.current")));
         let value = |of: Option<&Value>, utilization: &str| {
             let of = of?;
-            int(of, utilization).map(|percent| format!("{percent}%")).or_else(|| {
-                ["averageValue", "value"].iter().map(|key| text(of, key)).find(|text| !text.is_empty()).map(str::to_owned)
-            })
+            int(of, utilization)
+                .map(|percent| format!("{percent}%"))
+                .or_else(|| ["averageValue", "value"].iter().map(|key| text(of, key)).find(|text| !text.is_empty()).map(str::to_owned))
         };
         let unknown = || "<unknown>".to_owned();
         let text_of = format!(
@@ -304,8 +293,7 @@ fn metrics(object: &Value) -> String {
             text_of
         })
     };
-    let all: Vec<String> =
-        list(object, "spec.metrics").enumerate().filter_map(|(number, spec)| one(number, spec)).collect();
+    let all: Vec<String> = list(object, "spec.metrics").enumerate().filter_map(|(number, spec)| one(number, spec)).collect();
     match all.as_slice() {
         [] => "<none>".to_owned(),
         [first, second, rest @ ..] if !rest.is_empty() => format!("{first}, {second} + {} more...", rest.len()),
@@ -325,19 +313,11 @@ fn budget(object: &Value, now: Timestamp) -> Vec<Cell> {
     let limit = |field: &str| {
         let found = entries(object, "spec").find(|(key, _)| *key == field).map(|(_, value)| value);
         Cell::from(match found {
-            Some(value) => value
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| value.as_i64().map(|number| number.to_string()))
-                .unwrap_or_default(),
+            Some(value) => {
+                value.as_str().map(str::to_owned).or_else(|| value.as_i64().map(|number| number.to_string())).unwrap_or_default()
+            }
             None => "N/A".to_owned(),
         })
     };
-    vec![
-        name(object),
-        limit("minAvailable"),
-        limit("maxUnavailable"),
-        count(object, "status.disruptionsAllowed"),
-        age(object, now).into(),
-    ]
+    vec![name(object), limit("minAvailable"), limit("maxUnavailable"), count(object, "status.disruptionsAllowed"), age(object, now).into()]
 }

@@ -118,10 +118,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Some(headers) = self.request.headers_mut() {
-            headers.insert(
-                header::HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                value.parse().unwrap(),
-            );
+            headers.insert(header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         self
     }
@@ -133,6 +130,20 @@ impl Call<'_> {
     pub fn body(mut self, media_type: &str, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.header("content-type", media_type)
+    }
+
+    /// Sends it as somebody else.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.request = self.request.extension(identity);
+        self
+    }
+
+    /// Sends it without an identity: headers alone say who asks.
+    pub fn anonymous(mut self) -> Self {
+        if let Some(extensions) = self.request.extensions_mut() {
+            extensions.remove::<Identity>();
+        }
+        self
     }
 
     /// Sends it as a watch.
@@ -201,6 +212,11 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// The bytes of the stream.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
     /// The next event; `None` at the end of the stream.
     pub async fn try_next(&mut self) -> Option<Value> {
         loop {

@@ -1,5 +1,6 @@
 //! What a client of the API server notices, over the real store in a temporary directory.
 
+#![allow(unreachable_pub, reason = "modules of one test program")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -11,5 +12,9 @@ mod discovery;
 mod kinds;
 mod listener;
 mod patches;
+mod pods;
+mod policy;
+mod protobuf;
+mod services;
 mod subresources;
 mod watches;

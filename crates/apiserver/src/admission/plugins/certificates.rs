@@ -92,8 +92,8 @@ impl Plugin for CertificateSubjectRestriction {
             return Ok(());
         }
         let pem = STANDARD.decode(text(object, "spec.request")).unwrap_or_default();
-        let masters = CertificateRequest::parse(&pem)
-            .is_ok_and(|request| request.subject.groups.iter().any(|group| group == corten_pki::MASTERS));
+        let masters =
+            CertificateRequest::parse(&pem).is_ok_and(|request| request.subject.groups.iter().any(|group| group == corten_pki::MASTERS));
         if masters {
             let why = format!("use of {SIGNER} signer with {} group is not allowed", corten_pki::MASTERS);
             return Err(forbidden(attributes, why));

@@ -15,7 +15,7 @@ impl Plugin for NamespaceLifecycle {
         "NamespaceLifecycle"
     }
 
-    fn validate(&self, attributes: &mut Attributes<'_>) -> Result<(), ApiError> {
+    fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), ApiError> {
         let namespace = attributes.namespace;
         if attributes.operation != Operation::Create || namespace.is_empty() {
             return Ok(());

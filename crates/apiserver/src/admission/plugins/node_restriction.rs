@@ -22,7 +22,11 @@ impl Plugin for NodeRestriction {
         let user = &attributes.context.user;
         let Some(node) = user.node_name() else {
             let nameless = user.in_group(corten_pki::NODES);
-            return if nameless { Err(forbidden(attributes, format!("could not determine node from user {:?}", user.name))) } else { Ok(()) };
+            return if nameless {
+                Err(forbidden(attributes, format!("could not determine node from user {:?}", user.name)))
+            } else {
+                Ok(())
+            };
         };
         match (&*attributes.resource.group, &*attributes.resource.plural) {
             ("", "pods") => pods(attributes, node),
@@ -37,11 +41,7 @@ impl Plugin for NodeRestriction {
 
 /// An object that has the node's own name.
 fn named(attributes: &Attributes<'_>, node: &str, namespace: &str, what: &str) -> Result<(), ApiError> {
-    let name = if attributes.name.is_empty() {
-        attributes.object.as_deref().map_or("", Value::name)
-    } else {
-        attributes.name
-    };
+    let name = if attributes.name.is_empty() { attributes.object.as_deref().map_or("", Value::name) } else { attributes.name };
     if !namespace.is_empty() && attributes.namespace != namespace {
         return Err(forbidden(attributes, format!("can only access leases in the {namespace:?} system namespace")));
     }

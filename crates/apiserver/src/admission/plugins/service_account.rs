@@ -37,8 +37,7 @@ impl Plugin for ServiceAccount {
         };
         let namespace = attributes.namespace;
         let Some(account) = reads::get(&attributes.server.ledger, "", "serviceaccounts", namespace, &name) else {
-            let why =
-                format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+            let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
             return Err(forbidden(attributes, why));
         };
         if let Some(pod) = attributes.object.as_deref_mut() {
@@ -59,9 +58,8 @@ fn complete(pod: &mut Value, name: &str, account: &Value) {
         pod.set_at(&["spec", "imagePullSecrets"], secrets.clone());
     }
     let wish = |object: Option<&Value>| object.and_then(Value::as_bool);
-    let automount = wish(at(pod, "spec.automountServiceAccountToken"))
-        .or_else(|| wish(at(account, "automountServiceAccountToken")))
-        .unwrap_or(true);
+    let automount =
+        wish(at(pod, "spec.automountServiceAccountToken")).or_else(|| wish(at(account, "automountServiceAccountToken"))).unwrap_or(true);
     if automount {
         mount_token(pod);
     }
@@ -69,10 +67,8 @@ fn complete(pod: &mut Value, name: &str, account: &Value) {
 
 /// Mounts the projected token volume into every container that has nothing at its place.
 fn mount_token(pod: &mut Value) {
-    let existing = list(pod, "spec.volumes")
-        .map(|volume| text(volume, "name"))
-        .find(|name| name.starts_with(VOLUME_PREFIX))
-        .map(str::to_owned);
+    let existing =
+        list(pod, "spec.volumes").map(|volume| text(volume, "name")).find(|name| name.starts_with(VOLUME_PREFIX)).map(str::to_owned);
     let name = existing.clone().unwrap_or_else(|| crate::engine::generate_name(VOLUME_PREFIX));
     let mut mounted = false;
     for field in ["initContainers", "containers"] {

@@ -22,8 +22,7 @@ impl Plugin for TaintNodesByCondition {
             return Ok(());
         }
         let Some(node) = attributes.object.as_deref_mut() else { return Ok(()) };
-        let tainted = list(node, "spec.taints")
-            .any(|taint| text(taint, "key") == TAINT && text(taint, "effect") == "NoSchedule");
+        let tainted = list(node, "spec.taints").any(|taint| text(taint, "key") == TAINT && text(taint, "effect") == "NoSchedule");
         if !tainted {
             let spec = node.make_map().get_or_insert_with("spec", Value::map).make_map();
             let taints = spec.get_or_insert_with("taints", || Value::List(Vec::new())).make_list();

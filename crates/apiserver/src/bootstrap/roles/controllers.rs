@@ -22,17 +22,8 @@ static CONTROLLERS: &[Controller] = &[
         "certificate-controller",
         &[
             on("delete get list watch", "certificates.k8s.io", "certificatesigningrequests"),
-            on(
-                "update patch",
-                "certificates.k8s.io",
-                "certificatesigningrequests/approval certificatesigningrequests/status",
-            ),
-            named(
-                "approve",
-                "certificates.k8s.io",
-                "signers",
-                "kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving",
-            ),
+            on("update patch", "certificates.k8s.io", "certificatesigningrequests/approval certificatesigningrequests/status"),
+            named("approve", "certificates.k8s.io", "signers", "kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving"),
             named(
                 "sign",
                 "certificates.k8s.io",
@@ -126,12 +117,7 @@ static CONTROLLERS: &[Controller] = &[
     controller(
         "system:controller:job-controller",
         "job-controller",
-        &[
-            on("get list patch update watch", "batch", "jobs"),
-            on("patch update", "batch", "jobs/status jobs/finalizers"),
-            PODS,
-            EVENTS,
-        ],
+        &[on("get list patch update watch", "batch", "jobs"), on("patch update", "batch", "jobs/status jobs/finalizers"), PODS, EVENTS],
     ),
     controller(
         "system:controller:namespace-controller",
@@ -162,12 +148,7 @@ static CONTROLLERS: &[Controller] = &[
     controller(
         "system:controller:pod-garbage-collector",
         "pod-garbage-collector",
-        &[
-            on("delete get list watch", "core", "pods"),
-            on(READ, "core", "nodes"),
-            on("patch update", "core", "pods/status"),
-            EVENTS,
-        ],
+        &[on("delete get list watch", "core", "pods"), on(READ, "core", "nodes"), on("patch update", "core", "pods/status"), EVENTS],
     ),
     controller(
         "system:controller:replicaset-controller",
@@ -221,16 +202,8 @@ static CONTROLLERS: &[Controller] = &[
         "ttl-after-finished-controller",
         &[on("delete get list watch", "batch", "jobs"), EVENTS],
     ),
-    controller(
-        "system:controller:ttl-controller",
-        "ttl-controller",
-        &[on("list patch update watch", "core", "nodes"), EVENTS],
-    ),
-    controller(
-        "system:controller:token-cleaner",
-        "token-cleaner",
-        &[on("delete get list watch", "core", "secrets"), EVENTS],
-    ),
+    controller("system:controller:ttl-controller", "ttl-controller", &[on("list patch update watch", "core", "nodes"), EVENTS]),
+    controller("system:controller:token-cleaner", "token-cleaner", &[on("delete get list watch", "core", "secrets"), EVENTS]),
 ];
 
 pub(super) fn roles() -> impl Iterator<Item = Role> {

@@ -48,10 +48,7 @@ impl Rule {
         let words = |list: &str| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         PolicyRule {
             verbs: words(self.verbs),
-            api_groups: words(self.groups)
-                .into_iter()
-                .map(|group| if group == "core" { String::new() } else { group })
-                .collect(),
+            api_groups: words(self.groups).into_iter().map(|group| if group == "core" { String::new() } else { group }).collect(),
             resources: words(self.resources),
             resource_names: words(self.names),
             non_resource_urls: words(self.urls),
@@ -111,12 +108,7 @@ impl Binding {
         Binding { name, namespace: None, role, cluster_role: true, subjects }
     }
 
-    const fn namespaced(
-        namespace: &'static str,
-        name: &'static str,
-        role: &'static str,
-        subjects: &'static [Subject],
-    ) -> Binding {
+    const fn namespaced(namespace: &'static str, name: &'static str, role: &'static str, subjects: &'static [Subject]) -> Binding {
         Binding { name, namespace: Some(namespace), role, cluster_role: false, subjects }
     }
 }

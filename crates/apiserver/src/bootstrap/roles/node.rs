@@ -42,19 +42,12 @@ const PROXIER: &[Rule] = &[
 const KUBELET_API_ADMIN: &[Rule] = &[
     on(READ, "core", "nodes"),
     on("proxy", "core", "nodes"),
-    on(
-        ALL,
-        "core",
-        "nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats",
-    ),
+    on(ALL, "core", "nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats"),
 ];
 
 pub(crate) const ROLES: &[Role] = &[
     Role::cluster("system:node", NODE),
-    Role::cluster(
-        "system:node-bootstrapper",
-        &[on("create get list watch", "certificates.k8s.io", "certificatesigningrequests")],
-    ),
+    Role::cluster("system:node-bootstrapper", &[on("create get list watch", "certificates.k8s.io", "certificatesigningrequests")]),
     Role::cluster("system:node-proxier", PROXIER),
     Role::cluster("system:kubelet-api-admin", KUBELET_API_ADMIN),
     Role::cluster(
@@ -71,17 +64,9 @@ pub(super) const BINDINGS: &[Binding] = &[
     // Without subjects: kubelets get these rights from the Node authorizer.
     Binding::cluster("system:node", &[]),
     Binding::cluster("system:node-proxier", &[Subject::User("system:kube-proxy"), Subject::Group("system:nodes")]),
-    Binding::cluster_role(
-        "corten:kubelet-api-admin",
-        "system:kubelet-api-admin",
-        &[Subject::User("kube-apiserver-kubelet-client")],
-    ),
+    Binding::cluster_role("corten:kubelet-api-admin", "system:kubelet-api-admin", &[Subject::User("kube-apiserver-kubelet-client")]),
     // A node that joins asks for its certificate with a bootstrap token, and renews it as itself.
-    Binding::cluster_role(
-        "corten:kubelet-bootstrap",
-        "system:node-bootstrapper",
-        &[Subject::Group("system:bootstrappers")],
-    ),
+    Binding::cluster_role("corten:kubelet-bootstrap", "system:node-bootstrapper", &[Subject::Group("system:bootstrappers")]),
     Binding::cluster_role(
         "corten:node-autoapprove-bootstrap",
         "system:certificates.k8s.io:certificatesigningrequests:nodeclient",

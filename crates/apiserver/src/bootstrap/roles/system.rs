@@ -47,10 +47,7 @@ const VOLUME_SCHEDULER: &[Rule] = &[
 pub(super) const ROLES: &[Role] = &[
     Role::cluster("system:discovery", &[urls("get", DISCOVERY)]),
     Role::cluster("system:public-info-viewer", &[urls("get", "/healthz /livez /readyz /version /version/")]),
-    Role::cluster(
-        "system:monitoring",
-        &[urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")],
-    ),
+    Role::cluster("system:monitoring", &[urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")]),
     Role::cluster(
         "system:basic-user",
         &[
@@ -64,10 +61,7 @@ pub(super) const ROLES: &[Role] = &[
     ),
     Role::cluster(
         "system:auth-delegator",
-        &[
-            on("create", "authentication.k8s.io", "tokenreviews"),
-            on("create", "authorization.k8s.io", "subjectaccessreviews"),
-        ],
+        &[on("create", "authentication.k8s.io", "tokenreviews"), on("create", "authorization.k8s.io", "subjectaccessreviews")],
     ),
     Role::cluster("system:kube-scheduler", SCHEDULER),
     Role::cluster("system:volume-scheduler", VOLUME_SCHEDULER),
@@ -84,10 +78,7 @@ pub(super) const BINDINGS: &[Binding] = &[
     Binding::cluster("cluster-admin", &[Subject::Group("system:masters")]),
     Binding::cluster("system:discovery", &[Subject::Group("system:authenticated")]),
     Binding::cluster("system:basic-user", &[Subject::Group("system:authenticated")]),
-    Binding::cluster(
-        "system:public-info-viewer",
-        &[Subject::Group("system:authenticated"), Subject::Group("system:unauthenticated")],
-    ),
+    Binding::cluster("system:public-info-viewer", &[Subject::Group("system:authenticated"), Subject::Group("system:unauthenticated")]),
     Binding::cluster("system:monitoring", &[Subject::Group("system:monitoring")]),
     Binding::cluster("system:service-account-issuer-discovery", &[Subject::Group("system:serviceaccounts")]),
     Binding::cluster("system:kube-scheduler", &[Subject::User("system:kube-scheduler")]),

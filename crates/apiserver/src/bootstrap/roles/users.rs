@@ -56,11 +56,7 @@ const EDIT: &[Rule] = &[
 
 const ADMIN: &[Rule] = &[
     on("create", "authorization.k8s.io", "localsubjectaccessreviews"),
-    on(
-        "create delete deletecollection get list patch update watch",
-        "rbac.authorization.k8s.io",
-        "roles rolebindings",
-    ),
+    on("create delete deletecollection get list patch update watch", "rbac.authorization.k8s.io", "roles rolebindings"),
 ];
 
 const fn aggregated(name: &'static str, part_of: Option<&'static str>) -> Role {

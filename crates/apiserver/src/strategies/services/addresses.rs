@@ -57,9 +57,10 @@ pub(super) fn choose(snapshot: &Snapshot, range: IpNet) -> Result<String, ApiErr
         }
     }
     let most = count.min(1 << 20);
-    (1 + reserved..=most).chain(1..=reserved.min(most)).find_map(free).ok_or_else(|| {
-        ApiError::internal("failed to allocate a serviceIP: range is full")
-    })
+    (1 + reserved..=most)
+        .chain(1..=reserved.min(most))
+        .find_map(free)
+        .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))
 }
 
 /// The write that takes an address for a Service.
@@ -85,13 +86,7 @@ pub(super) fn take(
         return Err(failed("provided IP is already allocated".to_owned()));
     }
     let object = object(address, service.namespace(), service.name());
-    Ok(Effect::Put {
-        resource: Arc::clone(resource),
-        namespace: String::new(),
-        name: address.to_owned(),
-        object,
-        expect: Expect::Absent,
-    })
+    Ok(Effect::Put { resource: Arc::clone(resource), namespace: String::new(), name: address.to_owned(), object, expect: Expect::Absent })
 }
 
 /// The IPAddress object of an address that a Service has.
@@ -119,10 +114,5 @@ fn object(address: &str, namespace: &str, service: &str) -> Value {
 
 /// The write that gives an address back.
 pub(super) fn release(resource: &'static Arc<Resource>, address: &str) -> Effect {
-    Effect::Delete {
-        resource: Arc::clone(resource),
-        namespace: String::new(),
-        name: address.to_owned(),
-        expect: Expect::Any,
-    }
+    Effect::Delete { resource: Arc::clone(resource), namespace: String::new(), name: address.to_owned(), expect: Expect::Any }
 }

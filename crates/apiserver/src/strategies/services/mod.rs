@@ -13,8 +13,8 @@ pub(super) use endpoints::{EndpointSlices, Endpoints};
 
 use crate::reads;
 use crate::status::ApiError;
-use crate::strategy::{Change, Effect, NameRule, Scope, Strategy};
 use crate::status::FieldError;
+use crate::strategy::{Change, Effect, NameRule, Scope, Strategy};
 use crate::view::{at, int, list, text, texts};
 
 /// The strategy of Services.
@@ -30,9 +30,7 @@ fn is_external_name(service: &Value) -> bool {
 fn has_node_ports(service: &Value) -> bool {
     match text(service, "spec.type") {
         "NodePort" => true,
-        "LoadBalancer" => {
-            at(service, "spec.allocateLoadBalancerNodePorts").and_then(Value::as_bool).unwrap_or(true)
-        }
+        "LoadBalancer" => at(service, "spec.allocateLoadBalancerNodePorts").and_then(Value::as_bool).unwrap_or(true),
         _ => false,
     }
 }
@@ -70,9 +68,7 @@ fn complete(service: &mut Value) {
             port.insert("targetPort", number);
         }
     }
-    if text(service, "spec.sessionAffinity") == "ClientIP"
-        && int(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds").is_none()
-    {
+    if text(service, "spec.sessionAffinity") == "ClientIP" && int(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds").is_none() {
         service.set_at(&["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"], 10_800_i64);
     }
     let kind = text(service, "spec.type");
@@ -159,9 +155,8 @@ fn carry_over(service: &mut Value, old: &Value) {
     }
     let (before, now) = (has_node_ports(old), has_node_ports(service));
     for port in service.at_mut(&["spec", "ports"]).and_then(Value::as_list_mut).into_iter().flatten() {
-        let same = list(old, "spec.ports").find(|other| {
-            int(other, "port") == int(port, "port") && text(other, "protocol") == text(port, "protocol")
-        });
+        let same = list(old, "spec.ports")
+            .find(|other| int(other, "port") == int(port, "port") && text(other, "protocol") == text(port, "protocol"));
         let number = int(port, "nodePort").unwrap_or_default();
         let earlier = same.and_then(|same| int(same, "nodePort")).unwrap_or_default();
         if now && before && number == 0 && earlier != 0 {
@@ -222,8 +217,7 @@ impl Strategy for Services {
             Change::Delete(old) => (Some(old), None),
         };
         let service = after.or(before).unwrap_or(&Value::Null);
-        let (had, has) =
-            (before.map(addresses_of).unwrap_or_default(), after.map(addresses_of).unwrap_or_default());
+        let (had, has) = (before.map(addresses_of).unwrap_or_default(), after.map(addresses_of).unwrap_or_default());
         let mut effects = Vec::new();
         let Some(resource) = reads::resource("networking.k8s.io", "v1", "ipaddresses") else {
             return Err(ApiError::internal("the kind table has no IPAddress"));
@@ -233,8 +227,7 @@ impl Strategy for Services {
         }
         effects.extend(had.iter().filter(|ip| !has.contains(ip)).map(|ip| addresses::release(resource, ip)));
 
-        let (had, has) =
-            (before.map(node_ports_of).unwrap_or_default(), after.map(node_ports_of).unwrap_or_default());
+        let (had, has) = (before.map(node_ports_of).unwrap_or_default(), after.map(node_ports_of).unwrap_or_default());
         for port in has.iter().filter(|port| !had.contains(port)) {
             effects.push(node_ports::take(scope, service, *port)?);
         }

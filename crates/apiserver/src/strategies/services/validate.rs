@@ -21,11 +21,9 @@ pub(super) fn errors(service: &Value) -> Errors {
     }
     let addresses = SPEC.field("clusterIPs");
     match kind {
-        "LoadBalancer" | "NodePort" if headless => errors.push(FieldError::invalid(
-            addresses.index(0),
-            HEADLESS,
-            format!("may not be set to 'None' for {kind} services"),
-        )),
+        "LoadBalancer" | "NodePort" if headless => {
+            errors.push(FieldError::invalid(addresses.index(0), HEADLESS, format!("may not be set to 'None' for {kind} services")))
+        }
         "ExternalName" => {
             if list(service, "spec.clusterIPs").len() > 0 {
                 errors.push(FieldError::forbidden(addresses, "may not be set for ExternalName services"));
@@ -44,12 +42,7 @@ pub(super) fn errors(service: &Value) -> Errors {
     labels::labels(&mut errors, SPEC.field("selector"), at(service, "spec.selector"));
     let affinity = text(service, "spec.sessionAffinity");
     required_one_of(&mut errors, SPEC.field("sessionAffinity"), affinity, &["ClientIP", "None"]);
-    required_one_of(
-        &mut errors,
-        SPEC.field("type"),
-        kind,
-        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
-    );
+    required_one_of(&mut errors, SPEC.field("type"), kind, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
     if !is_external_name(service) {
         for (number, address) in texts(service, "spec.clusterIPs").enumerate().filter(|(_, ip)| *ip != HEADLESS) {
             if address.parse::<IpAddr>().is_err() {

@@ -64,12 +64,7 @@ fn one(errors: &mut Errors, path: Path<'_>, container: &Value, role: Role, aroun
         text(container, "terminationMessagePolicy"),
         &["File", "FallbackToLogsOnError"],
     );
-    required_one_of(
-        errors,
-        path.field("imagePullPolicy"),
-        text(container, "imagePullPolicy"),
-        &["Always", "IfNotPresent", "Never"],
-    );
+    required_one_of(errors, path.field("imagePullPolicy"), text(container, "imagePullPolicy"), &["Always", "IfNotPresent", "Never"]);
     ports(errors, path.field("ports"), container, around.host_network);
     environment(errors, path, container);
     mounts(errors, path, container, around);
@@ -134,11 +129,7 @@ fn ports(errors: &mut Errors, path: Path<'_>, container: &Value, host_network: b
             invalid_number(errors, path.field("hostPort"), host_port, names::port_number(host_port));
         }
         if host_network && host_port != container_port {
-            errors.push(FieldError::invalid(
-                path.field("hostPort"),
-                host_port,
-                "must match `containerPort` when `hostNetwork` is true",
-            ));
+            errors.push(FieldError::invalid(path.field("hostPort"), host_port, "must match `containerPort` when `hostNetwork` is true"));
         }
         required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
     }
@@ -227,9 +218,7 @@ pub fn field_reference(errors: &mut Errors, path: Path<'_>, reference: &Value, f
         errors.push(FieldError::required(path.field("fieldPath"), ""));
         return;
     }
-    let by_key = ["metadata.labels['", "metadata.annotations['"]
-        .iter()
-        .any(|prefix| wanted.starts_with(prefix) && wanted.ends_with("']"));
+    let by_key = ["metadata.labels['", "metadata.annotations['"].iter().any(|prefix| wanted.starts_with(prefix) && wanted.ends_with("']"));
     if !by_key && !fields.contains(&wanted) {
         errors.push(FieldError::not_supported(path.field("fieldPath"), wanted, fields));
     }
@@ -289,10 +278,6 @@ fn security(errors: &mut Errors, path: Path<'_>, container: &Value) {
     }
     let escalation = at(context, "allowPrivilegeEscalation").and_then(Value::as_bool);
     if escalation == Some(false) && flag(context, "privileged") {
-        errors.push(FieldError::invalid(
-            path,
-            context,
-            "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
-        ));
+        errors.push(FieldError::invalid(path, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
     }
 }

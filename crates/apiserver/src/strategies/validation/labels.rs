@@ -38,20 +38,13 @@ pub fn selector(errors: &mut Errors, path: Path<'_>, selector: &Value) {
         let operator = text(term, "operator");
         let values = list(term, "values").len();
         match operator {
-            "In" | "NotIn" if values == 0 => errors.push(FieldError::required(
-                path.field("values"),
-                "must be specified when `operator` is 'In' or 'NotIn'",
-            )),
-            "Exists" | "DoesNotExist" if values > 0 => errors.push(FieldError::forbidden(
-                path.field("values"),
-                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            )),
+            "In" | "NotIn" if values == 0 => {
+                errors.push(FieldError::required(path.field("values"), "must be specified when `operator` is 'In' or 'NotIn'"))
+            }
+            "Exists" | "DoesNotExist" if values > 0 => errors
+                .push(FieldError::forbidden(path.field("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            _ => errors.push(FieldError::invalid(
-                path.field("operator"),
-                operator,
-                "not a valid selector operator",
-            )),
+            _ => errors.push(FieldError::invalid(path.field("operator"), operator, "not a valid selector operator")),
         }
         let key = text(term, "key");
         invalid_all(errors, path.field("key"), key, names::qualified_name(key));

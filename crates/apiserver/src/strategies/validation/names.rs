@@ -95,20 +95,12 @@ pub fn label_1035(text: &str) -> Findings {
 pub fn path_segment(text: &str) -> Findings {
     match text {
         "." | ".." => vec![format!("may not be '{text}'")],
-        _ => ["/", "%"]
-            .iter()
-            .filter(|piece| text.contains(**piece))
-            .map(|piece| format!("may not contain '{piece}'"))
-            .collect(),
+        _ => ["/", "%"].iter().filter(|piece| text.contains(**piece)).map(|piece| format!("may not contain '{piece}'")).collect(),
     }
 }
 
 fn alphanumeric_framed(text: &str) -> bool {
-    framed(
-        text,
-        |byte| byte.is_ascii_alphanumeric(),
-        |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'),
-    )
+    framed(text, |byte| byte.is_ascii_alphanumeric(), |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 const NAME_PART: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
@@ -132,9 +124,7 @@ pub fn qualified_name(text: &str) -> Findings {
         }
         _ => {
             let message = form(&format!("a qualified name {NAME_MESSAGE}"), NAME_PART, &NAME_EXAMPLES);
-            found.push(format!(
-                "{message} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-            ));
+            found.push(format!("{message} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"));
             return found;
         }
     };
@@ -172,9 +162,7 @@ pub fn config_key(text: &str) -> Findings {
     if text.len() > 253 {
         found.push(too_long(253));
     }
-    if text.is_empty()
-        || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-    {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
         found.push(form(
             "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
             "[-._a-zA-Z0-9]+",
@@ -224,11 +212,7 @@ pub fn port_name(text: &str) -> Findings {
 
 /// A number within limits.
 pub fn in_range(number: i64, low: i64, high: i64) -> Findings {
-    if (low..=high).contains(&number) {
-        Findings::new()
-    } else {
-        vec![format!("must be between {low} and {high}, inclusive")]
-    }
+    if (low..=high).contains(&number) { Findings::new() } else { vec![format!("must be between {low} and {high}, inclusive")] }
 }
 
 /// A port's number.

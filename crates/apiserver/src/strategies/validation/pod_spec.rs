@@ -19,26 +19,18 @@ pub fn template(errors: &mut Errors, path: Path<'_>, template: &Value) {
     validate(errors, path.field("spec"), spec);
     if list(spec, "ephemeralContainers").len() > 0 {
         let path = path.field("spec");
-        errors.push(FieldError::forbidden(
-            path.field("ephemeralContainers"),
-            "ephemeral containers not allowed in pod template",
-        ));
+        errors.push(FieldError::forbidden(path.field("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
     }
 }
 
 /// A PodSpec at `path`.
 pub fn validate(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    let around = Surroundings {
-        volumes: volumes::validate(errors, path.field("volumes"), spec),
-        host_network: flag(spec, "hostNetwork"),
-    };
+    let around = Surroundings { volumes: volumes::validate(errors, path.field("volumes"), spec), host_network: flag(spec, "hostNetwork") };
     let mut used = HashSet::new();
     if list(spec, "containers").len() == 0 {
         errors.push(FieldError::required(path.field("containers"), ""));
     }
-    for (field, role) in
-        [("containers", Role::Main), ("initContainers", Role::Init), ("ephemeralContainers", Role::Ephemeral)]
-    {
+    for (field, role) in [("containers", Role::Main), ("initContainers", Role::Init), ("ephemeralContainers", Role::Ephemeral)] {
         containers::validate(errors, path.field(field), list(spec, field), role, &around, &mut used);
     }
     policies(errors, path, spec);
@@ -48,31 +40,14 @@ pub fn validate(errors: &mut Errors, path: Path<'_>, spec: &Value) {
 }
 
 fn policies(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    required_one_of(
-        errors,
-        path.field("restartPolicy"),
-        text(spec, "restartPolicy"),
-        &["Always", "OnFailure", "Never"],
-    );
+    required_one_of(errors, path.field("restartPolicy"), text(spec, "restartPolicy"), &["Always", "OnFailure", "Never"]);
     let policy = text(spec, "dnsPolicy");
-    required_one_of(
-        errors,
-        path.field("dnsPolicy"),
-        policy,
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-    );
+    required_one_of(errors, path.field("dnsPolicy"), policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]);
     if policy == "None" && list(spec, "dnsConfig.nameservers").len() == 0 {
         let path = path.field("dnsConfig");
-        errors.push(FieldError::required(
-            path.field("nameservers"),
-            "must provide at least one DNS nameserver when `dnsPolicy` is None",
-        ));
+        errors.push(FieldError::required(path.field("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None"));
     }
-    non_negative(
-        errors,
-        path.field("terminationGracePeriodSeconds"),
-        int(spec, "terminationGracePeriodSeconds"),
-    );
+    non_negative(errors, path.field("terminationGracePeriodSeconds"), int(spec, "terminationGracePeriodSeconds"));
     if let Some(seconds) = int(spec, "activeDeadlineSeconds") {
         let findings = names::in_range(seconds, 1, i64::from(i32::MAX));
         invalid_number(errors, path.field("activeDeadlineSeconds"), seconds, findings);
@@ -172,19 +147,13 @@ fn toleration(errors: &mut Errors, path: Path<'_>, toleration: &Value) {
         ));
     }
     if int(toleration, "tolerationSeconds").is_some() && effect != "NoExecute" {
-        errors.push(FieldError::invalid(
-            path.field("effect"),
-            effect,
-            "effect must be 'NoExecute' when `tolerationSeconds` is set",
-        ));
+        errors.push(FieldError::invalid(path.field("effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"));
     }
     match operator {
         "Equal" | "" => invalid_all(errors, path.field("operator"), value, names::label_value(value)),
-        "Exists" if !value.is_empty() => errors.push(FieldError::invalid(
-            path.field("operator"),
-            value,
-            "value must be empty when `operator` is 'Exists'",
-        )),
+        "Exists" if !value.is_empty() => {
+            errors.push(FieldError::invalid(path.field("operator"), value, "value must be empty when `operator` is 'Exists'"))
+        }
         "Exists" => {}
         _ => errors.push(FieldError::not_supported(path.field("operator"), operator, &["Equal", "Exists"])),
     }
@@ -199,10 +168,7 @@ fn affinity(errors: &mut Errors, path: Path<'_>, affinity: &Value) {
     if let Some(selector) = at(affinity, "nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution")
         && list(selector, "nodeSelectorTerms").len() == 0
     {
-        errors.push(FieldError::required(
-            required.field("nodeSelectorTerms"),
-            "must have at least one node selector term",
-        ));
+        errors.push(FieldError::required(required.field("nodeSelectorTerms"), "must have at least one node selector term"));
     }
     let weight = |errors: &mut Errors, path: Path<'_>, term: &Value| {
         let weight = int(term, "weight").unwrap_or_default();
@@ -211,17 +177,14 @@ fn affinity(errors: &mut Errors, path: Path<'_>, affinity: &Value) {
         }
     };
     let preferred = node.field("preferredDuringSchedulingIgnoredDuringExecution");
-    for (number, term) in
-        list(affinity, "nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution").enumerate()
-    {
+    for (number, term) in list(affinity, "nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution").enumerate() {
         weight(errors, preferred.index(number), term);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let path = path.field(kind);
-        for (list_name, weighted) in [
-            ("requiredDuringSchedulingIgnoredDuringExecution", false),
-            ("preferredDuringSchedulingIgnoredDuringExecution", true),
-        ] {
+        for (list_name, weighted) in
+            [("requiredDuringSchedulingIgnoredDuringExecution", false), ("preferredDuringSchedulingIgnoredDuringExecution", true)]
+        {
             let path = path.field(list_name);
             for (number, item) in list(affinity, &format!("{kind}.{list_name}")).enumerate() {
                 let path = path.index(number);
@@ -255,9 +218,8 @@ fn affinity_term(errors: &mut Errors, path: Path<'_>, term: &Value) {
 
 /// The quality of service class, from requests and limits of cpu and memory (and of the pod as a whole, if it has them).
 pub fn quality_class(spec: &Value) -> &'static str {
-    let pod_level = at(spec, "resources").filter(|resources| {
-        entries(resources, "requests").next().is_some() || entries(resources, "limits").next().is_some()
-    });
+    let pod_level = at(spec, "resources")
+        .filter(|resources| entries(resources, "requests").next().is_some() || entries(resources, "limits").next().is_some());
     let all: Vec<Option<&Value>> = match pod_level {
         Some(resources) => vec![Some(resources)],
         None => ["containers", "initContainers"]

@@ -100,8 +100,7 @@ fn keys(errors: &mut Errors, path: Path<'_>, source: &Value) {
     }
 }
 
-const FIELDS: &[&str] =
-    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+const FIELDS: &[&str] = &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
 fn downward(errors: &mut Errors, path: Path<'_>, source: &Value) {
     mode(errors, path.field("defaultMode"), int(source, "defaultMode"));
@@ -113,11 +112,9 @@ fn downward(errors: &mut Errors, path: Path<'_>, source: &Value) {
         }
         relative(errors, path.field("path"), text(item, "path"));
         match (at(item, "fieldRef"), at(item, "resourceFieldRef")) {
-            (Some(_), Some(_)) => errors.push(FieldError::invalid(
-                path,
-                "resource",
-                "fieldRef and resourceFieldRef can not be specified simultaneously",
-            )),
+            (Some(_), Some(_)) => {
+                errors.push(FieldError::invalid(path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"))
+            }
             (Some(reference), None) => field_reference(errors, path.field("fieldRef"), reference, FIELDS),
             (None, Some(_)) => {}
             (None, None) => {
