@@ -39,8 +39,14 @@ pub fn decode_untyped(bytes: &[u8]) -> Result<Value, DecodeError> {
     options.budget = Some(budget);
     serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
         let place = error.location().map_or_else(String::new, |location| format!("line {}: ", location.line()));
-        DecodeError::Yaml(format!("error converting YAML to JSON: yaml: {place}{error}"))
+        DecodeError::Yaml(format!("error converting YAML to JSON: yaml: {place}{}", problem(&error.to_string())))
     })
+}
+
+/// What is wrong, without the place (it comes first, as in the reference) and without advice to programmers.
+fn problem(text: &str) -> &str {
+    let text = text.rfind(" at line ").and_then(|end| text.get(..end)).unwrap_or(text);
+    [", set ", "; use "].iter().fold(text, |text, advice| text.split(advice).next().unwrap_or(text))
 }
 
 /// JSON is YAML too, and faster read as what it is.

@@ -19,9 +19,16 @@ fn yaml_1_1_as_manifests_use_it() {
 
 #[test]
 fn broken_yaml_says_where() {
-    for text in ["a: b: c", "a: 1\na: 2", "a:\n\t- b", "a: [1", "a: 1\n---\nb: 2"] {
+    for (text, expected) in [
+        ("a: b: c", "line 1: mapping values are not allowed in this context"),
+        ("a: 1\na: 2", "line 2: duplicate mapping key: a"),
+        ("a:\n\t- b", "line 2: tabs disallowed within this context (block indentation)"),
+        ("a: [1", "line 1: unclosed bracket '['"),
+        ("a: 1\n---\nb: 2", "line 3: multiple YAML documents detected"),
+        ("a: *x", "line 1: alias references unknown anchor"),
+    ] {
         let error = decode_untyped(text.as_bytes()).unwrap_err().to_string();
-        assert!(error.starts_with("error converting YAML to JSON: yaml: line "), "{text}: {error}");
+        assert_eq!(error, format!("error converting YAML to JSON: yaml: {expected}"));
     }
 }
 
