@@ -1,6 +1,7 @@
 //! Pods, their containers and volumes.
 
 use super::{Rule, children, default, is_empty, text};
+use crate::scalar::Quantity;
 use crate::{Map, Value, value};
 
 pub(super) static RULES: &[(&str, Rule)] = &[
@@ -18,6 +19,7 @@ fn pod(map: &mut Map) {
     for list in ["containers", "initContainers"] {
         children(spec, list).for_each(requests_from_limits);
     }
+    pod_requests(spec);
     default(spec, "enableServiceLinks", || true.into());
     if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
         for list in ["containers", "initContainers"] {
@@ -33,6 +35,45 @@ fn requests_from_limits(container: &mut Map) {
     for (name, limit) in limits {
         default(requests, name, || limit);
     }
+}
+
+/// Requests of the whole pod, where it has limits: what its containers request together, or else the limit.
+fn pod_requests(spec: &mut Map) {
+    let limits = spec.get("resources").and_then(|resources| resources.get("limits")).and_then(Value::as_map).cloned();
+    let Some(limits) = limits.filter(|limits| !limits.is_empty()) else { return };
+    let containers = ["cpu", "memory"].map(|name| (name, effective_request(spec, name)));
+    let Some(resources) = super::child(spec, "resources") else { return };
+    let requests = resources.get_or_insert_with("requests", Value::map).make_map();
+    for (name, request) in containers {
+        if let Some(request) = request {
+            default(requests, name, || request.to_string().into());
+        }
+    }
+    for (name, limit) in limits {
+        if matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-") {
+            default(requests, name, || limit);
+        }
+    }
+}
+
+/// What the containers need at the same time: all of them and the sidecars before them, or one that initializes.
+fn effective_request(spec: &Map, name: &str) -> Option<Quantity> {
+    let containers = |list: &str| spec.get(list).and_then(Value::as_list).unwrap_or_default().iter();
+    let request = |container: &Value| container.at(&["resources", "requests", name]).and_then(Value::as_str)?.parse::<Quantity>().ok();
+    let sum = |left: Option<Quantity>, right: Option<Quantity>| match (left, right) {
+        (Some(left), Some(right)) => Some(left + right),
+        (one, other) => one.or(other),
+    };
+    let (mut sidecars, mut peak) = (None, None);
+    for container in containers("initContainers") {
+        if container.str_at(&["restartPolicy"]) == "Always" {
+            sidecars = sum(sidecars, request(container));
+            peak = peak.max(sidecars);
+        } else {
+            peak = peak.max(sum(sidecars, request(container)));
+        }
+    }
+    containers("containers").map(request).fold(sidecars, sum).max(peak)
 }
 
 fn host_ports(container: &mut Map) {

@@ -109,6 +109,20 @@ fn host_network_pods_take_host_ports() {
 }
 
 #[test]
+fn requests_of_the_whole_pod() {
+    check(
+        "v1",
+        "Pod",
+        value!({"spec": {"resources": {"limits": {"cpu": "2", "memory": "1Gi"}},
+            "initContainers": [{"name": "s", "image": "a:1", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
+                               {"name": "i", "image": "a:1", "resources": {"requests": {"cpu": "1"}}}],
+            "containers": [{"name": "a", "image": "a:1", "resources": {"requests": {"cpu": "250m"}}}, {"name": "b", "image": "a:1"}]}}),
+        &["spec", "resources"],
+        value!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "1100m", "memory": "1Gi"}}),
+    );
+}
+
+#[test]
 fn workloads() {
     check(
         "apps/v1",
