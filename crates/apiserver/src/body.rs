@@ -43,8 +43,7 @@ pub async fn read(mut body: Body) -> Result<Bytes, ApiError> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| ApiError::bad_request(format!("unable to read the request body: {error}")))?;
+        let frame = frame.map_err(|error| ApiError::bad_request(format!("unable to read the request body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + all.len() + data.len() > LIMIT {
             return Err(ApiError::too_large(LIMIT));

@@ -51,9 +51,7 @@ impl Server {
             let kinds = Arc::clone(&kinds);
             Arc::new(move |key: &str, stored: &[u8]| kinds.index_stored(key, stored))
         };
-        let ledger = Ledger::open(Arc::clone(&options.store), indexer, Limits::default())
-            .await
-            .map_err(StartError::ledger)?;
+        let ledger = Ledger::open(Arc::clone(&options.store), indexer, Limits::default()).await.map_err(StartError::ledger)?;
         Ok(Arc::new(Self {
             authenticator: Authenticator::new(&options, &ledger),
             authorizer: Authorizer::start(&ledger),

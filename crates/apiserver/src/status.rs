@@ -12,7 +12,7 @@ use std::fmt;
 use http::StatusCode;
 use serde::Serialize;
 
-pub use field::{FieldError, FieldErrorKind};
+pub use field::FieldError;
 
 /// Group and plural of a resource; displayed as `deployments.apps`, or `pods` in the core group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -153,8 +153,7 @@ impl ApiError {
 
     /// 409: `Operation cannot be fulfilled on deployments.apps "x": {why}`.
     pub fn conflict(of: &GroupResource<'_>, name: &str, why: impl fmt::Display) -> Self {
-        Self::new(StatusCode::CONFLICT, "Conflict", format!("Operation cannot be fulfilled on {of} {name:?}: {why}"))
-            .about(of, name)
+        Self::new(StatusCode::CONFLICT, "Conflict", format!("Operation cannot be fulfilled on {of} {name:?}: {why}")).about(of, name)
     }
 
     /// 409 of optimistic concurrency: the object changed since the writer read it.
@@ -177,16 +176,8 @@ impl ApiError {
             [one] => format!(": {one}"),
             many => format!(": [{}]", many.join(", ")),
         };
-        let mut error = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Invalid",
-            format!("{of} {name:?} is invalid{list}"),
-        )
-        .about(&of, name);
-        error.details.causes = errors
-            .into_iter()
-            .map(|e| Cause { reason: e.kind.reason(), message: e.body(), field: e.field })
-            .collect();
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", format!("{of} {name:?} is invalid{list}")).about(&of, name);
+        error.details.causes = errors.into_iter().map(|e| Cause { reason: e.kind.reason(), message: e.body(), field: e.field }).collect();
         error
     }
 
@@ -218,11 +209,7 @@ impl ApiError {
 
     /// 405 for a method that a path does not know at all.
     pub fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        )
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "the server does not allow this method on the requested resource")
     }
 
     /// 406: nothing that the client accepts can be served.
@@ -239,20 +226,13 @@ impl ApiError {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "UnsupportedMediaType",
-            format!(
-                "the body of the request was in an unknown format - accepted media types include: {}",
-                accepted.join(", ")
-            ),
+            format!("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", ")),
         )
     }
 
     /// 413: the body has more than `limit` bytes.
     pub fn too_large(limit: usize) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: limit is {limit}"),
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
     /// 410, `Expired`: history at that point is compacted; the client must list again.
@@ -278,9 +258,7 @@ impl ApiError {
     /// 504 of a reader that asks for a resourceVersion newer than the newest.
     pub fn too_large_resource_version(asked: u64, current: u64) -> Self {
         let words = "Too large resource version";
-        Self::timeout(format!("{words}: {asked}, current: {current}"))
-            .cause("ResourceVersionTooLarge", words, "")
-            .retry_after(1)
+        Self::timeout(format!("{words}: {asked}, current: {current}")).cause("ResourceVersionTooLarge", words, "").retry_after(1)
     }
 
     /// 500, `ServerTimeout`: worth trying again.
@@ -301,12 +279,7 @@ impl ApiError {
     /// 500: `Internal error occurred: {why}`.
     pub fn internal(why: impl fmt::Display) -> Self {
         let why = why.to_string();
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            format!("Internal error occurred: {why}"),
-        )
-        .cause("", why, "")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {why}")).cause("", why, "")
     }
 
     /// The JSON of the `Status` object.

@@ -30,8 +30,6 @@ pub struct Scope<'a> {
     pub resource: &'a Resource,
     /// The subresource written (`status`, `scale`, …), empty for the object itself.
     pub subresource: &'a str,
-    /// Nothing will be written.
-    pub dry_run: bool,
 }
 
 /// What happens to an object; what [`Strategy::effects`] derives its extra writes from.

@@ -48,17 +48,15 @@ fn index(groups: &[GroupInfo]) -> Value {
         paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{}", group.name, version.version)));
     }
     paths.extend(
-        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
-            .map(ToOwned::to_owned),
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(ToOwned::to_owned),
     );
     paths.sort();
     json!({ "paths": paths })
 }
 
 fn group(group: &GroupInfo) -> Value {
-    let version = |version: &VersionInfo| {
-        json!({"groupVersion": format!("{}/{}", group.name, version.version), "version": version.version.as_str()})
-    };
+    let version =
+        |version: &VersionInfo| json!({"groupVersion": format!("{}/{}", group.name, version.version), "version": version.version.as_str()});
     json!({
         "name": group.name.as_str(),
         "versions": group.versions.iter().map(version).collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, StatusCode, header};
 use crate::{
     Options, Version,
     body::{Body, Response},
-    http::{Accepted, json_response, object_response, typed},
+    http::{Accepted, Offer, json_response, object_response, typed},
     request::{Context, Verb},
     server::Server,
     status::ApiError,
@@ -81,7 +81,7 @@ fn groups(server: &Server, path: &str, request: &Request<Body>) -> Result<Respon
         return Ok(server.documents.aggregated.serve(path == "/api", version, request.headers()));
     }
     let document = groups::document(path, server).ok_or_else(ApiError::no_such_resource)?;
-    let accepted = Accepted::decide(request.headers(), false)?;
+    let accepted = Accepted::decide(request.headers(), Offer::Documents)?;
     object_response(accepted, StatusCode::OK, to_json(&document))
 }
 

@@ -24,7 +24,6 @@ pub(super) struct Documents {
     index: OnceLock<Bytes>,
 }
 
-
 impl Documents {
     /// The document at `path`, which begins with `/openapi/`.
     ///
@@ -34,9 +33,9 @@ impl Documents {
     pub(super) fn serve(&self, path: &str, request: &Request<Body>) -> Result<Response, ApiError> {
         let headers = request.headers();
         let accepts_json = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_none_or(|accept| {
-            accept.split(',').any(|clause| {
-                matches!(clause.split(';').next().unwrap_or_default().trim(), "application/json" | "*/*" | "application/*")
-            })
+            accept
+                .split(',')
+                .any(|clause| matches!(clause.split(';').next().unwrap_or_default().trim(), "application/json" | "*/*" | "application/*"))
         });
         if !accepts_json {
             return Err(ApiError::not_acceptable(&["application/json"]));
@@ -47,10 +46,7 @@ impl Documents {
                 let index = self.index.get_or_init(|| index(self.v3()));
                 return object_response(Accepted::JSON, StatusCode::OK, index.clone());
             }
-            _ => path
-                .strip_prefix("/openapi/v3/")
-                .and_then(|path| self.v3().get(path))
-                .ok_or_else(ApiError::no_such_resource)?,
+            _ => path.strip_prefix("/openapi/v3/").and_then(|path| self.v3().get(path)).ok_or_else(ApiError::no_such_resource)?,
         };
         Ok(cached(headers, "application/json", etag, bytes.clone()))
     }

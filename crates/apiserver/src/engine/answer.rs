@@ -1,13 +1,13 @@
 //! From objects to answers, in the form that the client accepts.
 
 use bytes::{Bytes, BytesMut};
-use corten_schema::{Value, convert, json};
+use corten_schema::{Value, convert, json, proto};
 use http::StatusCode;
 
 use super::{Kind, commit::set_revision, table};
 use crate::{
     body::Response,
-    http::{Accepted, View, object_response},
+    http::{Accepted, Encoding, View, encoded_response, object_response},
     ledger::Entry,
     status::ApiError,
 };
@@ -31,7 +31,10 @@ impl Answer<'_> {
     ///
     /// When it cannot be encoded.
     pub(crate) fn object(&self, code: StatusCode, object: Value) -> Result<Response, ApiError> {
-        object_response(self.accepted, code, self.json(object)?)
+        match self.accepted.encoding {
+            Encoding::Protobuf => Ok(encoded_response(self.accepted, code, self.protobuf(object)?.into())),
+            Encoding::Json | Encoding::Yaml => object_response(self.accepted, code, self.json(object)?),
+        }
     }
 
     /// An answer with an object of the ledger.
@@ -48,7 +51,22 @@ impl Answer<'_> {
 
     /// Whether objects are shown just as they are stored, so that their bytes need not be decoded.
     pub(crate) fn is_stored_json(&self) -> bool {
-        self.accepted.view == View::Object && self.kind.is_served_as_stored()
+        self.accepted.view == View::Object && self.accepted.encoding != Encoding::Protobuf && self.kind.is_served_as_stored()
+    }
+
+    /// The protobuf of an object (in storage version, with its resourceVersion) in the wanted form.
+    ///
+    /// # Errors
+    ///
+    /// When the form has no protobuf.
+    pub(crate) fn protobuf(&self, object: Value) -> Result<Vec<u8>, ApiError> {
+        let schema = match self.accepted.view {
+            View::Object => return Ok(proto::encode(&self.kind.served.schema, &served(self.kind, object))),
+            View::Metadata => corten_schema::table().meta("PartialObjectMetadata"),
+            View::Table => None,
+        };
+        let schema = schema.ok_or_else(|| ApiError::internal("this form has no protobuf"))?;
+        Ok(proto::encode(&schema, &metadata_only(object)))
     }
 
     /// The JSON of an object (in storage version, with its resourceVersion) in the wanted form.
@@ -80,12 +98,6 @@ impl Answer<'_> {
             out.extend_from_slice(&self.json(read(entry, revision)?)?);
         }
         Ok(())
-    }
-
-    /// Name of everything that the bytes of an object depend on, to share them between watchers.
-    pub(crate) fn form(&self) -> String {
-        let row = &self.kind.served;
-        format!("{:?} {:?} {}/{}", self.accepted.view, self.include, row.group, row.version)
     }
 }
 

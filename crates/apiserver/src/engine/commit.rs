@@ -86,9 +86,7 @@ impl Server {
             Effect::Check { resource, namespace, name, expect } => {
                 transaction.check(self.kinds.of(&resource)?.key(&namespace, &name), expect)
             }
-            Effect::Raw { key, value: Some(bytes), expect } => {
-                transaction.put(key, expect, Bytes::from(bytes), Index::default(), None)
-            }
+            Effect::Raw { key, value: Some(bytes), expect } => transaction.put(key, expect, Bytes::from(bytes), Index::default(), None),
             Effect::Raw { key, value: None, expect } => transaction.delete(key, expect),
         })
     }

@@ -8,7 +8,7 @@ use super::{
     meta, names,
 };
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{self, Attributes, Operation},
     request::Context,
     server::Server,
     status::{ApiError, GroupResource},
@@ -72,38 +72,28 @@ impl Creation<'_> {
         }
         let sent = object.namespace();
         if kind.served.namespaced && !sent.is_empty() && sent != self.namespace {
-            return Err(ApiError::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
+            return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
         }
         apply_defaults(&kind.served, &mut object);
         if !kind.is_served_as_stored() {
             object = convert(&kind.served, &kind.storage, object);
         }
         meta::complete(kind, &mut object, self.namespace);
-        if kind.served.subresource("status").is_some()
-            && !kind.strategy.keeps_status_on_create()
-            && object.get("status").is_some()
-        {
+        if kind.served.subresource("status").is_some() && !kind.strategy.keeps_status_on_create() && object.get("status").is_some() {
             object.insert("status", Value::map());
         }
         Ok(object)
     }
 
     /// Admission, strategy, validation: what must be done again when the state has changed.
-    fn prepare(
-        &self,
-        server: &Server,
-        mut object: Value,
-        generated: bool,
-    ) -> Result<(Value, Vec<strategy::Effect>), ApiError> {
+    fn prepare(&self, server: &Server, mut object: Value, generated: bool) -> Result<(Value, Vec<strategy::Effect>), ApiError> {
         let Self { context, kind, namespace, options } = *self;
         if generated {
             let name = names::generate(object.generate_name());
             object.metadata_mut().insert("name", name);
         }
         let name = object.name().to_owned();
-        let scope = Scope { server, context, resource: &kind.storage, subresource: "", dry_run: options.dry_run };
+        let scope = Scope { server, context, resource: &kind.storage, subresource: "" };
         let mut attributes = Attributes {
             server,
             context,
@@ -117,7 +107,7 @@ impl Creation<'_> {
             dry_run: options.dry_run,
             effects: Vec::new(),
         };
-        server.admission.iter().try_for_each(|plugin| plugin.admit(&mut attributes))?;
+        admission::admit(&mut attributes)?;
         let mut effects = std::mem::take(&mut attributes.effects);
         kind.strategy.prepare_create(scope, &mut object)?;
         let mut errors = meta::validate(kind, &object);
@@ -141,7 +131,7 @@ impl Creation<'_> {
             dry_run: options.dry_run,
             effects: Vec::new(),
         };
-        server.admission.iter().try_for_each(|plugin| plugin.validate(&mut attributes))?;
+        admission::validate(&mut attributes)?;
         effects.append(&mut attributes.effects);
         effects.extend(kind.strategy.effects(scope, strategy::Change::Create(&object))?);
         Ok((object, effects))
@@ -163,7 +153,7 @@ impl Creation<'_> {
 /// # Errors
 ///
 /// What a plugin says.
-pub(crate) fn admit(server: &Server, attributes: &mut Attributes<'_>) -> Result<(), ApiError> {
-    server.admission.iter().try_for_each(|plugin| plugin.admit(attributes))?;
-    server.admission.iter().try_for_each(|plugin| plugin.validate(attributes))
+pub(crate) fn admit(attributes: &mut Attributes<'_>) -> Result<(), ApiError> {
+    admission::admit(attributes)?;
+    admission::validate(attributes)
 }

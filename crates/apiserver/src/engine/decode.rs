@@ -107,9 +107,7 @@ impl BodyObject<'_> {
             ))
         };
         match error {
-            DecodeError::Syntax(why) => {
-                unrecognized(&format_args!("couldn't get version/kind; json parse error: {why}"))
-            }
+            DecodeError::Syntax(why) => unrecognized(&format_args!("couldn't get version/kind; json parse error: {why}")),
             DecodeError::Yaml(why) => unrecognized(&format_args!("error converting YAML to JSON: yaml: {why}")),
             DecodeError::Proto(why) => unrecognized(why),
             DecodeError::Type(_) | DecodeError::Strict(_) => {

@@ -60,12 +60,7 @@ impl DeleteOptions {
     /// # Errors
     ///
     /// 400 and 422 for options that are not understood.
-    pub(crate) fn parse(
-        query: &Query,
-        headers: &HeaderMap,
-        body: &[u8],
-        context: &Context,
-    ) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: &Query, headers: &HeaderMap, body: &[u8], context: &Context) -> Result<Self, ApiError> {
         let mut errors = Vec::new();
         let mut found = Self { dry_run: options::dry_run(query, &mut errors), ..Self::default() };
         if body.is_empty() {
@@ -77,8 +72,7 @@ impl DeleteOptions {
             found.grace_period = sent.get("gracePeriodSeconds").and_then(Value::as_i64);
             found.orphan_dependents = sent.get("orphanDependents").and_then(Value::as_bool);
             found.propagation = propagation(sent.get("propagationPolicy").and_then(Value::as_str), &mut errors);
-            let precondition =
-                |field: &str| sent.at(&["preconditions", field]).and_then(Value::as_str).map(ToOwned::to_owned);
+            let precondition = |field: &str| sent.at(&["preconditions", field]).and_then(Value::as_str).map(ToOwned::to_owned);
             found.uid = precondition("uid");
             found.resource_version = precondition("resourceVersion");
             for value in sent.get("dryRun").and_then(Value::as_list).unwrap_or_default() {
@@ -91,11 +85,7 @@ impl DeleteOptions {
             }
         }
         if found.propagation.is_some() && found.orphan_dependents.is_some() {
-            errors.push(FieldError::invalid(
-                "propagationPolicy",
-                "",
-                "orphanDependents and deletionPropagation cannot be both set",
-            ));
+            errors.push(FieldError::invalid("propagationPolicy", "", "orphanDependents and deletionPropagation cannot be both set"));
         }
         if errors.is_empty() { Ok(found) } else { Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", errors)) }
     }
@@ -117,10 +107,7 @@ impl DeleteOptions {
         let conflict = |why: String| Err(ApiError::conflict(&kind.group_resource(), object.name(), why));
         match &self.uid {
             Some(uid) if uid != object.uid() => {
-                return conflict(format!(
-                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                    object.uid()
-                ));
+                return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object.uid()));
             }
             _ => {}
         }
@@ -195,8 +182,7 @@ impl Server {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
-        let scope =
-            Scope { server: self, context, resource: &kind.storage, subresource: "", dry_run: options.dry_run };
+        let scope = Scope { server: self, context, resource: &kind.storage, subresource: "" };
         for _ in 0..ATTEMPTS {
             let entry = self.entry(kind, namespace, name)?;
             let old = answer::read(&entry, entry.revision())?;
@@ -215,7 +201,7 @@ impl Server {
                 dry_run: options.dry_run,
                 effects: Vec::new(),
             };
-            super::admit(self, &mut attributes)?;
+            super::admit(&mut attributes)?;
             let mut effects = attributes.effects;
             let (change, pending) = match step(kind, options, &old) {
                 Step::Nothing(object) => return Ok(Deleted::Pending(object)),
@@ -342,9 +328,7 @@ pub(super) fn deleted(answer: Answer<'_>, options: &DeleteOptions, deleted: Dele
             let waits = options.orphan_dependents == Some(false) || options.propagation == Some(Propagation::Foreground);
             answer.object(if waits { StatusCode::ACCEPTED } else { StatusCode::OK }, object)
         }
-        Deleted::Gone(object) if RETURNED.contains(&(row.group.as_str(), row.plural.as_str())) => {
-            answer.object(StatusCode::OK, object)
-        }
+        Deleted::Gone(object) if RETURNED.contains(&(row.group.as_str(), row.plural.as_str())) => answer.object(StatusCode::OK, object),
         Deleted::Gone(object) => {
             let details = Details {
                 name: object.name().to_owned(),

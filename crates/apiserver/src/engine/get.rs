@@ -24,11 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// 400 for anything but a number.
 pub(super) fn parse_revision(text: Option<&str>) -> Result<Option<Revision>, ApiError> {
     text.map(|text| {
-        text.parse().map_err(|_| {
-            ApiError::bad_request(format!(
-                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-            ))
-        })
+        text.parse()
+            .map_err(|_| ApiError::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")))
     })
     .transpose()
 }
@@ -48,22 +45,14 @@ impl Server {
                 let snapshot = self.ledger.snapshot();
                 match waited {
                     Ok(()) => Ok(snapshot),
-                    Err(_elapsed) => {
-                        Err(ApiError::too_large_resource_version(wanted.get(), snapshot.revision().get()))
-                    }
+                    Err(_elapsed) => Err(ApiError::too_large_resource_version(wanted.get(), snapshot.revision().get())),
                 }
             }
         }
     }
 
     /// Answers a GET of one object.
-    pub(super) async fn get(
-        &self,
-        answer: Answer<'_>,
-        namespace: &str,
-        name: &str,
-        revision: Option<&str>,
-    ) -> Result<Response, ApiError> {
+    pub(super) async fn get(&self, answer: Answer<'_>, namespace: &str, name: &str, revision: Option<&str>) -> Result<Response, ApiError> {
         let snapshot = self.snapshot(parse_revision(revision)?).await?;
         let entry = snapshot.get(&answer.kind.key(namespace, name)).ok_or_else(|| answer.kind.not_found(name))?;
         answer.entry(StatusCode::OK, entry)

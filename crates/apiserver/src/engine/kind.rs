@@ -51,20 +51,12 @@ impl Kind {
 
     /// The prefix of the keys of all objects, or of those in a namespace.
     pub(crate) fn prefix(&self, namespace: &str) -> String {
-        if self.served.namespaced && !namespace.is_empty() {
-            format!("{}{namespace}/", self.prefix)
-        } else {
-            self.prefix.clone()
-        }
+        if self.served.namespaced && !namespace.is_empty() { format!("{}{namespace}/", self.prefix) } else { self.prefix.clone() }
     }
 
     /// The key of an object.
     pub(crate) fn key(&self, namespace: &str, name: &str) -> String {
-        if self.served.namespaced {
-            format!("{}{namespace}/{name}", self.prefix)
-        } else {
-            format!("{}{name}", self.prefix)
-        }
+        if self.served.namespaced { format!("{}{namespace}/{name}", self.prefix) } else { format!("{}{name}", self.prefix) }
     }
 
     /// A field's label as the storage version has it: `events.k8s.io` has other names for some.

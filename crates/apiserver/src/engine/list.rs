@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use corten_schema::{Value, json};
+use corten_schema::{Value, json, proto};
 use corten_store::Revision;
 use http::StatusCode;
 
 use super::{
     Answer, FieldSelector, Kind, LabelSelector,
-    answer::read,
+    answer::{metadata_only, read, served},
     get::parse_revision,
     selector::Selection,
     table::{self, Page},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     body::Response,
-    http::{View, object_response},
+    http::{Encoding, View, encoded_response, object_response},
     ledger::{Entry, Snapshot},
     request::Query,
     server::Server,
@@ -48,13 +48,7 @@ impl ListOptions {
         if from.is_some() && revision.is_some_and(|revision| revision != Revision::ZERO) {
             return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
         }
-        Ok(Self {
-            selection: selection(query, kind)?,
-            revision,
-            exact,
-            limit: usize::try_from(limit).unwrap_or_default(),
-            from,
-        })
+        Ok(Self { selection: selection(query, kind)?, revision, exact, limit: usize::try_from(limit).unwrap_or_default(), from })
     }
 }
 
@@ -62,11 +56,7 @@ impl ListOptions {
 pub(super) fn number(query: &Query, key: &str) -> Result<Option<i64>, ApiError> {
     query
         .get(key)
-        .map(|text| {
-            text.parse().map_err(|_| {
-                ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-            })
-        })
+        .map(|text| text.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))))
         .transpose()
 }
 
@@ -89,17 +79,13 @@ fn revision_match(query: &Query, revision: Option<Revision>, continued: bool, li
         return invalid(FieldError::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
     }
     let Some(revision) = revision else {
-        return invalid(FieldError::forbidden(
-            field,
-            "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        ));
+        return invalid(FieldError::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
     };
     match word {
         "NotOlderThan" => Ok(false),
-        "Exact" if revision == Revision::ZERO => invalid(FieldError::forbidden(
-            field,
-            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-        )),
+        "Exact" if revision == Revision::ZERO => {
+            invalid(FieldError::forbidden(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+        }
         "Exact" => Ok(true),
         other => invalid(FieldError::not_supported(field, other, &["Exact", "NotOlderThan", ""])),
     }
@@ -114,13 +100,12 @@ struct Listed {
 
 impl Server {
     /// Answers a LIST.
-    pub(super) async fn list(
-        &self,
-        answer: Answer<'_>,
-        namespace: &str,
-        options: &ListOptions,
-    ) -> Result<Response, ApiError> {
+    pub(super) async fn list(&self, answer: Answer<'_>, namespace: &str, options: &ListOptions) -> Result<Response, ApiError> {
         let listed = self.page(answer.kind, namespace, options).await?;
+        if answer.accepted.encoding == Encoding::Protobuf {
+            let bytes = protobuf(answer, &listed)?;
+            return Ok(encoded_response(answer.accepted, StatusCode::OK, bytes.into()));
+        }
         let body = match answer.accepted.view {
             View::Table => rows(answer, &listed)?.into(),
             View::Object | View::Metadata => glue(answer, &listed)?.freeze(),
@@ -129,12 +114,7 @@ impl Server {
     }
 
     /// All selected objects (storage version, resourceVersions set) at the newest revision.
-    pub(super) async fn select(
-        &self,
-        kind: &Kind,
-        namespace: &str,
-        options: &ListOptions,
-    ) -> Result<Vec<Arc<Entry>>, ApiError> {
+    pub(super) async fn select(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Vec<Arc<Entry>>, ApiError> {
         Ok(self.page(kind, namespace, options).await?.entries)
     }
 
@@ -165,19 +145,17 @@ impl Server {
 
     async fn list_snapshot(&self, prefix: &str, options: &ListOptions) -> Result<Snapshot, ApiError> {
         match &options.from {
-            Some(Token { revision: Some(revision), last }) => {
-                self.ledger.at(prefix, *revision).map_err(|_expired| {
-                    let restart = Token { revision: None, last: last.clone() };
-                    ApiError::expired(CONTINUE_EXPIRED).continue_with(restart.encode())
-                })
-            }
+            Some(Token { revision: Some(revision), last }) => self.ledger.at(prefix, *revision).map_err(|_expired| {
+                let restart = Token { revision: None, last: last.clone() };
+                ApiError::expired(CONTINUE_EXPIRED).continue_with(restart.encode())
+            }),
             Some(Token { revision: None, .. }) => self.snapshot(None).await,
             None if options.exact => {
                 let wanted = options.revision.unwrap_or_default();
                 self.snapshot(Some(wanted)).await?;
-                self.ledger.at(prefix, wanted).map_err(|_expired| {
-                    ApiError::expired("The resourceVersion for the provided list is too old.")
-                })
+                self.ledger
+                    .at(prefix, wanted)
+                    .map_err(|_expired| ApiError::expired("The resourceVersion for the provided list is too old."))
             }
             None => self.snapshot(options.revision).await,
         }
@@ -229,4 +207,29 @@ fn decoded(listed: &Listed) -> Result<Vec<Value>, ApiError> {
 
 fn rows(answer: Answer<'_>, listed: &Listed) -> Result<Vec<u8>, ApiError> {
     Ok(table::document(&answer, &listed.revision.to_string(), Some(&listed.page), &decoded(listed)?))
+}
+
+fn protobuf(answer: Answer<'_>, listed: &Listed) -> Result<Vec<u8>, ApiError> {
+    let row = &answer.kind.served;
+    let (schema, kind, api_version) = match answer.accepted.view {
+        View::Metadata => {
+            let schema = corten_schema::table().meta("PartialObjectMetadataList");
+            (schema, "PartialObjectMetadataList", "meta.k8s.io/v1".to_owned())
+        }
+        _ => {
+            let schema = corten_schema::table().schema(&format!("{}List", row.schema.describe().name));
+            (schema, row.list_kind.as_str(), row.api_version())
+        }
+    };
+    let schema = schema.ok_or_else(|| ApiError::internal(format_args!("{kind} has no protobuf")))?;
+    let items = decoded(listed)?.into_iter().map(|object| match answer.accepted.view {
+        View::Metadata => metadata_only(object),
+        _ => served(answer.kind, object),
+    });
+    let mut list = Value::map();
+    list.insert("kind", kind);
+    list.insert("apiVersion", api_version);
+    list.insert("metadata", list_meta(listed));
+    list.insert("items", items.collect::<Vec<_>>());
+    Ok(proto::encode(&schema, &list))
 }

@@ -1,12 +1,15 @@
 //! `metadata`: what the server sets, what is valid, what may change.
 
-use corten_schema::{Map, Value};
+use corten_schema::Value;
 
-use super::{Kind, is_dns_label, is_dns_subdomain, names};
-use crate::status::FieldError;
+use super::{Kind, names};
+use crate::{
+    status::FieldError,
+    strategies::validation::{Path, labels, names::qualified_name},
+    strategy::NameRule,
+};
 
-/// The most bytes that all annotations of an object may have.
-const ANNOTATIONS_LIMIT: usize = 256 * 1024;
+const METADATA: Path<'static> = Path::Root("metadata");
 
 /// The present, as the API writes times: RFC 3339, whole seconds, UTC.
 pub(super) fn now() -> String {
@@ -72,18 +75,19 @@ pub(super) fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
         let namespace = object.namespace();
         if namespace.is_empty() {
             errors.push(FieldError::required("metadata.namespace", ""));
-        } else if !is_dns_label(namespace) {
-            for why in names::violations(crate::strategy::NameRule::Label, namespace) {
+        } else {
+            for why in names::violations(NameRule::Label, namespace) {
                 errors.push(FieldError::invalid("metadata.namespace", namespace, why));
             }
         }
     }
-    validate_labels("metadata.labels", object.labels(), &mut errors);
-    validate_annotations(object.annotations(), &mut errors);
+    labels::labels(&mut errors, METADATA.field("labels"), object.at(&["metadata", "labels"]));
+    labels::annotations(&mut errors, METADATA.field("annotations"), object.at(&["metadata", "annotations"]));
     validate_owners(object.owner_references(), &mut errors);
     for finalizer in object.finalizers() {
-        if let Some(why) = key_violation(finalizer) {
-            errors.push(FieldError::invalid("metadata.finalizers", finalizer, why));
+        let found = qualified_name(finalizer);
+        if !found.is_empty() {
+            errors.extend(found.into_iter().map(|why| FieldError::invalid("metadata.finalizers", finalizer, why)));
         } else if !finalizer.contains('/') && !is_standard_finalizer(finalizer) {
             errors.push(FieldError::invalid(
                 "metadata.finalizers",
@@ -119,47 +123,11 @@ pub(super) fn validate_update(kind: &Kind, object: &Value, old: &Value) -> Vec<F
             let list = added.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>().join(", ");
             errors.push(FieldError::forbidden(
                 "metadata.finalizers",
-                format!(
-                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{list}}}"
-                ),
+                format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{list}}}"),
             ));
         }
     }
     errors
-}
-
-/// What is wrong with a map of labels.
-fn validate_labels(path: &str, labels: Option<&Map>, errors: &mut Vec<FieldError>) {
-    for (key, value) in labels.into_iter().flatten() {
-        if let Some(why) = key_violation(key) {
-            errors.push(FieldError::invalid(path, key.as_str(), why));
-        }
-        let value = value.as_str().unwrap_or_default();
-        if value.len() > 63 {
-            errors.push(FieldError::invalid(path, value, "must be no more than 63 characters"));
-        } else if !value.is_empty() && !is_name_part(value) {
-            errors.push(FieldError::invalid(
-                path,
-                value,
-                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must \
-                 start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used \
-                 for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
-            ));
-        }
-    }
-}
-
-fn validate_annotations(annotations: Option<&Map>, errors: &mut Vec<FieldError>) {
-    let mut size = 0;
-    for (key, value) in annotations.into_iter().flatten() {
-        size += key.len() + value.as_str().map_or(0, str::len);
-        if let Some(why) = key_violation(&key.to_ascii_lowercase()) {
-            errors.push(FieldError::invalid("metadata.annotations", key.as_str(), why));
-        }
-    }
-    if size > ANNOTATIONS_LIMIT {
-        errors.push(FieldError::too_long("metadata.annotations", ANNOTATIONS_LIMIT));
-    }
 }
 
 fn validate_owners(owners: &[Value], errors: &mut Vec<FieldError>) {
@@ -169,9 +137,7 @@ fn validate_owners(owners: &[Value], errors: &mut Vec<FieldError>) {
         if owner.api_version().is_empty() {
             errors.push(FieldError::invalid(format!("{path}.apiVersion"), "", "version must not be empty"));
         }
-        for (field, words) in
-            [("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")]
-        {
+        for (field, words) in [("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")] {
             if owner.str_at(&[field]).is_empty() {
                 errors.push(FieldError::invalid(format!("{path}.{field}"), "", words));
             }
@@ -195,42 +161,4 @@ fn validate_owners(owners: &[Value], errors: &mut Vec<FieldError>) {
 
 fn is_standard_finalizer(name: &str) -> bool {
     matches!(name, "kubernetes" | "orphan" | "foregroundDeletion")
-}
-
-/// What is wrong with a label or annotation key: `[prefix/]name`.
-fn key_violation(key: &str) -> Option<String> {
-    let name = match key.split_once('/') {
-        Some(("", _)) => return Some("prefix part must be non-empty".to_owned()),
-        Some((prefix, name)) => {
-            if !is_dns_subdomain(prefix) {
-                return Some(format!(
-                    "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
-                     '.', and must start and end with an alphanumeric character (found {prefix:?})"
-                ));
-            }
-            name
-        }
-        None => key,
-    };
-    if name.is_empty() {
-        Some("name part must be non-empty".to_owned())
-    } else if name.len() > 63 {
-        Some("name part must be no more than 63 characters".to_owned())
-    } else if is_name_part(name) {
-        None
-    } else {
-        Some(
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
-             alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-                .to_owned(),
-        )
-    }
-}
-
-fn is_name_part(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }

@@ -19,18 +19,18 @@ mod patch;
 mod route;
 mod selector;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 mod update;
 mod watch;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use answer::Answer;
 pub(crate) use create::{Creation, admit};
 pub(crate) use decode::{BodyObject, decode_body};
 pub(crate) use delete::{DeleteOptions, Deleted};
 pub(crate) use kind::{Kind, Kinds};
-pub(crate) use names::{generate as generate_name, is_dns_label, is_dns_subdomain};
+pub(crate) use names::generate as generate_name;
 pub(crate) use options::{FieldValidation, WriteOptions};
 pub(crate) use route::serve;
 pub(crate) use selector::{FieldSelector, LabelSelector};

@@ -64,11 +64,7 @@ impl WriteOptions {
                 errors.push(FieldError::invalid("fieldManager", manager, "should only contain printable characters"));
             }
         }
-        if errors.is_empty() {
-            Ok(Self { dry_run, field_validation })
-        } else {
-            Err(ApiError::invalid("meta.k8s.io", kind, "", errors))
-        }
+        if errors.is_empty() { Ok(Self { dry_run, field_validation }) } else { Err(ApiError::invalid("meta.k8s.io", kind, "", errors)) }
     }
 }
 

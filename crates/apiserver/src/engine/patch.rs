@@ -22,8 +22,7 @@ enum Format {
     Strategic,
 }
 
-const ACCEPTED: &[&str] =
-    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const ACCEPTED: &[&str] = &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 
 impl Patch {
     /// Reads a patch, by the request's content type.
@@ -48,9 +47,7 @@ impl Patch {
             .or_else(|error| if body.first() == Some(&b'{') { Err(error) } else { yaml::decode_untyped(body) })
             .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
         match (format, &document) {
-            (Format::Json, Value::List(_)) | (Format::Merge | Format::Strategic, Value::Map(_)) => {
-                Ok(Self { format, document })
-            }
+            (Format::Json, Value::List(_)) | (Format::Merge | Format::Strategic, Value::Map(_)) => Ok(Self { format, document }),
             _ => Err(ApiError::bad_request("error decoding patch: the document has the wrong type for this kind of patch")),
         }
     }
@@ -61,13 +58,7 @@ impl Patch {
     /// # Errors
     ///
     /// 400 and 422 for patches that do not fit, 400 for unknown fields under strict validation.
-    pub(super) fn apply(
-        &self,
-        kind: &Kind,
-        object: Value,
-        options: WriteOptions,
-        context: &Context,
-    ) -> Result<Value, ApiError> {
+    pub(super) fn apply(&self, kind: &Kind, object: Value, options: WriteOptions, context: &Context) -> Result<Value, ApiError> {
         let row = &kind.served;
         let current = served(kind, object);
         let (name, namespace) = (current.name().to_owned(), current.namespace().to_owned());
@@ -94,12 +85,7 @@ impl Patch {
     }
 }
 
-fn check_identity(
-    value: &Value,
-    row: &corten_schema::Resource,
-    name: &str,
-    namespace: &str,
-) -> Result<(), ApiError> {
+fn check_identity(value: &Value, row: &corten_schema::Resource, name: &str, namespace: &str) -> Result<(), ApiError> {
     if value.name() != name {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({}) does not match the name on the URL ({name})",
@@ -120,11 +106,9 @@ fn check_identity(
 
 fn refused(of: &GroupResource<'_>, name: &str, error: &PatchError) -> ApiError {
     match error {
-        PatchError::TooLarge(why) => ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: {why}"),
-        ),
+        PatchError::TooLarge(why) => {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", format!("Request entity too large: {why}"))
+        }
         PatchError::Malformed(why) => ApiError::bad_request(why.as_str()),
         PatchError::Unprocessable(why) => {
             let mut refusal = ApiError::new(

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     authz,
     body::{self, Body, Response},
-    http::{Accepted, View},
+    http::{Accepted, Offer, View},
     request::{Call, Context, Verb},
     server::Server,
     status::ApiError,
@@ -25,11 +25,7 @@ use crate::{
 };
 
 /// Answers a request to the resource API.
-pub(crate) async fn serve(
-    server: Arc<Server>,
-    context: Arc<Context>,
-    request: Request<Body>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn serve(server: Arc<Server>, context: Arc<Context>, request: Request<Body>) -> Result<Response, ApiError> {
     let kind = Arc::clone(server.kinds.requested(&context.info)?);
     let info = &context.info;
     if kind.served.namespaced && info.namespace.is_empty() && !matches!(info.verb, Verb::List | Verb::Watch) {
@@ -50,17 +46,17 @@ pub(crate) async fn serve(
     match info.verb {
         Verb::Get => {
             let revision = info.query.get("resourceVersion");
-            server.get(verb.answer(true)?, &info.namespace, &info.name, revision).await
+            server.get(verb.answer()?, &info.namespace, &info.name, revision).await
         }
         Verb::List => {
             let options = ListOptions::parse(&info.query, &kind)?;
-            server.list(verb.answer(true)?, verb.namespace(), &options).await
+            server.list(verb.answer()?, verb.namespace(), &options).await
         }
         Verb::Watch => {
             let options = WatchOptions::parse(&info.query, &kind)?;
-            let answer = verb.answer(true)?;
+            let answer = verb.answer()?;
             let (accepted, include) = (answer.accepted, answer.include);
-            Arc::clone(&server).watch(Arc::clone(&kind), accepted, include, verb.namespace(), options).await
+            server.watch(&kind, accepted, include, verb.namespace(), options).await
         }
         Verb::Create => verb.create(body).await,
         Verb::Update => verb.update(body, Part::Main, "").await,
@@ -72,12 +68,7 @@ pub(crate) async fn serve(
 }
 
 /// Subresources with behaviour of their own go to their modules; the rest reads and writes the object itself.
-async fn subresource(
-    server: Arc<Server>,
-    kind: Arc<Kind>,
-    context: Arc<Context>,
-    request: Request<Body>,
-) -> Result<Response, ApiError> {
+async fn subresource(server: Arc<Server>, kind: Arc<Kind>, context: Arc<Context>, request: Request<Body>) -> Result<Response, ApiError> {
     let info = &context.info;
     let storage = &kind.storage;
     if let Some(handler) = subresources::find(&storage.group, &storage.plural, &info.subresource) {
@@ -94,7 +85,7 @@ async fn subresource(
     match info.verb {
         Verb::Get => {
             let revision = info.query.get("resourceVersion");
-            server.get(verb.answer(true)?, &info.namespace, &info.name, revision).await
+            server.get(verb.answer()?, &info.namespace, &info.name, revision).await
         }
         Verb::Update => verb.update(body, part, &name).await,
         Verb::Patch => verb.patch(body, part, &name).await,
@@ -103,12 +94,7 @@ async fn subresource(
 }
 
 /// Reviews: answered by the module that is registered for the empty subresource.
-async fn virtual_resource(
-    server: Arc<Server>,
-    kind: &Kind,
-    context: Arc<Context>,
-    request: Request<Body>,
-) -> Result<Response, ApiError> {
+async fn virtual_resource(server: Arc<Server>, kind: &Kind, context: Arc<Context>, request: Request<Body>) -> Result<Response, ApiError> {
     let row = &kind.storage;
     match subresources::find(&row.group, &row.plural, "") {
         Some(handler) => handler(Call { server, context, resource: Arc::clone(&kind.served), request }).await,
@@ -140,8 +126,8 @@ struct Verbs<'a> {
 }
 
 impl<'a> Verbs<'a> {
-    fn answer(&self, views: bool) -> Result<Answer<'a>, ApiError> {
-        let mut accepted = Accepted::decide(self.headers, views)?;
+    fn answer(&self) -> Result<Answer<'a>, ApiError> {
+        let mut accepted = Accepted::decide(self.headers, Offer::Objects)?;
         let query = &self.context.info.query;
         accepted.pretty |= query.flag("pretty");
         let include = if accepted.view == View::Table { Include::parse(query)? } else { Include::default() };
@@ -156,7 +142,7 @@ impl<'a> Verbs<'a> {
 
     async fn create(&self, body: Body) -> Result<Response, ApiError> {
         let options = WriteOptions::parse(&self.context.info, "CreateOptions")?;
-        let answer = self.answer(true)?;
+        let answer = self.answer()?;
         let bytes = body::read(body).await?;
         let expected = BodyObject::from(self.kind);
         let object = decode_body(expected, self.headers, &bytes, options.field_validation, self.context)?;
@@ -168,7 +154,7 @@ impl<'a> Verbs<'a> {
 
     async fn update(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {
         let options = WriteOptions::parse(&self.context.info, "UpdateOptions")?;
-        let answer = self.answer(true)?;
+        let answer = self.answer()?;
         let bytes = body::read(body).await?;
         let (kind, namespace) = (self.kind, self.namespace());
         let expected = BodyObject::from(kind);
@@ -213,7 +199,7 @@ impl<'a> Verbs<'a> {
 
     async fn patch(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {
         let options = WriteOptions::parse(&self.context.info, "PatchOptions")?;
-        let answer = self.answer(true)?;
+        let answer = self.answer()?;
         let bytes = body::read(body).await?;
         let patch = Patch::parse(self.headers, &bytes)?;
         let target = self.target(part, subresource, options);
@@ -230,7 +216,7 @@ impl<'a> Verbs<'a> {
     async fn delete(&self, body: Body) -> Result<Response, ApiError> {
         let bytes = body::read(body).await?;
         let options = DeleteOptions::parse(&self.context.info.query, self.headers, &bytes, self.context)?;
-        let answer = self.answer(true)?;
+        let answer = self.answer()?;
         let name = &self.context.info.name;
         let done = self.server.delete(self.context, self.kind, self.namespace(), name, &options).await?;
         delete::deleted(answer, &options, done)
@@ -241,7 +227,7 @@ impl<'a> Verbs<'a> {
         let query = &self.context.info.query;
         let options = DeleteOptions::parse(query, self.headers, &bytes, self.context)?;
         let list = ListOptions::parse(query, self.kind)?;
-        self.server.delete_collection(self.answer(true)?, self.context, self.namespace(), &list, &options).await
+        self.server.delete_collection(self.answer()?, self.context, self.namespace(), &list, &options).await
     }
 
     fn target<'t>(&'t self, part: Part, subresource: &'t str, options: WriteOptions) -> Target<'t> {
@@ -276,9 +262,7 @@ impl<'a> Verbs<'a> {
                 object.metadata_mut().insert("namespace", namespace);
             }
             sent if sent != namespace => {
-                return Err(ApiError::bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request",
-                ));
+                return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Label and field selectors.
 
-use crate::{engine::Kind, ledger::Entry, status::ApiError};
+use crate::{engine::Kind, ledger::Entry, status::ApiError, strategies::validation::names};
 
 /// A parsed label selector: requirements that must all hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,9 +29,7 @@ impl LabelSelector {
     ///
     /// 400 for anything else.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
-        Parser { rest: text }.requirements().map(Self).map_err(|why| {
-            ApiError::bad_request(format!("unable to parse requirement: {why}"))
-        })
+        Parser { rest: text }.requirements().map(Self).map_err(|why| ApiError::bad_request(format!("unable to parse requirement: {why}")))
     }
 
     /// Whether everything is selected.
@@ -104,9 +102,7 @@ impl<'a> Parser<'a> {
                 "in" => Test::In(self.values()?),
                 "notin" => Test::NotIn(self.values()?),
                 other => {
-                    return Err(format!(
-                        "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
-                    ));
+                    return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt"));
                 }
             }
         };
@@ -134,13 +130,8 @@ impl<'a> Parser<'a> {
     fn key(&mut self) -> Result<String, String> {
         self.space();
         let key = self.word();
-        let name = match key.split_once('/') {
-            Some((prefix, name)) if super::is_dns_subdomain(prefix) => name,
-            Some((prefix, _)) => return Err(format!("invalid label key {key:?}: prefix part {prefix:?} is not a DNS subdomain")),
-            None => key,
-        };
-        if name.is_empty() || !is_qualified(name) {
-            return Err(format!("invalid label key {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"));
+        if let Some(why) = names::qualified_name(key).first() {
+            return Err(format!("invalid label key {key:?}: {why}"));
         }
         Ok(key.to_owned())
     }
@@ -148,8 +139,8 @@ impl<'a> Parser<'a> {
     fn value(&mut self) -> Result<String, String> {
         self.space();
         let value = self.word();
-        if !value.is_empty() && !is_qualified(value) {
-            return Err(format!("invalid label value: {value:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"));
+        if let Some(why) = names::label_value(value).first() {
+            return Err(format!("invalid label value: {value:?}: {why}"));
         }
         Ok(value.to_owned())
     }
@@ -186,16 +177,6 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The characters of label values and of the names of label keys, 63 at most.
-fn is_qualified(text: &str) -> bool {
-    let alphanumeric = |byte: &u8| byte.is_ascii_alphanumeric();
-    let bytes = text.as_bytes();
-    bytes.len() <= 63
-        && bytes.first().is_some_and(alphanumeric)
-        && bytes.last().is_some_and(alphanumeric)
-        && bytes.iter().all(|byte| alphanumeric(byte) || matches!(byte, b'-' | b'_' | b'.'))
-}
-
 /// A parsed field selector.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FieldSelector(Vec<FieldTest>);
@@ -216,8 +197,8 @@ impl FieldSelector {
     pub(crate) fn parse(text: &str, kind: &Kind) -> Result<Self, ApiError> {
         let mut tests = Vec::new();
         for term in split_terms(text).into_iter().filter(|term| !term.is_empty()) {
-            let (field, equal, value) = split_term(&term)
-                .ok_or_else(|| ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")))?;
+            let (field, equal, value) =
+                split_term(&term).ok_or_else(|| ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")))?;
             let field = kind.stored_field(field.trim());
             if !matches!(&*field, "metadata.name" | "metadata.namespace") && !kind.fields().any(|known| **known == *field) {
                 return Err(unknown(&field, kind));
@@ -239,10 +220,7 @@ impl FieldSelector {
 
     /// A field other than name and namespace that must have one value, for the ledger's index.
     pub(crate) fn pin(&self) -> Option<(&str, &str)> {
-        self.0
-            .iter()
-            .find(|test| test.equal && !test.field.starts_with("metadata."))
-            .map(|test| (test.field.as_str(), test.value.as_str()))
+        self.0.iter().find(|test| test.equal && !test.field.starts_with("metadata.")).map(|test| (test.field.as_str(), test.value.as_str()))
     }
 
     /// Whether an object is selected.
@@ -262,9 +240,7 @@ fn unknown(field: &str, kind: &Kind) -> ApiError {
     if kind.fields().next().is_some() {
         ApiError::bad_request(format!("field label not supported: {field}"))
     } else {
-        ApiError::bad_request(format!(
-            "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-        ))
+        ApiError::bad_request(format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""))
     }
 }
 

@@ -32,9 +32,7 @@ impl Include {
             None | Some("Metadata") => Ok(Self::Metadata),
             Some("None") => Ok(Self::None),
             Some("Object") => Ok(Self::Object),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
-            ))),
+            Some(other) => Err(ApiError::bad_request(format!("Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"))),
         }
     }
 }

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::{
     Kind, Kinds,
     delete::{DeleteOptions, Propagation, Step, step},
-    names, selector::{FieldSelector, LabelSelector},
+    names,
+    selector::{FieldSelector, LabelSelector},
     token::Token,
 };
 use crate::strategy::NameRule;
@@ -83,7 +84,7 @@ fn names_by_rule() {
         let found = [NameRule::Subdomain, NameRule::Label, NameRule::Label1035, NameRule::PathSegment].map(|r| valid(r, name));
         assert_eq!(found, [subdomain, label, label_1035, segment], "{name}");
     }
-    assert_eq!(names::violations(NameRule::Subdomain, &long), ["must be no more than 253 characters"]);
+    assert_eq!(names::violations(NameRule::Subdomain, &long), ["must be no more than 253 bytes"]);
     let made = names::generate(&"ä".repeat(100));
     assert!(made.len() <= 63 && made.starts_with('ä'), "{made}");
 }
@@ -123,9 +124,7 @@ fn what_a_deletion_does() {
     let plain = DeleteOptions::default();
     let grace = |seconds| DeleteOptions { grace_period: Some(seconds), ..DeleteOptions::default() };
     let policy = |policy| DeleteOptions { propagation: Some(policy), ..grace(0) };
-    let ending = |seconds: i64| {
-        json!({"name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": seconds})
-    };
+    let ending = |seconds: i64| json!({"name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": seconds});
     let held = json!({"name": "x", "finalizers": ["example.com/a"]});
     let mut held_ending = ending(0);
     held_ending["finalizers"] = json!(["example.com/a"]);

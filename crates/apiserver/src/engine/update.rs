@@ -8,7 +8,7 @@ use super::{
     meta,
 };
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{self, Attributes, Operation},
     request::Context,
     server::Server,
     status::{ApiError, FieldError},
@@ -103,13 +103,7 @@ pub(super) fn is_released(kind: &Kind, object: &Value) -> bool {
 
 impl Target<'_> {
     fn scope<'a>(&'a self, server: &'a Server) -> Scope<'a> {
-        Scope {
-            server,
-            context: self.context,
-            resource: &self.kind.storage,
-            subresource: self.subresource,
-            dry_run: self.options.dry_run,
-        }
+        Scope { server, context: self.context, resource: &self.kind.storage, subresource: self.subresource }
     }
 
     /// UID and resourceVersion in the new object are preconditions.
@@ -129,22 +123,15 @@ impl Target<'_> {
             }
             "" | "0" => Ok(()),
             version if version == old.resource_version() => Ok(()),
-            version if version.parse::<u64>().is_err() => Err(self.kind.invalid(
-                self.name,
-                vec![FieldError::invalid("metadata.resourceVersion", version, "must be a number")],
-            )),
+            version if version.parse::<u64>().is_err() => {
+                Err(self.kind.invalid(self.name, vec![FieldError::invalid("metadata.resourceVersion", version, "must be a number")]))
+            }
             _ => Err(ApiError::modified(&of, self.name)),
         }
     }
 
     /// Everything between the wanted object and the one that is committed; `None` if nothing changes.
-    fn prepare(
-        &self,
-        server: &Server,
-        mut new: Value,
-        old: &Value,
-        effects: &mut Vec<Effect>,
-    ) -> Result<Option<Value>, ApiError> {
+    fn prepare(&self, server: &Server, mut new: Value, old: &Value, effects: &mut Vec<Effect>) -> Result<Option<Value>, ApiError> {
         let (kind, context) = (self.kind, self.context);
         meta::carry_over(&mut new, old);
         self.isolate(&mut new, old);
@@ -163,10 +150,7 @@ impl Target<'_> {
                 dry_run: self.options.dry_run,
                 effects: Vec::new(),
             };
-            let result = server.admission.iter().try_for_each(|plugin| match validate {
-                false => plugin.admit(&mut attributes),
-                true => plugin.validate(&mut attributes),
-            });
+            let result = if validate { admission::validate(&mut attributes) } else { admission::admit(&mut attributes) };
             effects.append(&mut attributes.effects);
             result
         };

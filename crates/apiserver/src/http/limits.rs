@@ -41,8 +41,6 @@ impl InFlight {
     pub(crate) fn enter(&self, info: &RequestInfo) -> Result<OwnedSemaphorePermit, ApiError> {
         let reads = matches!(info.verb, Verb::Get | Verb::List | Verb::Watch | Verb::Other);
         let places = if reads { &self.reads } else { &self.writes };
-        Arc::clone(places).try_acquire_owned().map_err(|_full| {
-            ApiError::too_many_requests("Too many requests, please try again later.", 1)
-        })
+        Arc::clone(places).try_acquire_owned().map_err(|_full| ApiError::too_many_requests("Too many requests, please try again later.", 1))
     }
 }

@@ -13,6 +13,6 @@ mod tests;
 pub(crate) use limits::InFlight;
 pub(crate) use listener::serve;
 pub(crate) use metrics::Metrics;
-pub(crate) use negotiate::{Accepted, BodyFormat, View, body_format};
-pub(crate) use respond::{json_response, object_response, typed};
+pub(crate) use negotiate::{Accepted, BodyFormat, Encoding, Offer, View, body_format};
+pub(crate) use respond::{encoded_response, json_response, object_response, typed};
 pub use service::ApiService;

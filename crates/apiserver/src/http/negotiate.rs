@@ -11,6 +11,8 @@ pub(crate) enum Encoding {
     Json,
     /// `application/yaml`
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
 }
 
 impl Encoding {
@@ -19,6 +21,7 @@ impl Encoding {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf",
         }
     }
 }
@@ -32,6 +35,15 @@ pub(crate) enum View {
     Table,
     /// `meta.k8s.io/v1` `PartialObjectMetadata`, or its list.
     Metadata,
+}
+
+/// What can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Objects of a kind: all encodings, all forms.
+    Objects,
+    /// Documents that are JSON by nature: JSON and YAML.
+    Documents,
 }
 
 /// What a client accepts, decided.
@@ -49,23 +61,21 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     /// JSON as it is.
-    pub(crate) const JSON: Self =
-        Self { encoding: Encoding::Json, view: View::Object, pretty: false, gzip: false };
+    pub(crate) const JSON: Self = Self { encoding: Encoding::Json, view: View::Object, pretty: false, gzip: false };
 
-    /// Decides by the `Accept` header. `views` says whether forms other than the object itself can be had.
+    /// Decides by the `Accept` header.
     ///
     /// # Errors
     ///
     /// 406 when nothing that is accepted can be served.
-    pub(crate) fn decide(headers: &HeaderMap, views: bool) -> Result<Self, ApiError> {
+    pub(crate) fn decide(headers: &HeaderMap, offer: Offer) -> Result<Self, ApiError> {
         let gzip = headers
             .get_all(header::ACCEPT_ENCODING)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .any(|one| one.trim().split(';').next() == Some("gzip"));
-        let accept: Vec<&str> =
-            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
         let accept = accept.join(",");
         if accept.trim().is_empty() {
             return Ok(Self { gzip, ..Self::JSON });
@@ -74,14 +84,23 @@ impl Accepted {
         clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
         clauses
             .iter()
-            .find_map(|clause| clause.accepted(views))
+            .find_map(|clause| clause.accepted(offer))
             .map(|accepted| Self { gzip, ..accepted })
-            .ok_or_else(|| ApiError::not_acceptable(SERVED))
+            .ok_or_else(|| ApiError::not_acceptable(offer.media_types()))
     }
 }
 
 /// The media types of objects, in the reference's order.
-pub(crate) const SERVED: &[&str] = &["application/json", "application/yaml"];
+const SERVED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+impl Offer {
+    fn media_types(self) -> &'static [&'static str] {
+        match self {
+            Self::Objects => SERVED,
+            Self::Documents => &["application/json", "application/yaml"],
+        }
+    }
+}
 
 /// One media range of an `Accept` header.
 struct Clause<'a> {
@@ -111,17 +130,20 @@ impl<'a> Clause<'a> {
         Some(clause)
     }
 
-    fn accepted(&self, views: bool) -> Option<Accepted> {
+    fn accepted(&self, offer: Offer) -> Option<Accepted> {
+        let objects = offer == Offer::Objects;
         let encoding = match self.range {
             "application/json" | "application/*" | "*/*" | "*" => Encoding::Json,
             "application/yaml" => Encoding::Yaml,
+            "application/vnd.kubernetes.protobuf" if objects => Encoding::Protobuf,
             _ => return None,
         };
-        let ours = self.group == Some("meta.k8s.io") && self.version == Some("v1");
+        let ours = objects && self.group == Some("meta.k8s.io") && self.version == Some("v1");
         let view = match self.form {
             None => View::Object,
-            Some("Table") if views && ours => View::Table,
-            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if views && ours => View::Metadata,
+            // There is no protobuf of tables.
+            Some("Table") if ours && encoding != Encoding::Protobuf => View::Table,
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if ours => View::Metadata,
             Some(_) => return None,
         };
         Some(Accepted { encoding, view, pretty: self.pretty, gzip: false })

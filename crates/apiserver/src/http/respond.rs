@@ -39,7 +39,7 @@ pub(crate) fn error_response(error: &ApiError) -> Response {
     response
 }
 
-/// An answer whose JSON is known, in the encoding that the client accepts.
+/// An answer whose JSON is known, as JSON or YAML (a client that prefers protobuf goes by the content type).
 ///
 /// # Errors
 ///
@@ -53,17 +53,19 @@ pub(crate) fn object_response(accepted: Accepted, code: StatusCode, json: Bytes)
     Ok(compressed(accepted, typed_parts(code, media_type), bytes))
 }
 
+/// An answer whose bytes are in the encoding that the client accepts already.
+pub(crate) fn encoded_response(accepted: Accepted, code: StatusCode, bytes: Bytes) -> Response {
+    compressed(accepted, typed_parts(code, accepted.encoding.media_type()), bytes)
+}
+
 fn typed_parts(code: StatusCode, media_type: &'static str) -> http::response::Builder {
     http::Response::builder().status(code).header(header::CONTENT_TYPE, HeaderValue::from_static(media_type))
 }
 
 fn compressed(accepted: Accepted, builder: http::response::Builder, bytes: Bytes) -> Response {
     let zipped = (accepted.gzip && bytes.len() >= COMPRESS_FROM).then(|| gzip(&bytes)).flatten();
-    let builder = if zipped.is_some() {
-        builder.header(header::CONTENT_ENCODING, "gzip").header(header::VARY, "Accept-Encoding")
-    } else {
-        builder
-    };
+    let builder =
+        if zipped.is_some() { builder.header(header::CONTENT_ENCODING, "gzip").header(header::VARY, "Accept-Encoding") } else { builder };
     builder.body(body::full(zipped.map_or(bytes, Bytes::from))).unwrap_or_default()
 }
 

@@ -11,15 +11,7 @@ fn check(method: Method, uri: &str, expected: [&str; 6]) {
     let info = info(method, uri);
     assert!(info.is_resource, "{uri}");
     let version = corten_schema::model::api_version(&info.group, &info.version);
-    let found = [
-        info.verb.as_str(),
-        &version,
-        &info.namespace,
-        &info.resource,
-        &info.name,
-        &info.subresource,
-    ]
-    .map(str::to_owned);
+    let found = [info.verb.as_str(), &version, &info.namespace, &info.resource, &info.name, &info.subresource].map(str::to_owned);
     assert_eq!(found, expected.map(str::to_owned), "{uri}");
 }
 
@@ -35,9 +27,7 @@ fn resource_paths() {
     check(Method::POST, "/api/v1/namespaces/a/pods", ["create", "v1", "a", "pods", "", ""]);
     check(Method::POST, "/api/v1/namespaces/a/pods/x/binding", ["create", "v1", "a", "pods", "x", "binding"]);
     check(Method::DELETE, "/apis/apps/v1/namespaces/a/deployments", ["deletecollection", "apps/v1", "a", "deployments", "", ""]);
-    check(Method::PATCH, "/apis/apps/v1/namespaces/a/deployments/x%3Ay/scale", [
-        "patch", "apps/v1", "a", "deployments", "x:y", "scale",
-    ]);
+    check(Method::PATCH, "/apis/apps/v1/namespaces/a/deployments/x%3Ay/scale", ["patch", "apps/v1", "a", "deployments", "x:y", "scale"]);
 }
 
 #[test]

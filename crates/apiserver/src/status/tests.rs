@@ -45,9 +45,6 @@ fn invalid_lists_each_field_once_and_as_cause() {
          \"RollingUpdate\"]"
     );
     let causes = json(&error)["details"]["causes"].clone();
-    assert_eq!(
-        causes[0],
-        serde_json::json!({"reason": "FieldValueRequired", "message": "Required value", "field": "spec.selector"})
-    );
+    assert_eq!(causes[0], serde_json::json!({"reason": "FieldValueRequired", "message": "Required value", "field": "spec.selector"}));
     assert_eq!(causes[2]["reason"], "FieldValueNotSupported");
 }

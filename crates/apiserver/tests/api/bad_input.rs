@@ -57,18 +57,12 @@ async fn wrong_kinds_names_and_namespaces() {
     let mut object = config_map("one");
     object["apiVersion"] = json!("v2");
     let status = api.post(CONFIG_MAPS, object).fails(400).await;
-    assert_eq!(
-        status["message"],
-        "the API version in the data (v2) does not match the expected API version (v1)"
-    );
+    assert_eq!(status["message"], "the API version in the data (v2) does not match the expected API version (v1)");
     api.post(DEPLOYMENTS, json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "x"}})).fails(400).await;
     let mut object = config_map("one");
     object["metadata"]["namespace"] = json!("other");
     let status = api.post(CONFIG_MAPS, object).fails(400).await;
-    assert_eq!(
-        status["message"],
-        "the namespace of the provided object does not match the namespace sent on the request"
-    );
+    assert_eq!(status["message"], "the namespace of the provided object does not match the namespace sent on the request");
     let status = api.post(CONFIG_MAPS, config_map("Upper_Case")).fails(422).await;
     assert_eq!(status["reason"], "Invalid");
     assert_eq!(status["details"]["kind"], "ConfigMap");
@@ -76,10 +70,7 @@ async fn wrong_kinds_names_and_namespaces() {
     assert_eq!((&cause["reason"], &cause["field"]), (&json!("FieldValueInvalid"), &json!("metadata.name")));
     assert!(cause["message"].as_str().unwrap().starts_with("Invalid value: \"Upper_Case\": a lowercase RFC 1123 subdomain"));
     let status = api.post(CONFIG_MAPS, json!({})).fails(422).await;
-    assert_eq!(
-        status["message"],
-        "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"
-    );
+    assert_eq!(status["message"], "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required");
     let mut object = config_map("one");
     object["metadata"]["labels"] = json!({"bad key": "x", "ok": "bad value"});
     let status = api.post(CONFIG_MAPS, object).fails(422).await;

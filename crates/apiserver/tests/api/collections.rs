@@ -64,10 +64,7 @@ async fn fields_select() {
     let status = api.get(&format!("{PODS}?fieldSelector=spec.x%3D1")).fails(400).await;
     assert_eq!(status["message"], "field label not supported: spec.x");
     let status = api.get(&format!("{CONFIG_MAPS}?fieldSelector=data.x%3D1")).fails(400).await;
-    assert_eq!(
-        status["message"],
-        "\"data.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-    );
+    assert_eq!(status["message"], "\"data.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
 }
 
 #[tokio::test]
@@ -131,11 +128,7 @@ async fn tables_and_metadata() {
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     let one = api.get(&format!("{PODS}/a")).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io").ok().await;
     assert_eq!(one["rows"].as_array().unwrap().len(), 1);
-    let partial = api
-        .get(PODS)
-        .header("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
-        .ok()
-        .await;
+    let partial = api.get(PODS).header("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").ok().await;
     assert_eq!(partial["kind"], "PartialObjectMetadataList");
     assert_eq!(partial["items"][0]["metadata"]["name"], "a");
     assert!(partial["items"][0]["spec"].is_null());

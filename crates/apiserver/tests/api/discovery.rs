@@ -21,10 +21,7 @@ async fn groups_versions_and_resources() {
     assert_eq!(deployments["kind"], "Deployment");
     assert_eq!(deployments["singularName"], "deployment");
     assert_eq!(deployments["shortNames"], json!(["deploy"]));
-    assert_eq!(
-        deployments["verbs"],
-        json!(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"])
-    );
+    assert_eq!(deployments["verbs"], json!(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]));
     let scale = find("deployments/scale");
     assert_eq!((&scale["group"], &scale["version"], &scale["kind"]), (&json!("autoscaling"), &json!("v1"), &json!("Scale")));
     api.get("/apis/none").fails(404).await;
@@ -36,10 +33,7 @@ async fn aggregated_discovery() {
     let api = Api::start().await;
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let answer = api.get("/apis").header("accept", accept).send().await;
-    assert_eq!(
-        answer.header("content-type"),
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    );
+    assert_eq!(answer.header("content-type"), "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     let list = answer.json();
     assert_eq!(list["apiVersion"], "apidiscovery.k8s.io/v2");
     let apps = list["items"].as_array().unwrap().iter().find(|group| group["metadata"]["name"] == "apps").unwrap();

@@ -66,9 +66,7 @@ fn overlay(row: &Resource) -> Value {
         }),
         ("apps", "deployments") => spec(deployment("x")["spec"].clone()),
         ("apps", "replicasets" | "daemonsets") => spec(json!({"selector": selector, "template": template})),
-        ("apps", "statefulsets") => {
-            spec(json!({"selector": selector, "template": template, "serviceName": "x"}))
-        }
+        ("apps", "statefulsets") => spec(json!({"selector": selector, "template": template, "serviceName": "x"})),
         ("batch", "jobs") => spec(job),
         ("batch", "cronjobs") => spec(json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}})),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
@@ -182,9 +180,5 @@ fn changed_only_annotations(before: &Value, after: &Value) -> Result<(), String>
         meta.remove("resourceVersion");
         object
     };
-    if strip(before) == strip(after) {
-        Ok(())
-    } else {
-        Err(format!("an annotation changed more:\n{before}\n{after}"))
-    }
+    if strip(before) == strip(after) { Ok(()) } else { Err(format!("an annotation changed more:\n{before}\n{after}")) }
 }

@@ -45,8 +45,7 @@ impl Listener {
             true => builder.enable_http2().build(),
             false => builder.enable_http1().build(),
         };
-        let client: Client<_, Empty<Bytes>> =
-            Client::builder(TokioExecutor::new()).http2_only(alpn.contains(&"h2")).build(connector);
+        let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).http2_only(alpn.contains(&"h2")).build(connector);
         let request = Request::get(format!("https://{}{path}", self.address))
             // Nothing that comes over the network says who somebody is.
             .header("x-remote-user", "system:admin")

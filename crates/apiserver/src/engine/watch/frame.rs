@@ -1,0 +1,130 @@
+//! Events as frames of a stream: lines of JSON, or protobuf messages behind their lengths.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use corten_schema::{Value, json, proto};
+use corten_store::Revision;
+
+use crate::{
+    engine::{
+        Answer, Kind, answer,
+        table::{self, Include},
+    },
+    http::{Accepted, Encoding, View},
+    ledger::{Entry, Event, EventType},
+    status::ApiError,
+};
+
+/// How the events of one stream are shown.
+pub(super) struct Framer {
+    kind: Arc<Kind>,
+    accepted: Accepted,
+    include: Include,
+    /// Names everything that an event's bytes depend on besides the event, to share them between streams.
+    form: String,
+}
+
+impl Framer {
+    pub(super) fn new(kind: Arc<Kind>, accepted: Accepted, include: Include) -> Self {
+        let row = &kind.served;
+        let form = format!("{:?} {:?} {include:?} {}/{}", accepted.encoding, accepted.view, row.group, row.version);
+        Self { kind, accepted, include, form }
+    }
+
+    fn answer(&self) -> Answer<'_> {
+        Answer { kind: &self.kind, accepted: self.accepted, include: self.include }
+    }
+
+    /// The media type of the stream.
+    pub(super) fn media_type(&self) -> &'static str {
+        match self.accepted.encoding {
+            Encoding::Json | Encoding::Yaml => "application/json",
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        }
+    }
+
+    /// A change. Its bytes are made once for all streams of the same form.
+    pub(super) fn event(&self, event: &Event) -> Result<Bytes, ApiError> {
+        if self.answer().is_stored_json() {
+            return Ok(event.json_line());
+        }
+        event.encoded(&self.form, |event| self.entry(event.kind(), event.entry(), event.revision()))
+    }
+
+    /// Appends an object of the initial state.
+    pub(super) fn write_added(&self, entry: &Entry, out: &mut BytesMut) -> Result<(), ApiError> {
+        if self.answer().is_stored_json() {
+            out.put_slice(b"{\"type\":\"ADDED\",\"object\":");
+            entry.write_json(out);
+            out.put_slice(b"}\n");
+        } else {
+            out.put_slice(&self.entry(EventType::Added, entry, entry.revision())?);
+        }
+        Ok(())
+    }
+
+    fn entry(&self, kind: EventType, entry: &Entry, revision: Revision) -> Result<Bytes, ApiError> {
+        let object = answer::read(entry, revision)?;
+        Ok(match self.accepted.encoding {
+            Encoding::Protobuf => message(kind.as_str(), &self.answer().protobuf(object)?),
+            Encoding::Json | Encoding::Yaml => line(kind.as_str(), &self.answer().json(object)?),
+        })
+    }
+
+    /// A bookmark: everything up to `revision` has been told.
+    pub(super) fn bookmark(&self, revision: Revision, ends_initial: bool) -> Bytes {
+        if self.accepted.view == View::Table {
+            return line("BOOKMARK", &table::document(&self.answer(), &revision.to_string(), None, &[]));
+        }
+        let row = &self.kind.storage;
+        let mut object = Value::map();
+        object.insert("kind", row.kind.as_str());
+        object.insert("apiVersion", row.api_version());
+        let mut metadata = Value::map();
+        metadata.insert("resourceVersion", revision.to_string());
+        if ends_initial {
+            metadata.set_at(&["annotations", "k8s.io/initial-events-end"], "true");
+        }
+        object.insert("metadata", metadata);
+        match self.accepted.encoding {
+            Encoding::Protobuf => match self.answer().protobuf(object) {
+                Ok(object) => message("BOOKMARK", &object),
+                Err(error) => self.error(&error),
+            },
+            Encoding::Json | Encoding::Yaml => match self.answer().json(object) {
+                Ok(object) => line("BOOKMARK", &object),
+                Err(error) => self.error(&error),
+            },
+        }
+    }
+
+    /// The stream's failure.
+    pub(super) fn error(&self, error: &ApiError) -> Bytes {
+        let status = error.to_json();
+        if self.accepted.encoding == Encoding::Protobuf
+            && let (Some(schema), Ok(status)) = (corten_schema::table().meta("Status"), json::decode_untyped(&status))
+        {
+            return message("ERROR", &proto::encode(&schema, &status));
+        }
+        line("ERROR", &status)
+    }
+}
+
+fn line(kind: &str, object: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(object.len() + 40);
+    out.put_slice(b"{\"type\":\"");
+    out.put_slice(kind.as_bytes());
+    out.put_slice(b"\",\"object\":");
+    out.put_slice(object);
+    out.put_slice(b"}\n");
+    out.freeze()
+}
+
+fn message(kind: &str, object: &[u8]) -> Bytes {
+    let event = proto::watch_event(kind, object);
+    let mut out = BytesMut::with_capacity(event.len() + 4);
+    out.put_u32(u32::try_from(event.len()).unwrap_or(u32::MAX));
+    out.put_slice(&event);
+    out.freeze()
+}
