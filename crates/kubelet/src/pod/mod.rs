@@ -6,14 +6,19 @@ pub(crate) mod dns;
 pub(crate) mod downward;
 pub(crate) mod env;
 pub(crate) mod expansion;
+pub(crate) mod hooks;
 pub(crate) mod hosts;
 pub(crate) mod plan;
+mod post;
 pub(crate) mod qos;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
+mod start;
 pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod termination;
+pub(crate) mod worker;
 
 use k8s_openapi::api::core::v1::Pod;
 

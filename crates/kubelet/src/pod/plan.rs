@@ -37,6 +37,8 @@ pub(crate) struct Memory {
     pub(crate) sandbox_retry: Option<Timestamp>,
     /// Sandboxes whose resources were given back.
     pub(crate) stopped_sandboxes: HashSet<String>,
+    /// Sandboxes whose resources are being given back.
+    pub(crate) stopping_sandboxes: HashSet<String>,
     /// Containers being stopped, by id, and the time at which they are killed.
     pub(crate) stopping: HashMap<String, Timestamp>,
     /// Starts that failed, by container name.

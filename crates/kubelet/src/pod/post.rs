@@ -1,0 +1,144 @@
+//! Telling the API about a pod: its status, and in the end its deletion.
+//!
+//! A task of its own, so that a slow or absent API server never delays what happens on the node.
+//! Only the newest status counts.
+
+mod patch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use tokio::sync::watch;
+
+use crate::context::Context;
+
+/// Pauses between attempts while the API server refuses or is away.
+const RETRY: Duration = Duration::from_millis(200);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+struct Wanted {
+    status: PodStatus,
+    /// The newest state of the pod that came from the API.
+    observed: Arc<Pod>,
+    /// The pod has ended and was deleted: remove the object.
+    delete: bool,
+}
+
+/// Where a pod's status goes. Its task ends when this is dropped.
+pub(crate) struct Poster {
+    wanted: watch::Sender<Wanted>,
+}
+
+impl Poster {
+    /// Starts the task.
+    pub(crate) fn new(context: Arc<Context>, pod: Arc<Pod>) -> Self {
+        let (wanted, receiver) = watch::channel(Wanted {
+            status: pod.status.clone().unwrap_or_default(),
+            observed: Arc::clone(&pod),
+            delete: false,
+        });
+        tokio::spawn(run(context, pod, receiver));
+        Self { wanted }
+    }
+
+    /// Posts a status, unless the API has it already.
+    pub(crate) fn post(&self, status: PodStatus, observed: &Arc<Pod>, delete: bool) {
+        self.wanted.send_replace(Wanted {
+            status,
+            observed: Arc::clone(observed),
+            delete,
+        });
+    }
+}
+
+async fn run(context: Arc<Context>, pod: Arc<Pod>, mut wanted: watch::Receiver<Wanted>) {
+    let name = super::name(&pod).to_owned();
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), super::namespace(&pod));
+    let mut known = Known::of(&pod);
+    let mut pause = RETRY;
+    loop {
+        let now = wanted.borrow_and_update().clone();
+        known.observe(&now.observed);
+        match step(&api, &name, super::uid(&pod), &mut known, &now).await {
+            Ok(()) => {
+                pause = RETRY;
+                if wanted.changed().await.is_err() {
+                    return;
+                }
+            }
+            Err(error) if corten_client::is_not_found(&error) => return,
+            // Another pod of the same name: this one is gone.
+            Err(error) if corten_client::is_conflict(&error) && now.delete => return,
+            Err(error) => {
+                tracing::warn!(%error, pod = name, "posting a pod's status");
+                // The API server does not say when it is back.
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_RETRY);
+            }
+        }
+        if wanted.has_changed().is_err() {
+            return;
+        }
+    }
+}
+
+async fn step(
+    api: &Api<Pod>,
+    name: &str,
+    uid: &str,
+    known: &mut Known,
+    wanted: &Wanted,
+) -> Result<(), kube::Error> {
+    if let Some(patch) = patch::patch(uid, &known.status, &wanted.status) {
+        let patch = Patch::Strategic(patch);
+        let pod = api.patch_status(name, &PatchParams::default(), &patch).await?;
+        *known = Known::of(&pod);
+        // What the server makes of it counts as ours, or it would be posted for ever.
+        known.status = wanted.status.clone();
+    }
+    if wanted.delete {
+        let params = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        api.delete(name, &params).await?;
+    }
+    Ok(())
+}
+
+/// The status in the API, as far as is known.
+struct Known {
+    version: u64,
+    status: PodStatus,
+}
+
+impl Known {
+    fn of(pod: &Pod) -> Self {
+        Self {
+            version: version(pod),
+            status: pod.status.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Takes what a watch brings, if it is newer than our own last write: somebody else may have
+    /// changed the status.
+    fn observe(&mut self, pod: &Pod) {
+        if version(pod) > self.version {
+            *self = Self::of(pod);
+        }
+    }
+}
+
+/// Revisions grow (KEP 5504).
+fn version(pod: &Pod) -> u64 {
+    let text = pod.metadata.resource_version.as_deref();
+    text.and_then(|t| t.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,293 @@
+//! Starting one container: image, environment, mounts, creation, start, postStart hook.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use corten_client::events::EventType::{Normal, Warning};
+use corten_cri::v1;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use tokio_util::sync::CancellationToken;
+
+use super::env::{self, Environment, services};
+use super::plan::{FailedStart, Waiting};
+use super::{container, hooks, hosts, sandbox};
+use crate::context::Context;
+use crate::images;
+use crate::objects::PodObjects;
+use crate::probe::check::Target;
+use crate::runtime::request;
+use crate::volume::set::Volumes;
+
+/// Pause before a start that failed is tried again, if nothing wakes the pod earlier: the
+/// reference's retry period of a pod's worker.
+const RETRY: SignedDuration = SignedDuration::from_secs(10);
+
+/// One container to start.
+pub(crate) struct Start {
+    pub(crate) context: Arc<Context>,
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) container: Container,
+    pub(crate) sandbox: String,
+    pub(crate) sandbox_config: v1::PodSandboxConfig,
+    /// `None`: found out from the logs that earlier ones left.
+    pub(crate) restart_count: Option<u32>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) objects: Arc<PodObjects>,
+    pub(crate) volumes: Arc<Volumes>,
+    /// Cancelled when the pod has to end.
+    pub(crate) cancel: CancellationToken,
+}
+
+/// A start did not succeed.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// It will be tried again.
+    Failed(FailedStart),
+    /// The pod ends.
+    Cancelled,
+}
+
+impl Start {
+    /// Does it.
+    pub(crate) async fn run(self) -> Result<(), StartError> {
+        let image = images::ensure(
+            &self.context,
+            &self.pod,
+            &self.container,
+            &self.objects,
+            &self.sandbox_config,
+        );
+        let image = self
+            .cancel
+            .run_until_cancelled(image)
+            .await
+            .ok_or(StartError::Cancelled)?
+            .map_err(StartError::Failed)?;
+        let config = self
+            .cancel
+            .run_until_cancelled(self.config(image))
+            .await
+            .ok_or(StartError::Cancelled)?
+            .map_err(|text| self.failed("CreateContainerConfigError", text))?;
+        let id = self.create(config).await?;
+        self.start(&id).await?;
+        self.post_start(&id).await
+    }
+
+    fn event(&self, reason: &str, message: &str) {
+        self.context
+            .container_event(&self.pod, &self.container, Normal, reason, message);
+    }
+
+    /// The failure, reported.
+    fn failed(&self, reason: &str, text: String) -> StartError {
+        let message = format!("Error: {text}");
+        self.context
+            .container_event(&self.pod, &self.container, Warning, "Failed", &message);
+        let now = Timestamp::now();
+        StartError::Failed(FailedStart {
+            waiting: Waiting {
+                reason: reason.to_owned(),
+                message: text,
+            },
+            retry_at: now.saturating_add(RETRY).unwrap_or(now),
+        })
+    }
+
+    async fn config(&self, image: images::Ready) -> Result<v1::ContainerConfig, String> {
+        let context = &self.context;
+        let looked = self.objects.look().await.map_err(|e| e.to_string())?;
+        // Pods rely on the Services that exist when they start.
+        context.services.has_synced().await;
+        let all = context.services.store().list();
+        let services = services::variables(&self.pod, all.iter().map(AsRef::as_ref));
+        let around = context.surroundings(self.addresses.clone());
+        let environment =
+            env::environment(&self.pod, &self.container, &looked, &services, &around)
+                .map_err(|e| e.to_string())?;
+        let logs = sandbox::log_directory(&context.pod_log_dir, &self.pod);
+        let log_dir = logs.join(&self.container.name);
+        let restart_count = match self.restart_count {
+            Some(count) => count,
+            None => next_by_logs(&log_dir),
+        };
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| format!("{}: {error}", path.display())
+        };
+        fs::create_dir_all(&log_dir).map_err(io(&log_dir))?;
+        let pod_dir = context.pod_dir(super::uid(&self.pod));
+        let termination = termination_file(&pod_dir, &self.container.name, restart_count)
+            .map_err(io(&pod_dir))?;
+        let mounts = self.mounts(&environment, &pod_dir, &termination)?;
+        let memory = context.share.capacity.memory;
+        let parts = container::Parts {
+            restart_count,
+            image: &image.reference,
+            image_user: image.user,
+            environment: &environment,
+            mounts,
+            termination_file: &termination.to_string_lossy(),
+            memory_capacity: u64::try_from(memory).unwrap_or(0),
+            seccomp_dir: &context.root_dir.join("seccomp"),
+        };
+        container::config(&self.pod, &self.container, parts).map_err(|e| e.to_string())
+    }
+
+    /// The volumes', and the files that the kubelet manages.
+    fn mounts(
+        &self,
+        environment: &Environment,
+        pod_dir: &Path,
+        termination: &Path,
+    ) -> Result<Vec<v1::Mount>, String> {
+        let mounts = self.volumes.mounts(&self.container, environment);
+        let mut mounts = mounts.map_err(|e| e.to_string())?;
+        let taken = |path: &str| {
+            let list = self.container.volume_mounts.iter().flatten();
+            list.into_iter().any(|m| m.mount_path.trim_end_matches('/') == path)
+        };
+        let mount = |container_path: &str, host_path: &Path| v1::Mount {
+            container_path: container_path.to_owned(),
+            host_path: host_path.to_string_lossy().into_owned(),
+            ..Default::default()
+        };
+        if !taken("/etc/hosts") {
+            let path = pod_dir.join("etc-hosts");
+            let host = fs::read_to_string("/etc/hosts").unwrap_or_default();
+            let domain = &self.context.cluster_dns.domain;
+            let text = hosts::hosts_file(&self.pod, &self.addresses, domain, &host);
+            fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+            mounts.push(mount("/etc/hosts", &path));
+        }
+        let path = self.container.termination_message_path.as_deref();
+        mounts.push(mount(
+            path.unwrap_or(container::TERMINATION_PATH),
+            termination,
+        ));
+        Ok(mounts)
+    }
+
+    async fn create(&self, config: v1::ContainerConfig) -> Result<String, StartError> {
+        if self.cancel.is_cancelled() {
+            return Err(StartError::Cancelled);
+        }
+        let message = v1::CreateContainerRequest {
+            pod_sandbox_id: self.sandbox.clone(),
+            config: Some(config),
+            sandbox_config: Some(self.sandbox_config.clone()),
+        };
+        let mut client = self.context.runtime.clients.runtime.clone();
+        match client.create_container(request(message)).await {
+            Ok(response) => {
+                self.event("Created", "Container created");
+                Ok(response.into_inner().container_id)
+            }
+            Err(status) => {
+                let text = status.message().to_owned();
+                Err(self.failed("CreateContainerError", text))
+            }
+        }
+    }
+
+    async fn start(&self, id: &str) -> Result<(), StartError> {
+        let message = v1::StartContainerRequest {
+            container_id: id.to_owned(),
+        };
+        let mut client = self.context.runtime.clients.runtime.clone();
+        match client.start_container(request(message)).await {
+            Ok(_) => {
+                self.event("Started", "Container started");
+                Ok(())
+            }
+            Err(status) => {
+                let text = status.message().to_owned();
+                Err(self.failed("RunContainerError", text))
+            }
+        }
+    }
+
+    async fn post_start(&self, id: &str) -> Result<(), StartError> {
+        let hook = self
+            .container
+            .lifecycle
+            .as_ref()
+            .and_then(|l| l.post_start.as_ref());
+        let Some(hook) = hook else { return Ok(()) };
+        let target = Target {
+            address: self.addresses.first().cloned().unwrap_or_default(),
+            container: self.container.clone(),
+            id: id.to_owned(),
+        };
+        let run = hooks::run(&self.context, &target, hook);
+        let result = self.cancel.run_until_cancelled(run).await;
+        let Err(error) = result.ok_or(StartError::Cancelled)? else {
+            return Ok(());
+        };
+        let text = format!("PostStartHook failed: {error}");
+        self.context.container_event(
+            &self.pod,
+            &self.container,
+            Warning,
+            "FailedPostStartHook",
+            &text,
+        );
+        let grace = super::stop::grace_period(&self.pod);
+        if let Err(status) = self.context.runtime.stop_container(id, grace).await {
+            tracing::warn!(%status, id, "stopping a container whose postStart hook failed");
+        }
+        Err(self.failed("PostStartHookError", text))
+    }
+}
+
+/// The number after the highest log file: restarts go on counting when the runtime has lost a
+/// container.
+fn next_by_logs(directory: &Path) -> u32 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.split('.').next()?;
+            number.parse::<u32>().ok()
+        })
+        .max()
+        .map_or(0, |highest| highest.saturating_add(1))
+}
+
+/// The file for a container's last words: everybody may write it, whatever the container's user.
+fn termination_file(pod_dir: &Path, name: &str, restart_count: u32) -> io::Result<PathBuf> {
+    let directory = pod_dir.join("containers").join(name);
+    fs::create_dir_all(&directory)?;
+    let path = directory.join(format!("{restart_count:08x}"));
+    fs::write(&path, "")?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_go_on_counting_by_the_logs() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(next_by_logs(&dir.path().join("none")), 0);
+        assert_eq!(next_by_logs(dir.path()), 0);
+        for name in ["0.log", "3.log", "3.log.20260101-000000.gz", "x"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(next_by_logs(dir.path()), 4);
+    }
+
+    #[test]
+    fn everybody_may_write_last_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = termination_file(dir.path(), "c", 1).unwrap();
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o666);
+    }
+}
