@@ -11,16 +11,32 @@ mod images;
 mod inbox;
 mod logs;
 mod machine;
+mod node;
 mod objects;
 mod options;
 mod pod;
+mod pods;
 mod probe;
 mod runtime;
 mod volume;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use corten_client::events::Recorder;
+use corten_client::informer::{Informer, Selection};
+use kube::Api;
+use tokio_util::sync::CancellationToken;
+
 pub use options::{Capacity, Options};
 
-use tokio_util::sync::CancellationToken;
+use crate::cgroups::{CgroupError, Cgroups};
+use crate::context::Context;
+use crate::machine::Share;
+use crate::objects::Objects;
+use crate::pod::dns::ClusterDns;
+use crate::pod::resources::{Limits, cpu_shares};
+use crate::runtime::Runtime;
 
 /// Why the kubelet could not start.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +44,29 @@ pub enum Error {
     /// The container runtime does not answer.
     #[error(transparent)]
     Connect(#[from] corten_cri::ConnectError),
+    /// The container runtime answers wrongly.
+    #[error("asking the container runtime for its version: {0}")]
+    Version(#[source] Box<tonic::Status>),
+    /// The cgroups of pods cannot be made.
+    #[error("{0}")]
+    Cgroups(String),
+    /// A directory cannot be made.
+    #[error("{}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The node API's socket is unusable.
+    #[error("the node API's socket: {0}")]
+    Socket(#[source] std::io::Error),
+}
+
+impl From<CgroupError> for Error {
+    fn from(error: CgroupError) -> Self {
+        Self::Cgroups(error.to_string())
+    }
 }
 
 /// Runs the kubelet until `token` is cancelled. Running containers are left as they are.
@@ -35,7 +74,57 @@ pub enum Error {
 /// # Errors
 /// When the node cannot be started at all; everything later is retried.
 pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error> {
-    let _clients = corten_cri::connect(&options.cri_socket).await?;
-    token.cancelled().await;
+    let clients = corten_cri::connect(&options.cri_socket).await?;
+    let runtime = Runtime::new(clients)
+        .await
+        .map_err(|status| Error::Version(Box::new(status)))?;
+    for directory in [options.root_dir.join("pods"), options.pod_log_dir.clone()] {
+        std::fs::create_dir_all(&directory).map_err(|source| Error::Directory {
+            path: directory,
+            source,
+        })?;
+    }
+    let share = Share::of(&options);
+    let whole = Limits {
+        cpu_shares: cpu_shares(share.allocatable.cpu_millis),
+        cpu_quota: 0,
+        memory: share.allocatable.memory,
+    };
+    let client = options.client.clone();
+    let services = Informer::start(
+        Api::all(client.clone()),
+        Selection::default(),
+        token.clone(),
+    );
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), "kubelet", Some(&options.node_name)),
+        objects: Arc::new(Objects::new(&client)),
+        cgroups: Cgroups::open(&options.cgroup_root, whole)?,
+        services,
+        client,
+        node_name: options.node_name,
+        node_addresses: vec![options.node_ip.to_string()],
+        root_dir: options.root_dir,
+        pod_log_dir: options.pod_log_dir,
+        resolv_conf: options.resolv_conf,
+        cluster_dns: ClusterDns {
+            servers: options.cluster_dns,
+            domain: options.cluster_domain,
+        },
+        runtime,
+        images: images::Images::default(),
+        share,
+    });
+    let port = options.listener.local_addr().map_err(Error::Socket)?.port();
+    let registration = node::Registration {
+        labels: options.labels,
+        taints: options.taints,
+        version: options.version,
+        port,
+        ready: options.ready,
+    };
+    let pods = pods::Pods::start(&context, &token);
+    let _ = (&pods, &options.tls);
+    node::keep(context, registration, token).await;
     Ok(())
 }
