@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own commands. They install what they need and say so.
 
+mod bench;
 #[cfg(feature = "codegen")]
 mod cri;
 mod demo;
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Build Corten, start a cluster, deploy three nginx pods and show that they answer
     Demo(demo::Options),
+    /// Measure what SPECIFICATION.md promises, on a release build
+    Bench,
     /// Install what the build needs from Debian
     Setup,
     /// Run every test of the project
@@ -38,6 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Bench => bench::run(),
         Command::Setup => setup::build_packages(),
         Command::Test(options) => test::run(&options),
         Command::Schema => schema::run(),

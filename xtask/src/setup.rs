@@ -1,9 +1,10 @@
 //! What the build needs from Debian, and running cargo on the workspace.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, bail};
-use corten_testkit::packages;
+use corten_testkit::{packages, run as run_quietly};
 
 use crate::root;
 
@@ -42,4 +43,27 @@ pub(crate) fn check(command: Command) -> Result<()> {
         bail!("{name} ended with {status}");
     }
     Ok(())
+}
+
+/// Builds packages of the workspace for release; returns the directory of their programs.
+pub(crate) fn release(packages: &[&str]) -> Result<PathBuf> {
+    println!("building {} (release)", packages.join(", "));
+    let mut build = cargo(&["build", "--release", "--locked", "--features", "corten-testkit/clusters"]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    check(build)?;
+    release_directory()
+}
+
+/// Where cargo puts release programs: the target directory may be anyone's choice, and the target is named explicitly.
+fn release_directory() -> Result<PathBuf> {
+    let metadata = run_quietly(cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]))?.check()?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    let target = metadata.get("target_directory").and_then(|value| value.as_str()).context("cargo metadata names no target directory")?;
+    let mut rustc = Command::new("rustc");
+    rustc.arg("-vV");
+    let version = run_quietly(rustc)?.check()?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    Ok(PathBuf::from(target).join(host).join("release"))
 }

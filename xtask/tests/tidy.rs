@@ -62,7 +62,13 @@ fn licences_are_permissive() {
 
 #[test]
 fn licence_expressions_are_understood() {
-    for (expression, allowed) in [("MIT OR GPL-3.0", true), ("MIT/Apache-2.0", true), ("(MIT OR Apache-2.0) AND Unicode-3.0", true), ("GPL-3.0", false), ("MIT AND GPL-2.0", false)] {
+    for (expression, allowed) in [
+        ("MIT OR GPL-3.0", true),
+        ("MIT/Apache-2.0", true),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("GPL-3.0", false),
+        ("MIT AND GPL-2.0", false),
+    ] {
         assert_eq!(is_allowed(expression), allowed, "{expression}");
     }
 }
@@ -88,7 +94,8 @@ fn each_crate_has_one_version() {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let output = Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"]).current_dir(root()).output().unwrap();
+    let output =
+        Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"]).current_dir(root()).output().unwrap();
     String::from_utf8(output.stdout)
         .unwrap()
         .lines()
@@ -129,7 +136,9 @@ fn only_the_binary_and_tools_read_the_environment() {
 /// The schema is pure: it can be fuzzed, and used anywhere.
 #[test]
 fn the_schema_does_no_io() {
-    let found = violations(&["std::fs", "std::net", "tokio::", "SystemTime::now", "Instant::now"], |path| !path.starts_with("crates/schema/src") || is_test(path));
+    let found = violations(&["std::fs", "std::net", "tokio::", "SystemTime::now", "Instant::now"], |path| {
+        !path.starts_with("crates/schema/src") || is_test(path)
+    });
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -22,8 +22,14 @@ fn errors_are_the_references() {
         "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, image: i}], colour: red}}",
         &["Error from server (BadRequest)", "strict decoding error: unknown field \"spec.colour\""],
     );
-    refuse("{apiVersion: v1, kind: ConfigMap, metadata: {name: p}, data: {a: 1}}", &["Error from server (BadRequest)", "cannot unmarshal number into Go struct field ConfigMap.data of type string"]);
-    refuse("{apiVersion: v1, kind: ConfigMap, metadata: {name: Bad_Name}}", &["The ConfigMap \"Bad_Name\" is invalid", "metadata.name: Invalid value: \"Bad_Name\"", "RFC 1123"]);
+    refuse(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: p}, data: {a: 1}}",
+        &["Error from server (BadRequest)", "cannot unmarshal number into Go struct field ConfigMap.data of type string"],
+    );
+    refuse(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: Bad_Name}}",
+        &["The ConfigMap \"Bad_Name\" is invalid", "metadata.name: Invalid value: \"Bad_Name\"", "RFC 1123"],
+    );
     refuse("{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {}}", &["The Pod \"p\" is invalid: spec.containers: Required value"]);
     refuse(
         "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}}",
@@ -34,11 +40,21 @@ fn errors_are_the_references() {
     let stale = cluster.json(&["create", "configmap", "stale"]);
     cluster.kubectl(&["label", "configmap", "stale", "seen=yes"]);
     let outcome = cluster.kubectl_input(&["replace", "-f", "-"], &stale.to_string());
-    assert!(outcome.stderr.contains("Error from server (Conflict)") && outcome.stderr.contains("the object has been modified; please apply your changes to the latest version and try again"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("Error from server (Conflict)")
+            && outcome.stderr.contains("the object has been modified; please apply your changes to the latest version and try again"),
+        "{outcome:?}"
+    );
 
-    let large = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large"}, "data": {"text": "x".repeat(4 << 20)}});
+    let large =
+        serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large"}, "data": {"text": "x".repeat(4 << 20)}});
     let outcome = cluster.kubectl_input(&["create", "-f", "-"], &large.to_string());
-    assert!(outcome.stderr.contains("RequestEntityTooLarge") || outcome.stderr.contains("Request entity too large") || outcome.stderr.contains("limit is 3145728"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("RequestEntityTooLarge")
+            || outcome.stderr.contains("Request entity too large")
+            || outcome.stderr.contains("limit is 3145728"),
+        "{outcome:?}"
+    );
     assert_eq!(cluster.kubectl(&["get", "configmaps", "-o", "name"]).lines().filter(|line| line.contains("large")).count(), 0);
 }
 
@@ -51,7 +67,8 @@ fn garbage_on_every_port_is_refused_and_the_port_goes_on() {
     let kubelet: SocketAddr = format!("{node}:10250").parse().unwrap();
     let namespace = cluster.run_dir().join("namespaces/net");
 
-    let garbage: [&[u8]; 4] = [b"\0\xff\xfe garbage \r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[0x16, 0x03, 0x01, 0xff, 0xff, 0x01], &[b'A'; 100_000]];
+    let garbage: [&[u8]; 4] =
+        [b"\0\xff\xfe garbage \r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[0x16, 0x03, 0x01, 0xff, 0xff, 0x01], &[b'A'; 100_000]];
     for bytes in garbage {
         send(api, bytes);
         let bytes = bytes.to_vec();

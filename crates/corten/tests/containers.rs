@@ -31,7 +31,10 @@ fn ready(cluster: &Cluster, name: &str) {
 #[test]
 fn logs_and_exec() {
     let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
-    cluster.apply(&pod("talker", "echo one; echo two >&2; while read line; do echo got $line; done < /tmp/pipe & mkfifo /tmp/pipe 2>/dev/null; sleep 1000"));
+    cluster.apply(&pod(
+        "talker",
+        "echo one; echo two >&2; while read line; do echo got $line; done < /tmp/pipe & mkfifo /tmp/pipe 2>/dev/null; sleep 1000",
+    ));
     ready(&cluster, "talker");
     wait::until("both lines are logged", PATIENCE, || {
         let logs = cluster.kubectl(&["logs", "talker"]);
@@ -52,7 +55,8 @@ fn logs_and_exec() {
 
     // With a terminal: `script` gives kubectl one.
     let kubectl = cluster.kubectl_command(&["exec", "-it", "talker", "--", "sh", "-c", "tty; stty size"]);
-    let words: Vec<String> = [kubectl.get_program()].into_iter().chain(kubectl.get_args()).map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let words: Vec<String> =
+        [kubectl.get_program()].into_iter().chain(kubectl.get_args()).map(|word| format!("'{}'", word.to_string_lossy())).collect();
     let mut script = std::process::Command::new("script");
     script.args(["-qec", &format!("stty rows 33 cols 77; {}", words.join(" ")), "/dev/null"]);
     let seen = corten_testkit::run(script).unwrap().check().unwrap();
@@ -62,11 +66,8 @@ fn logs_and_exec() {
     // -f shows what comes, until it is ended.
     let mut follow = cluster.kubectl_command(&["logs", "-f", "talker"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
-    let mut writer = cluster
-        .kubectl_command(&["exec", "-i", "talker", "--", "sh", "-c", "cat > /proc/1/fd/1"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut writer =
+        cluster.kubectl_command(&["exec", "-i", "talker", "--", "sh", "-c", "cat > /proc/1/fd/1"]).stdin(Stdio::piped()).spawn().unwrap();
     writer.stdin.take().unwrap().write_all(b"late line\n").unwrap();
     assert!(lines.any(|line| line.unwrap() == "late line"));
     follow.kill().unwrap();

@@ -37,7 +37,10 @@ fn containers(cluster: &Cluster) -> BTreeMap<String, (String, i64, String)> {
         .map(|pod| {
             let status = &pod["status"]["containerStatuses"][0];
             let address = format!("{}:8080", pod["status"]["podIP"].as_str().unwrap());
-            (pod["metadata"]["name"].as_str().unwrap().to_owned(), (status["containerID"].to_string(), status["restartCount"].as_i64().unwrap(), address))
+            (
+                pod["metadata"]["name"].as_str().unwrap().to_owned(),
+                (status["containerID"].to_string(), status["restartCount"].as_i64().unwrap(), address),
+            )
         })
         .collect()
 }
@@ -48,7 +51,8 @@ fn processes(cluster: &Cluster) -> Vec<String> {
     let mut directories = vec![format!("/sys/fs/cgroup/memory/{}/kubepods", cluster.name())];
     while let Some(directory) = directories.pop() {
         let Ok(entries) = fs::read_dir(&directory) else { continue };
-        directories.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).map(|path| path.to_str().unwrap().to_owned()));
+        directories
+            .extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).map(|path| path.to_str().unwrap().to_owned()));
         found.extend(fs::read_to_string(format!("{directory}/cgroup.procs")).unwrap_or_default().lines().map(str::to_owned));
     }
     found.sort();
@@ -93,7 +97,9 @@ fn containers_or_none(cluster: &Cluster) -> BTreeMap<String, String> {
         .as_array()
         .unwrap()
         .iter()
-        .filter_map(|pod| Some((pod["metadata"]["name"].as_str()?.to_owned(), pod["status"]["containerStatuses"][0]["containerID"].as_str()?.to_owned())))
+        .filter_map(|pod| {
+            Some((pod["metadata"]["name"].as_str()?.to_owned(), pod["status"]["containerStatuses"][0]["containerID"].as_str()?.to_owned()))
+        })
         .collect()
 }
 

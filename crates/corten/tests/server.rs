@@ -22,12 +22,11 @@ impl Machine {
     fn new() -> Self {
         packages::install(&["iproute2", "util-linux"], "making a machine of namespaces").unwrap();
         let data = tempfile::Builder::new().prefix("server-").tempdir_in(packages::cache().unwrap()).unwrap();
-        let furnish = format!("ip link set lo up && ip address add {ADDRESS}/32 dev lo && mount -t tmpfs run /run && hostname machine && echo made && exec sleep infinity");
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--net", "--uts", "sh", "-c", &furnish])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let furnish = format!(
+            "ip link set lo up && ip address add {ADDRESS}/32 dev lo && mount -t tmpfs run /run && hostname machine && echo made && exec sleep infinity"
+        );
+        let mut holder =
+            Command::new("unshare").args(["--mount", "--net", "--uts", "sh", "-c", &furnish]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "made\n");
@@ -48,7 +47,12 @@ impl Machine {
 
     fn kubectl(&self, arguments: &[&str]) -> Outcome {
         let mut kubectl = self.command(tools::kubectl().unwrap().to_str().unwrap());
-        kubectl.arg("--kubeconfig").arg(self.data.path().join("kubeconfig")).arg("--cache-dir").arg(self.data.path().join("cache")).args(arguments);
+        kubectl
+            .arg("--kubeconfig")
+            .arg(self.data.path().join("kubeconfig"))
+            .arg("--cache-dir")
+            .arg(self.data.path().join("cache"))
+            .args(arguments);
         run(kubectl).unwrap()
     }
 

@@ -35,6 +35,7 @@ pub struct Cluster {
     data: TempDir,
     run: PathBuf,
     name: String,
+    report: String,
 }
 
 impl Cluster {
@@ -52,7 +53,14 @@ impl Cluster {
         let data = tempfile::Builder::new().prefix("cluster-").tempdir_in(packages::cache()?)?;
         // `cargo xtask test` takes down with it what a killed test left behind.
         std::fs::write(data.path().join("testkit-program"), program.as_os_str().as_encoded_bytes())?;
-        let mut cluster = Self { program: program.to_owned(), kubectl: tools::kubectl()?, data, run: PathBuf::new(), name: String::new() };
+        let mut cluster = Self {
+            program: program.to_owned(),
+            kubectl: tools::kubectl()?,
+            data,
+            run: PathBuf::new(),
+            name: String::new(),
+            report: String::new(),
+        };
         for version in &options.nginx {
             let archive = images::nginx_archive(packages::cache()?, &format!("nginx:{version}"))?;
             cluster.load(&archive)?;
@@ -62,7 +70,7 @@ impl Cluster {
             cluster.load(&archive)?;
         }
         let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
-        cluster.start(&arguments)?;
+        cluster.report = cluster.start(&arguments)?;
         Ok(cluster)
     }
 
@@ -86,6 +94,11 @@ impl Cluster {
         let mut corten = Command::new(&self.program);
         corten.arg(command).arg("--data-dir").arg(self.data.path());
         corten
+    }
+
+    /// What `corten up` printed at the first start.
+    pub fn report(&self) -> &str {
+        &self.report
     }
 
     /// The cluster's data directory.

@@ -17,7 +17,8 @@ use crate::run;
 const RECIPE: &str = "1";
 
 const NGINX_CONF: &str = include_str!("images/nginx.conf");
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+const PASSWD: &str =
+    "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -90,7 +91,9 @@ fn nginx(packages: &Packages<'_>, tag: &str) -> Result<Image> {
 }
 
 fn page(tag: &str) -> String {
-    format!("<!DOCTYPE html>\n<html><head><title>Welcome to nginx!</title></head>\n<body><h1>Welcome to nginx!</h1><p>{tag}</p></body></html>\n")
+    format!(
+        "<!DOCTYPE html>\n<html><head><title>Welcome to nginx!</title></head>\n<body><h1>Welcome to nginx!</h1><p>{tag}</p></body></html>\n"
+    )
 }
 
 fn busybox(packages: &Packages<'_>) -> Result<Image> {

@@ -1,0 +1,57 @@
+//! `cargo xtask bench`: figures of this machine, as a table and as JSON. Nothing here is asserted: the machine decides.
+
+mod idle;
+mod start;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use serde::Serialize;
+
+#[derive(Parser)]
+#[command(about = "Measures what SPECIFICATION.md promises")]
+struct Options {
+    /// The `corten` program, a release build
+    #[arg(long)]
+    corten: PathBuf,
+    /// Starts to measure of each kind
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Print JSON alone
+    #[arg(long)]
+    json: bool,
+}
+
+/// One figure.
+#[derive(Debug, Serialize)]
+struct Figure {
+    /// What was measured.
+    name: &'static str,
+    /// How much.
+    value: f64,
+    /// Of what.
+    unit: &'static str,
+    /// Under which conditions.
+    conditions: String,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let mut figures = start::measure(&options.corten, options.runs)?;
+    figures.extend(idle::measure(&options.corten)?);
+    if !options.json {
+        for figure in &figures {
+            println!("{:<44} {:>10.3} {:<6} {}", figure.name, figure.value, figure.unit, figure.conditions);
+        }
+        println!();
+    }
+    println!("{}", serde_json::to_string_pretty(&figures)?);
+    Ok(())
+}
+
+/// The middle of the sorted values.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
