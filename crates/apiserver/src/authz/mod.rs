@@ -25,8 +25,6 @@ pub struct Attributes<'a> {
     pub verb: &'a str,
     /// API group, empty for the core group.
     pub group: &'a str,
-    /// Version within the group.
-    pub version: &'a str,
     /// Plural of the resource.
     pub resource: &'a str,
     /// Subresource, or empty.
@@ -44,7 +42,7 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// A request on a resource, with empty subresource, namespace and name.
     pub fn resource(user: &'a UserInfo, verb: &'a str, group: &'a str, resource: &'a str) -> Self {
-        Attributes { user, verb, group, version: "", resource, subresource: "", namespace: "", name: "", path: "", resource_request: true }
+        Attributes { user, verb, group, resource, subresource: "", namespace: "", name: "", path: "", resource_request: true }
     }
 
     /// A request for a path outside the resource API.

@@ -187,7 +187,6 @@ impl<'a> Verbs<'a> {
     fn authorize_create(&self) -> Result<(), ApiError> {
         let info = &self.context.info;
         let attributes = authz::Attributes {
-            version: &info.version,
             namespace: &info.namespace,
             name: &info.name,
             path: &info.path,

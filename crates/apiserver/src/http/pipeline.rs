@@ -86,7 +86,6 @@ fn authorize(server: &Server, context: &Context) -> Result<(), ApiError> {
         user: &context.user,
         verb: if info.is_resource { info.verb.as_str() } else { &method },
         group: &info.group,
-        version: &info.version,
         resource: &info.resource,
         subresource: &info.subresource,
         namespace: &info.namespace,

@@ -87,7 +87,6 @@ fn check(kind: &str, review: &Value, user: &UserInfo) -> Result<(), ApiError> {
 fn wanted<'a>(review: &'a Value, user: &'a UserInfo) -> Attributes<'a> {
     if let Some(attributes) = at(review, "spec.resourceAttributes") {
         Attributes {
-            version: text(attributes, "version"),
             subresource: text(attributes, "subresource"),
             namespace: text(attributes, "namespace"),
             name: text(attributes, "name"),
