@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{Options, ledger::Ledger, status::ApiError};
 
 pub use impersonation::impersonation;
-pub use user::{UNAUTHENTICATED, UserInfo};
+pub use user::UserInfo;
 
 /// The key of [`UserInfo::extra`] that names the credentials used.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";

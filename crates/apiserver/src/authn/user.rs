@@ -42,11 +42,6 @@ impl UserInfo {
         self.groups.iter().any(|own| own == group)
     }
 
-    /// The first value of the extra attribute `key`.
-    pub fn extra(&self, key: &str) -> Option<&str> {
-        self.extra.get(key)?.first().map(String::as_str)
-    }
-
     /// The node's name, if this is a kubelet.
     pub fn node_name(&self) -> Option<&str> {
         self.in_group(corten_pki::NODES).then(|| self.name.strip_prefix("system:node:")).flatten()

@@ -12,8 +12,6 @@ mod policy;
 mod rbac;
 pub(crate) mod services;
 mod storage;
-#[cfg(test)]
-mod tests;
 pub(crate) mod validation;
 mod workloads;
 

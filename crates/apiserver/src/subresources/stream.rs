@@ -35,7 +35,7 @@ pub(super) async fn serve(mut call: Call) -> Result<Response, ApiError> {
 }
 
 /// Path and query by which the kubelet serves a subresource of a pod.
-fn kubelet_path(subresource: &str, asked: &Query, pod: &Value) -> Result<String, ApiError> {
+pub(super) fn kubelet_path(subresource: &str, asked: &Query, pod: &Value) -> Result<String, ApiError> {
     let (namespace, name) = (encode(pod.namespace()), encode(pod.name()));
     let mut parameters: Vec<(&str, &str)> = Vec::new();
     if subresource == "portforward" {

@@ -8,8 +8,6 @@ mod pod_disruption;
 mod priority;
 mod service_account;
 mod taint_nodes;
-#[cfg(test)]
-mod tests;
 
 use super::{Attributes, Plugin};
 use crate::status::{ApiError, GroupResource};

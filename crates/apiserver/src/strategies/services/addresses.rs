@@ -32,7 +32,7 @@ pub(crate) fn nth(range: IpNet, offset: u128) -> IpAddr {
 }
 
 /// How many addresses a range has for Services: without the network's and (in IPv4) the broadcast address.
-fn size(range: IpNet) -> u128 {
+pub(super) fn size(range: IpNet) -> u128 {
     let bits = u32::from(range.max_prefix_len() - range.prefix_len());
     let all = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
     all.saturating_sub(if range.addr().is_ipv4() { 2 } else { 1 })
