@@ -41,7 +41,7 @@ impl Leaf {
 
     /// A certificate that authenticates a server under the given names and addresses.
     pub fn server<D: Into<String>>(
-        common_name: &str,
+        common_name: impl Into<String>,
         dns_names: impl IntoIterator<Item = D>,
         addresses: impl IntoIterator<Item = IpAddr>,
     ) -> Self {
