@@ -25,7 +25,7 @@ fn rules_are_complete() {
         for rule in role.rules.iter().map(super::roles::Rule::policy_rule) {
             assert!(!rule.verbs.is_empty(), "{}: a rule without verbs", role.name);
             let resources = !rule.api_groups.is_empty() && !rule.resources.is_empty();
-            assert!(resources != !rule.non_resource_urls.is_empty(), "{}: {rule:?}", role.name);
+            assert!(resources == rule.non_resource_urls.is_empty(), "{}: {rule:?}", role.name);
         }
     }
 }
