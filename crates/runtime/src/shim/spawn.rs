@@ -37,7 +37,8 @@ impl Program {
             .open(paths.shim_log())
             .map_err(Error::io("open", &paths.shim_log()))?;
         let settings = serde_json::to_string(serve).map_err(Error::internal)?;
-        let output = tokio::process::Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+        // Not `output()`: it would make a pipe of standard error too, and wait until the shim, which keeps it, ends.
+        let child = tokio::process::Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
             .arg0(OsStr::new("corten-shim"))
             .arg("serve")
             .arg(&paths.socket)
@@ -47,9 +48,9 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            .output()
-            .await
+            .spawn()
             .map_err(|error| Error::Internal(format!("cannot start a shim: {error}")))?;
+        let output = child.wait_with_output().await.map_err(|error| Error::Internal(format!("cannot wait for a shim: {error}")))?;
         if output.status.success() && output.stdout.starts_with(b"ready") {
             return Ok(());
         }
