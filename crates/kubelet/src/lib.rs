@@ -18,6 +18,7 @@ mod pod;
 mod pods;
 mod probe;
 mod runtime;
+mod server;
 mod volume;
 
 use std::path::PathBuf;
@@ -124,6 +125,7 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         ready: options.ready,
     };
     let pods = pods::Pods::start(&context, &token);
+    tokio::spawn(logs::rotate::keep(Arc::clone(&context), token.clone()));
     let _ = (&pods, &options.tls);
     node::keep(context, registration, token).await;
     Ok(())

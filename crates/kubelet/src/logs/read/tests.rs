@@ -1,0 +1,84 @@
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::oneshot;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn write(path: &Path, messages: &[&str]) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    for message in messages {
+        file.write_all(format!("2026-01-01T00:00:00Z stdout F {message}\n").as_bytes()).unwrap();
+    }
+}
+
+/// Receives until `wanted` bytes are there, or until the end.
+async fn receive(source: &mut Receiver<Bytes>, wanted: usize) -> String {
+    let mut got = Vec::new();
+    let all = async {
+        while got.len() < wanted {
+            let Some(bytes) = source.recv().await else { return };
+            got.extend_from_slice(&bytes);
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+    String::from_utf8(got).unwrap()
+}
+
+#[tokio::test]
+async fn a_log_is_read_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0.log");
+    write(&path, &["one", "two", "three"]);
+    std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"2026-01-01T00:00:00Z stdout F cut").unwrap();
+    let (sink, mut source) = channel(4);
+    let options = Options { tail: Some(2), ..Options::default() };
+    let log = Log::open(&path, options).await.unwrap();
+    log.send(&path, std::future::pending(), &sink).await.unwrap();
+    drop(sink);
+    assert_eq!(receive(&mut source, usize::MAX).await, "two\nthree\ncut\n");
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_exist_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Log::open(&dir.path().join("0.log"), Options::default()).await.err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_log_is_followed_over_its_rotation_until_the_container_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0.log");
+    write(&path, &["one"]);
+    let (sink, mut source) = channel(4);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let log = Log::open(&path, Options { follow: true, ..Options::default() }).await.unwrap();
+    let at = path.clone();
+    let task = tokio::spawn(async move { log.send(&at, async { drop(stopped.await) }, &sink).await });
+    assert_eq!(receive(&mut source, 4).await, "one\n");
+    write(&path, &["two"]);
+    assert_eq!(receive(&mut source, 4).await, "two\n");
+    std::fs::rename(&path, dir.path().join("0.log.old")).unwrap();
+    write(&path, &["three"]);
+    assert_eq!(receive(&mut source, 6).await, "three\n");
+    write(&path, &["four"]);
+    stop.send(()).unwrap();
+    assert_eq!(receive(&mut source, usize::MAX).await, "four\n");
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn nobody_who_receives_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0.log");
+    write(&path, &[]);
+    let (sink, source) = channel(4);
+    let log = Log::open(&path, Options { follow: true, ..Options::default() }).await.unwrap();
+    drop(source);
+    tokio::time::timeout(PATIENCE, log.send(&path, std::future::pending(), &sink)).await.unwrap().unwrap();
+}

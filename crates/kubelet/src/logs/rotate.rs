@@ -1,0 +1,162 @@
+//! Keeping logs small: a file that has grown too large is renamed, and the runtime begins another.
+//!
+//! Names are the reference's: `0.log.<timestamp>`, the newest of them as it is, older ones too
+//! (they are not compressed, so that a reader can go on).
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_cri::v1;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::runtime::request;
+
+/// The size from which a log is rotated, in bytes.
+const LARGE: u64 = 10 << 20;
+/// Files of one container, the one that is written included.
+const FILES: usize = 5;
+/// How often sizes are looked at: growth of a file written by the runtime is no event, and a
+/// watch on every log would cost more than a look.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Rotates the logs of running containers until `token` is cancelled.
+pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
+    let work = async {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            if let Err(status) = round(&context).await {
+                tracing::warn!(%status, "looking at container logs");
+            }
+        }
+    };
+    token.run_until_cancelled(work).await;
+}
+
+async fn round(context: &Context) -> Result<(), tonic::Status> {
+    if !any_large(&context.pod_log_dir) {
+        return Ok(());
+    }
+    let running = v1::ContainerState::ContainerRunning;
+    for container in context.runtime.list_containers(HashMap::new()).await? {
+        if container.state() != running {
+            continue;
+        }
+        let mut client = context.runtime.clients.runtime.clone();
+        let message = v1::ContainerStatusRequest {
+            container_id: container.id.clone(),
+            verbose: false,
+        };
+        let status = client.container_status(request(message)).await?.into_inner();
+        let path = PathBuf::from(status.status.unwrap_or_default().log_path);
+        if !is_large(&path) {
+            continue;
+        }
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+        let rotated = match rotate(&path, &stamp) {
+            Ok(rotated) => rotated,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "rotating a log");
+                continue;
+            }
+        };
+        let message = v1::ReopenContainerLogRequest {
+            container_id: container.id,
+        };
+        if let Err(status) = client.reopen_container_log(request(message)).await {
+            // The runtime still writes to the renamed file: give it its name back.
+            tracing::warn!(%status, path = %path.display(), "reopening a log");
+            if let Err(error) = fs::rename(&rotated, &path) {
+                tracing::warn!(%error, path = %path.display(), "undoing a rotation");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_large(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.len() >= LARGE)
+}
+
+/// Whether any `<pod>/<container>/<n>.log` is large; usually none is, and nobody has to be asked.
+fn any_large(directory: &Path) -> bool {
+    let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    list(directory)
+        .flat_map(|pod| list(&pod.path()))
+        .flat_map(|container| list(&container.path()))
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "log"))
+        .any(|path| is_large(&path))
+}
+
+/// Renames a log and removes the oldest of those renamed before; gives the new name.
+fn rotate(path: &Path, stamp: &str) -> std::io::Result<PathBuf> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{stamp}"));
+    let rotated = PathBuf::from(name);
+    fs::rename(path, &rotated)?;
+    let mut old = siblings(path)?;
+    // Names sort by their time.
+    old.sort();
+    let surplus = (old.len() + 1).saturating_sub(FILES);
+    for file in old.into_iter().take(surplus) {
+        fs::remove_file(file)?;
+    }
+    Ok(rotated)
+}
+
+fn siblings(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Ok(Vec::new());
+    };
+    let rotated = |path: &PathBuf| {
+        let found = path.file_name().and_then(|n| n.to_str());
+        let rest = found.and_then(|n| n.strip_prefix(name));
+        rest.is_some_and(|r| r.starts_with('.'))
+    };
+    Ok(fs::read_dir(directory)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(rotated)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_files_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        for number in 0..8 {
+            fs::write(&path, number.to_string()).unwrap();
+            rotate(&path, &format!("2026010{number}-000000")).unwrap();
+        }
+        fs::write(&path, "now").unwrap();
+        let mut names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let days = ["4", "5", "6", "7"].map(|d| format!("0.log.2026010{d}-000000"));
+        let expected: Vec<_> = [String::from("0.log")].into_iter().chain(days).collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn large_logs_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let container = dir.path().join("ns_p_u/c");
+        fs::create_dir_all(&container).unwrap();
+        fs::write(container.join("0.log"), "small").unwrap();
+        assert!(!any_large(dir.path()));
+        let file = fs::File::create(container.join("1.log")).unwrap();
+        file.set_len(LARGE).unwrap();
+        assert!(any_large(dir.path()));
+    }
+}

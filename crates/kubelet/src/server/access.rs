@@ -1,0 +1,165 @@
+//! Who may ask for what: the API server decides, and its decisions are remembered for a while.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/>
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use corten_pki::Identity;
+use http::{Method, StatusCode};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::{Api, PostParams};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::answer::Refusal;
+
+/// How long a permission holds, and a refusal: the reference's defaults.
+const ALLOWED: Duration = Duration::from_secs(5 * 60);
+const DENIED: Duration = Duration::from_secs(30);
+/// How long the API server may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many decisions are remembered.
+const MOST: usize = 1024;
+/// The group of everybody who is known.
+const AUTHENTICATED: &str = "system:authenticated";
+
+/// A question to the API server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Question {
+    identity: Identity,
+    verb: &'static str,
+    subresource: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Decision {
+    allowed: bool,
+    until: Instant,
+}
+
+/// Asks the API server and remembers.
+pub(super) struct Access {
+    reviews: Api<SubjectAccessReview>,
+    node: String,
+    decisions: Mutex<HashMap<Question, Decision>>,
+}
+
+impl Access {
+    pub(super) fn new(client: kube::Client, node: &str) -> Self {
+        Self { reviews: Api::all(client), node: node.to_owned(), decisions: Mutex::new(HashMap::new()) }
+    }
+
+    /// Whether a request may go on: one of its subresources must be allowed.
+    ///
+    /// # Errors
+    /// 403 if not; 500 if the API server does not answer.
+    pub(super) async fn check(&self, identity: &Identity, method: &Method, path: &str) -> Result<(), Refusal> {
+        let (verb, subresources) = (verb(method), subresources(path));
+        for subresource in subresources {
+            let question = Question { identity: identity.clone(), verb, subresource };
+            match self.decide(question).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, user = identity.user, verb, subresource, "cannot ask who may use the kubelet");
+                    let user = &identity.user;
+                    let words = format!("Authorization error (user={user}, verb={verb}, resource=nodes, subresource={subresource})");
+                    return Err(Refusal::internal(words));
+                }
+            }
+        }
+        let (user, all) = (&identity.user, subresources.join(" "));
+        let words = format!("Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{all}])\n");
+        Err(Refusal::new(StatusCode::FORBIDDEN, words))
+    }
+
+    async fn decide(&self, question: Question) -> Result<bool, ReviewError> {
+        if let Some(known) = self.decisions.lock().get(&question).filter(|known| known.until > Instant::now()) {
+            return Ok(known.allowed);
+        }
+        let review = review(&question, &self.node);
+        let parameters = PostParams::default();
+        let answer = tokio::time::timeout(PATIENCE, self.reviews.create(&parameters, &review)).await;
+        let status = answer.map_err(|_| ReviewError::Slow)??.status.ok_or(ReviewError::NoStatus)?;
+        let allowed = status.allowed && status.denied != Some(true);
+        self.remember(question, allowed);
+        Ok(allowed)
+    }
+
+    fn remember(&self, question: Question, allowed: bool) {
+        let now = Instant::now();
+        let mut decisions = self.decisions.lock();
+        if decisions.len() >= MOST {
+            decisions.retain(|_, decision| decision.until > now);
+        }
+        if decisions.len() >= MOST {
+            decisions.clear();
+        }
+        let until = now + if allowed { ALLOWED } else { DENIED };
+        decisions.insert(question, Decision { allowed, until });
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReviewError {
+    #[error("the API server takes too long")]
+    Slow,
+    #[error("the API server has not decided")]
+    NoStatus,
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+fn review(question: &Question, node: &str) -> SubjectAccessReview {
+    let mut groups = question.identity.groups.clone();
+    if !groups.iter().any(|group| group == AUTHENTICATED) {
+        groups.push(AUTHENTICATED.to_owned());
+    }
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(question.identity.user.clone()),
+            groups: Some(groups),
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some(question.verb.to_owned()),
+                version: Some("v1".to_owned()),
+                resource: Some("nodes".to_owned()),
+                subresource: Some(question.subresource.to_owned()),
+                name: Some(node.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}
+
+/// The API verb of a method; other methods have none.
+fn verb(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "create",
+        Method::GET => "get",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "",
+    }
+}
+
+/// The subresources of the node that give access to a path, the narrowest first.
+fn subresources(path: &str) -> &'static [&'static str] {
+    let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
+    match first {
+        "stats" => &["stats"],
+        "metrics" => &["metrics"],
+        "logs" => &["log"],
+        "checkpoint" => &["checkpoint"],
+        "pods" | "runningpods" => &["pods", "proxy"],
+        "healthz" => &["healthz", "proxy"],
+        "configz" => &["configz", "proxy"],
+        _ => &["proxy"],
+    }
+}
+
+#[cfg(test)]
+mod tests;

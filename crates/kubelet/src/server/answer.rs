@@ -1,0 +1,84 @@
+//! Responses.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use tonic::{Code, Status};
+
+/// What bodies fail with.
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// A response's body.
+pub(super) type Body = UnsyncBoxBody<Bytes, BoxError>;
+/// What a request gets.
+pub(super) type Answer = Response<Body>;
+
+/// Puts a body of any kind into a box.
+pub(super) fn body<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    body.map_err(Into::into).boxed_unsync()
+}
+
+fn bytes(code: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(body(Full::new(content.into())));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A text.
+pub(super) fn text(code: StatusCode, content: impl Into<Bytes>) -> Answer {
+    bytes(code, "text/plain; charset=utf-8", content)
+}
+
+/// What is JSON already.
+pub(super) fn json(content: impl Into<Bytes>) -> Answer {
+    bytes(StatusCode::OK, "application/json", content)
+}
+
+/// A refusal, or a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) code: StatusCode,
+    pub(super) words: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: StatusCode, words: impl Into<String>) -> Self {
+        Self { code, words: words.into() }
+    }
+
+    pub(super) fn bad_request(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, words)
+    }
+
+    pub(super) fn not_found(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, words)
+    }
+
+    pub(super) fn internal(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        text(refusal.code, refusal.words)
+    }
+}
+
+/// What the runtime refuses.
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        let code = match status.code() {
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(code, format!("rpc error: code = {:?} desc = {}", status.code(), status.message()))
+    }
+}

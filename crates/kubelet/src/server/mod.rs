@@ -1,0 +1,76 @@
+//! The node's HTTP API: logs of containers, processes and connections in them, and what the node knows of its pods.
+//!
+//! Who may ask is decided by the API server; what is asked of containers goes to the runtime. Upgraded connections are passed
+//! through byte by byte: only the runtime's streaming server knows what is inside.
+
+mod access;
+mod answer;
+mod choose;
+mod forward;
+mod handle;
+mod listener;
+mod log_options;
+mod logs;
+mod query;
+mod route;
+mod run;
+mod session;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::pods::Pods;
+use crate::runtime::Runtime;
+use access::Access;
+
+/// The pods that the server is asked about.
+trait KnownPods: Send + Sync {
+    /// All pods of the node.
+    fn list(&self) -> Vec<Arc<Pod>>;
+
+    /// A pod by its name.
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>>;
+}
+
+impl KnownPods for Pods {
+    fn list(&self) -> Vec<Arc<Pod>> {
+        Pods::list(self)
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        Pods::find(self, namespace, name)
+    }
+}
+
+/// What all requests share.
+struct Node {
+    access: Access,
+    pods: Arc<dyn KnownPods>,
+    runtime: Runtime,
+    /// Ends what would go on for ever: followed logs, upgraded connections.
+    ending: CancellationToken,
+}
+
+/// Serves the node's API until `token` is cancelled.
+pub(crate) async fn serve(
+    context: Arc<Context>,
+    pods: Arc<Pods>,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    token: CancellationToken,
+) {
+    let node = Node {
+        access: Access::new(context.client.clone(), &context.node_name),
+        pods,
+        runtime: context.runtime.clone(),
+        ending: token,
+    };
+    listener::serve(Arc::new(node), listener, tls).await;
+}
+
+#[cfg(test)]
+mod tests;
