@@ -18,11 +18,7 @@ pub fn units(quantity: &Quantity) -> Option<i64> {
 
 /// A quantity of thousandths in canonical decimal form: `250m`, `2`.
 pub fn from_millis(value: i64) -> Quantity {
-    if value % 1000 == 0 {
-        Quantity((value / 1000).to_string())
-    } else {
-        Quantity(format!("{value}m"))
-    }
+    if value % 1000 == 0 { Quantity((value / 1000).to_string()) } else { Quantity(format!("{value}m")) }
 }
 
 /// A quantity of bytes in canonical binary form: `512Mi`, `1000`.
@@ -38,14 +34,11 @@ pub fn from_bytes(value: i64) -> Quantity {
 }
 
 fn scaled(text: &str, scale: i128) -> Option<i64> {
-    let number_end = text
-        .find(|c: char| !matches!(c, '0'..='9' | '.' | '+' | '-'))
-        .unwrap_or(text.len());
+    let number_end = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '+' | '-')).unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(number_end)?;
     let (numerator, denominator) = multiplier(suffix)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if fraction.len() > 18 || (whole.trim_start_matches(['+', '-']).is_empty() && fraction.is_empty())
-    {
+    if fraction.len() > 18 || (whole.trim_start_matches(['+', '-']).is_empty() && fraction.is_empty()) {
         return None;
     }
     let negative = whole.starts_with('-');

@@ -29,9 +29,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const DEADLINE: Duration = Duration::from_secs(30);
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
-pub struct Cluster {
-    pub admin: Client,
-    pub authority: Arc<Authority>,
+pub(crate) struct Cluster {
+    pub(crate) admin: Client,
+    pub(crate) authority: Arc<Authority>,
     api: ApiServer,
     _directory: TempDir,
     _stop: DropGuard,
@@ -39,7 +39,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// A cluster whose controllers run.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let authority = Arc::new(Authority::open(&directory.path().join("pki"), "ca", now).unwrap());
@@ -74,12 +74,12 @@ impl Cluster {
     }
 
     /// A client of somebody else.
-    pub fn client(&self, identity: Identity) -> Client {
+    pub(crate) fn client(&self, identity: Identity) -> Client {
         in_process(self.api.service(), identity)
     }
 
     /// A node that binds every pod to itself and calls it ready at once.
-    pub async fn add_node(&self, name: &str) {
+    pub(crate) async fn add_node(&self, name: &str) {
         let nodes: Api<Node> = Api::all(self.admin.clone());
         nodes.create(&PostParams::default(), &object(json!({"metadata": {"name": name}}))).await.unwrap();
         let status = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]}});
@@ -99,7 +99,7 @@ impl Cluster {
         });
     }
 
-    pub async fn create<K>(&self, value: Value) -> K
+    pub(crate) async fn create<K>(&self, value: Value) -> K
     where
         K: Object<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + serde::Serialize,
     {
@@ -108,7 +108,7 @@ impl Cluster {
     }
 
     /// Waits until the objects of a kind are as wanted, and says what they are if they never become so.
-    pub async fn wait<K: Object>(&self, api: Api<K>, what: &str, done: impl Fn(&Store<K>) -> bool) {
+    pub(crate) async fn wait<K: Object>(&self, api: Api<K>, what: &str, done: impl Fn(&Store<K>) -> bool) {
         let token = CancellationToken::new();
         let _stop = token.clone().drop_guard();
         let informer = Informer::start(api, Selection::default(), token);
@@ -132,7 +132,7 @@ async fn within<T>(work: impl Future<Output = T>) -> Option<T> {
 }
 
 /// An object from JSON.
-pub fn object<K: serde::de::DeserializeOwned>(value: Value) -> K {
+pub(crate) fn object<K: serde::de::DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
