@@ -1,6 +1,9 @@
 //! Builds the embedded programs with a cargo of its own: stable cargo has no dependency of one package on another's executable.
 //! The nested build has its own target directory, so the two never wait for each other's lock.
 
+// A build script has nobody to return an error to.
+#![allow(clippy::expect_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};

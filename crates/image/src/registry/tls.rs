@@ -30,13 +30,10 @@ pub(super) fn client(tls: &Tls, ca_bundle: Option<&Path>) -> io::Result<ClientCo
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone { provider }))
     } else {
         let mut roots = RootCertStore::empty();
-        match ca_bundle {
-            Some(bundle) => add(&mut roots, bundle)?,
-            None => match BUNDLES.iter().map(Path::new).find(|path| path.exists()) {
-                Some(bundle) => add(&mut roots, bundle)?,
-                // Without any root every certificate is refused, with an error that says so.
-                None => {}
-            },
+        // Without any bundle every certificate is refused, with an error that says so.
+        let system = BUNDLES.iter().map(Path::new).find(|path| path.exists());
+        if let Some(bundle) = ca_bundle.or(system) {
+            add(&mut roots, bundle)?;
         }
         if let Some(file) = &tls.ca_file {
             add(&mut roots, file)?;

@@ -2,6 +2,7 @@
 
 use super::{Store, StoreError};
 use crate::build::{Image, Rootfs};
+use crate::digest::Digest;
 use crate::model::{ContainerConfig, Empty};
 use crate::reference::Reference;
 
@@ -43,6 +44,18 @@ impl Store {
             let repository = format!("{DOMAIN}/{name}");
             let names = [format!("{repository}:latest"), format!("{repository}@{}", image.manifest_digest())];
             self.write_image(&image, &names)?;
+            self.forget_older(&repository, &image.manifest_digest())?;
+        }
+        Ok(())
+    }
+
+    /// Takes the names of an older version's image away, so that it can be collected when no container uses it any more.
+    fn forget_older(&self, repository: &str, current: &Digest) -> Result<(), StoreError> {
+        let records = self.records()?;
+        let of_repository = |name: &str| name.parse::<Reference>().is_ok_and(|name| name.repository() == repository);
+        for record in records.iter().filter(|record| record.manifest != *current && of_repository(&record.name)) {
+            self.remove_record(&record.name)?;
+            self.remove_record(&record.id.to_string())?;
         }
         Ok(())
     }

@@ -95,17 +95,26 @@ pub(crate) fn unique_name() -> String {
     format!("{}-{nanos:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
+/// What a written file must survive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Survives {
+    /// The end of this process.
+    Kill,
+    /// The end of the machine.
+    PowerCut,
+}
+
 /// Writes a small file so that after a crash it has either the old or the whole new content.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn write_atomically(path: &Path, content: &[u8], survives: Survives) -> Result<(), StoreError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let temporary = directory.join(format!(".{}", unique_name()));
     let written = File::create_new(&temporary)
         .and_then(|mut file| {
             file.write_all(content)?;
-            file.sync_data()
+            if survives == Survives::PowerCut { file.sync_data() } else { Ok(()) }
         })
         .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_directory(directory));
+        .and_then(|()| if survives == Survives::PowerCut { sync_directory(directory) } else { Ok(()) });
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

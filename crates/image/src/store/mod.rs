@@ -264,7 +264,7 @@ impl Store {
         blocking(move || store.sweep()).await
     }
 
-    /// Records durably that `owner` (a container id, say: letters, digits, `.`, `_`, `-`) uses the image's layers, so that they outlive
+    /// Records (beyond this process's end) that `owner` (a container id, say: letters, digits, `.`, `_`, `-`) uses the image's layers, so that they outlive
     /// the image's removal. Pin before [`Store::rootfs`]; a second pin of the same owner replaces the first.
     ///
     /// # Errors

@@ -29,7 +29,8 @@ impl Store {
             .map_err(|error| StoreError::io(&path)(error.into()))?;
         // The collector reads pins under the exclusive lock: it sees this one, or is done before the layers are looked for.
         let _shared = self.inner.paths.lock(rustix::fs::FlockOperation::LockShared)?;
-        files::write_atomically(&path, &content)
+        // No container outlives the machine, so the pin need not either: a container's start does not wait for the disk.
+        files::write_atomically(&path, &content, files::Survives::Kill)
     }
 
     pub(crate) fn remove_pin(&self, owner: &str) -> Result<(), StoreError> {

@@ -48,11 +48,13 @@ pub struct Progress {
 
 type Outcome = Result<Image, Arc<PullError>>;
 type Running = BoxFuture<'static, Outcome>;
+/// What makes two pulls the same.
+type Key = (Reference, Option<Credentials>);
 
 /// The pulls of this process, by name and credentials, and the layers that they download.
 #[derive(Default)]
 pub(crate) struct Pulls {
-    running: Mutex<HashMap<(Reference, Option<Credentials>), WeakShared<Running>>>,
+    running: Mutex<HashMap<Key, WeakShared<Running>>>,
     blobs: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::blobs::decode;
+use super::files::Survives;
 use super::{Image, Store, StoreError, builtin, files};
 use crate::digest::Digest;
 use crate::model::{ImageConfiguration, Manifest};
@@ -118,13 +119,18 @@ impl Store {
                 digest: manifest.clone(),
                 reason: error.to_string(),
             })?;
-            files::write_atomically(&path, &content)?;
+            files::write_atomically(&path, &content, Survives::PowerCut)?;
         }
         Ok(())
     }
 
     fn record_path(&self, name: &str) -> std::path::PathBuf {
         self.inner.paths.images.join(format!("{}.json", Digest::of(name.as_bytes()).hex()))
+    }
+
+    /// Takes one name away; an unknown one is no error.
+    pub(crate) fn remove_record(&self, name: &str) -> Result<(), StoreError> {
+        files::remove_if_present(&self.record_path(name)).map(drop)
     }
 
     pub(crate) fn images(&self) -> Result<Vec<Image>, StoreError> {
@@ -201,10 +207,10 @@ impl Store {
             return Err(StoreError::BuiltIn(name.to_string()));
         }
         let Some(image) = self.find(&name.to_string())? else { return Ok(()) };
-        files::remove_if_present(&self.record_path(&lookup_name(name)))?;
+        self.remove_record(&lookup_name(name))?;
         let last = image.repo_tags.len() + image.repo_digests.len() <= 1;
         if last {
-            files::remove_if_present(&self.record_path(&image.id.to_string()))?;
+            self.remove_record(&image.id.to_string())?;
         }
         self.flush_records()
     }
@@ -216,7 +222,7 @@ impl Store {
         }
         let id = image.id.to_string();
         for name in image.repo_tags.iter().chain(&image.repo_digests).chain([&id]) {
-            files::remove_if_present(&self.record_path(name))?;
+            self.remove_record(name)?;
         }
         self.flush_records()
     }

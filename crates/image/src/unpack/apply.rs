@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::root::{self, Attributes, Root};
-use super::tar::{Entry, Kind};
+use super::tar::{Entry, Kind, Xattr};
 use super::{UnpackError, display};
 
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
@@ -185,7 +185,7 @@ impl Extractor {
         self.describe(path, &attributes(entry)?, &entry.xattrs)
     }
 
-    fn describe(&mut self, path: &[u8], attributes: &Attributes, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), UnpackError> {
+    fn describe(&mut self, path: &[u8], attributes: &Attributes, xattrs: &[Xattr]) -> Result<(), UnpackError> {
         let directory = self.root.readable_directory(path).map_err(UnpackError::io("open", path))?;
         let (uid, gid) = attributes.owner();
         rustix::fs::fchown(&directory, uid, gid).map_err(UnpackError::io("chown", path))?;
@@ -204,13 +204,7 @@ impl Extractor {
         self.describe_file(&file, path, &attributes(entry)?, &entry.xattrs)
     }
 
-    fn describe_file(
-        &mut self,
-        file: &File,
-        path: &[u8],
-        attributes: &Attributes,
-        xattrs: &[(Vec<u8>, Vec<u8>)],
-    ) -> Result<(), UnpackError> {
+    fn describe_file(&mut self, file: &File, path: &[u8], attributes: &Attributes, xattrs: &[Xattr]) -> Result<(), UnpackError> {
         let (uid, gid) = attributes.owner();
         // In this order: changing the owner clears set-uid bits and capabilities.
         rustix::fs::fchown(file, uid, gid).map_err(UnpackError::io("chown", path))?;

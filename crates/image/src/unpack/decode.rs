@@ -1,6 +1,6 @@
 //! Compression found out by the content, as containerd does: media types lie.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -23,28 +23,22 @@ impl Compression {
     }
 }
 
+/// Bytes that tell the formats apart.
+const MAGIC: usize = 4;
 const BUFFER: usize = 128 * 1024;
 
 /// The uncompressed content.
-pub(crate) fn decoder<'a>(input: impl Read + 'a) -> io::Result<(Compression, Box<dyn Read + 'a>)> {
-    let mut input = Filled { inner: BufReader::with_capacity(BUFFER, input) };
-    let compression = Compression::of(input.start()?);
+pub(crate) fn decoder<'a>(mut input: impl Read + 'a) -> io::Result<(Compression, Box<dyn Read + 'a>)> {
+    // A pipe may give its first bytes one by one.
+    let mut start = Vec::with_capacity(MAGIC);
+    input.by_ref().take(MAGIC as u64).read_to_end(&mut start)?;
+    let compression = Compression::of(&start);
+    let input = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(input));
     let reader: Box<dyn Read + 'a> = match compression {
-        Compression::None => Box::new(input.inner),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(input.inner)),
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         // The default window limit (128 MiB) bounds what a frame can make us allocate.
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input.inner)?),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
     };
     Ok((compression, reader))
-}
-
-struct Filled<R> {
-    inner: BufReader<R>,
-}
-
-impl<R: Read> Filled<R> {
-    /// The first bytes. One read of a file or pipe gives more than the four that are needed; a shorter answer only means no compression.
-    fn start(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
 }

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::tar::Xattr;
+
 /// The attribute that hides what layers below have in a directory (overlayfs documentation, "Whiteouts and opaque directories").
 const OPAQUE: &str = "trusted.overlay.opaque";
 /// Longest value of an extended attribute (limits.h, `XATTR_SIZE_MAX`).
@@ -121,17 +123,17 @@ fn is_allowed(name: &[u8]) -> bool {
 }
 
 /// Sets the attributes that may be set; a file system or kernel without a namespace of attributes is no error.
-pub(crate) fn set_xattrs(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Errno> {
+pub(crate) fn set_xattrs(file: BorrowedFd<'_>, xattrs: &[Xattr]) -> Result<(), Errno> {
     each_xattr(xattrs, |name, value| rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()))
 }
 
 /// The same for what cannot be opened: links and devices. `/proc/self/fd` keeps the lookup in the open directory.
-pub(crate) fn set_xattrs_at(directory: BorrowedFd<'_>, name: &[u8], xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Errno> {
+pub(crate) fn set_xattrs_at(directory: BorrowedFd<'_>, name: &[u8], xattrs: &[Xattr]) -> Result<(), Errno> {
     let path = [format!("/proc/self/fd/{}/", directory.as_raw_fd()).as_bytes(), name].concat();
     each_xattr(xattrs, |key, value| rustix::fs::lsetxattr(path.as_slice(), key, value, XattrFlags::empty()))
 }
 
-fn each_xattr(xattrs: &[(Vec<u8>, Vec<u8>)], set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+fn each_xattr(xattrs: &[Xattr], set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
     for (name, value) in xattrs.iter().filter(|(name, _)| is_allowed(name)) {
         match set(name, value) {
             Err(Errno::OPNOTSUPP | Errno::PERM) => {}
@@ -142,7 +144,7 @@ fn each_xattr(xattrs: &[(Vec<u8>, Vec<u8>)], set: impl Fn(&[u8], &[u8]) -> Resul
 }
 
 /// The attributes of an open file that an archive could have set.
-pub(crate) fn xattrs(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub(crate) fn xattrs(file: BorrowedFd<'_>) -> Result<Vec<Xattr>, Errno> {
     let mut names = vec![0; XATTR_MAX];
     let length = match rustix::fs::flistxattr(file, names.as_mut_slice()) {
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),

@@ -38,6 +38,9 @@ pub(crate) enum Kind {
     Fifo,
 }
 
+/// Name and value of an extended attribute.
+pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
+
 /// One entry, its extensions applied. Its content is what the reader yields until the next one.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -51,7 +54,7 @@ pub(crate) struct Entry {
     pub(crate) mtime: (i64, u32),
     pub(crate) size: u64,
     pub(crate) device: (u32, u32),
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Vec<Xattr>,
 }
 
 /// The archive; also the content of the current entry.
@@ -70,7 +73,7 @@ struct Extensions {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<(i64, u32)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Vec<Xattr>,
 }
 
 impl<R: Read> TarReader<R> {
