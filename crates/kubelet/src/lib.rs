@@ -126,7 +126,12 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
     };
     let pods = pods::Pods::start(&context, &token);
     tokio::spawn(logs::rotate::keep(Arc::clone(&context), token.clone()));
-    let _ = (&pods, &options.tls);
+    let serving = server::serve(Arc::clone(&context), pods, options.listener, options.tls, token.clone());
+    let serving = tokio::spawn(serving);
     node::keep(context, registration, token).await;
+    // It ends by the same token, after what is under way.
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the kubelet's server failed");
+    }
     Ok(())
 }

@@ -24,7 +24,10 @@ impl Changes {
         let directory = path.parent().unwrap_or(Path::new("."));
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         inotify::add_watch(&watch, directory, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
-        Ok(Self(AsyncFd::new(watch)?))
+        // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, and is never taken out of the `AsyncFd`.
+        #[allow(unsafe_code)]
+        let watch = unsafe { AsyncFd::register(watch) }?;
+        Ok(Self(watch))
     }
 
     /// Waits for something to change; what changed since the last wait counts.

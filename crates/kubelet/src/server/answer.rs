@@ -6,23 +6,18 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use tonic::{Code, Status};
 
-/// What bodies fail with.
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// A response's body.
-pub(super) type Body = UnsyncBoxBody<Bytes, BoxError>;
+/// A response's body. Only one that comes from the runtime can fail.
+pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 /// What a request gets.
 pub(super) type Answer = Response<Body>;
 
-/// Puts a body of any kind into a box.
-pub(super) fn body<B>(body: B) -> Body
-where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    body.map_err(Into::into).boxed_unsync()
+/// A body that is there already.
+pub(super) fn whole(content: impl Into<Bytes>) -> Body {
+    Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn bytes(code: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(body(Full::new(content.into())));
+    let mut response = Response::new(whole(content));
     *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answer, Refusal, body};
+use super::answer::{Answer, Refusal, whole};
 
 /// How long the second side may take to end after the first: what is on its way still arrives, and a side that is stuck does
 /// not hold the connection for ever.
@@ -65,7 +65,7 @@ pub(super) async fn forward(mut request: Request<Incoming>, url: &str, ending: &
         tokio::spawn(splice(client, runtime, ending.clone()));
     }
     let (parts, incoming) = answer.into_parts();
-    let mut response = Response::new(if switched { body(Empty::new()) } else { body(incoming) });
+    let mut response = Response::new(if switched { whole("") } else { incoming.boxed_unsync() });
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     if !switched {

@@ -2,17 +2,20 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_pki::Identity;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
 use super::{Node, handle};
 
@@ -25,10 +28,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (out of file descriptors): nothing tells when some are free again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `node.ending` is cancelled.
+/// Serves until `node.ending` is cancelled, and until all connections are over then.
 pub(super) async fn serve(node: Arc<Node>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
     let acceptor = TlsAcceptor::from(tls);
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
             () = node.ending.cancelled() => break,
@@ -41,48 +44,57 @@ pub(super) async fn serve(node: Arc<Node>, listener: TcpListener, tls: Arc<rustl
                 }
             },
         };
-        let (acceptor, node, watcher) = (acceptor.clone(), Arc::clone(&node), graceful.watcher());
-        tokio::spawn(async move {
-            if let Err(error) = connection(&acceptor, stream, &node, watcher).await {
+        let (acceptor, node) = (acceptor.clone(), Arc::clone(&node));
+        connections.spawn(async move {
+            if let Err(error) = connection(&acceptor, stream, &node).await {
                 tracing::debug!(%error, "a connection to the kubelet failed");
             }
         });
     }
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::debug!("requests to the kubelet were broken off");
-    }
+    connections.close();
+    connections.wait().await;
 }
 
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
     #[error("handshake took too long")]
     Slow,
+    #[error("the kubelet ends")]
+    Ending,
     #[error(transparent)]
     Stream(#[from] io::Error),
     #[error(transparent)]
     Http(#[from] hyper::Error),
 }
 
-async fn connection(acceptor: &TlsAcceptor, stream: TcpStream, node: &Arc<Node>, watcher: Watcher) -> Result<(), ConnectionError> {
+async fn connection(acceptor: &TlsAcceptor, stream: TcpStream, node: &Arc<Node>) -> Result<(), ConnectionError> {
     // What is typed into a terminal must not wait for more.
     stream.set_nodelay(true)?;
     let handshake = tokio::time::timeout(PATIENCE, acceptor.accept(stream));
-    let stream = handshake.await.map_err(|_| ConnectionError::Slow)??;
-    let certificates = stream.get_ref().1.peer_certificates();
-    let certificate = certificates.and_then(<[_]>::first).map(|certificate| certificate.clone().into_owned());
-    let identity = certificate.and_then(|certificate| match corten_pki::Identity::from_certificate(&certificate) {
-        Ok(identity) => Some(Arc::new(identity)),
+    let handshake = node.ending.run_until_cancelled(handshake).await.ok_or(ConnectionError::Ending)?;
+    let stream = handshake.map_err(|_| ConnectionError::Slow)??;
+    let identity = identity(stream.get_ref().1.peer_certificates()).map(Arc::new);
+    let service = service_fn(|request: Request<Incoming>| {
+        let identity = identity.clone();
+        async move { Ok::<_, Infallible>(handle::answer(node, identity.as_deref(), request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    if let Some(ended) = node.ending.run_until_cancelled(connection.as_mut()).await {
+        return Ok(ended?);
+    }
+    connection.as_mut().graceful_shutdown();
+    Ok(tokio::time::timeout(DRAIN, connection).await.map_err(|_| ConnectionError::Ending)??)
+}
+
+/// Whom a verified client certificate names.
+fn identity(chain: Option<&[CertificateDer<'_>]>) -> Option<Identity> {
+    match Identity::from_certificate(chain?.first()?) {
+        Ok(identity) => Some(identity),
         Err(error) => {
             tracing::debug!(%error, "a client certificate names nobody");
             None
         }
-    });
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (node, identity) = (Arc::clone(node), identity.clone());
-        async move { Ok::<_, Infallible>(handle::answer(&node, identity.as_deref(), request).await) }
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    Ok(watcher.watch(connection).await?)
+    }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use jiff::Timestamp;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use super::answer::{Answer, BoxError, Refusal, body};
+use super::answer::{Answer, Refusal};
 use super::query::Query;
 use super::route::ContainerPath;
 use super::{Node, choose, log_options};
@@ -48,12 +48,12 @@ pub(super) async fn serve(node: &Arc<Node>, path: ContainerPath<'_>, query: &Que
             tracing::warn!(%error, path = %file.display(), "reading a container's log");
         }
     });
-    let mut response = Response::new(body(StreamBody::new(frames(source))));
+    let mut response = Response::new(StreamBody::new(frames(source)).boxed_unsync());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Ok(response)
 }
 
-fn frames(source: Receiver<Bytes>) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> {
+fn frames(source: Receiver<Bytes>) -> impl futures::Stream<Item = hyper::Result<Frame<Bytes>>> {
     futures::stream::unfold(source, |mut source| async move {
         let bytes = source.recv().await?;
         Some((Ok(Frame::data(bytes)), source))
