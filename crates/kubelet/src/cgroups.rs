@@ -24,13 +24,8 @@ pub(crate) enum CgroupError {
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hierarchy {
-    V1 {
-        mount: PathBuf,
-        controllers: Vec<String>,
-    },
-    V2 {
-        mount: PathBuf,
-    },
+    V1 { mount: PathBuf, controllers: Vec<String> },
+    V2 { mount: PathBuf },
 }
 
 impl Hierarchy {
@@ -43,9 +38,7 @@ impl Hierarchy {
     /// Whether the kubelet sets limits here (elsewhere only the runtime makes cgroups).
     fn limits(&self) -> bool {
         match self {
-            Self::V1 { controllers, .. } => controllers
-                .iter()
-                .any(|c| matches!(c.as_str(), "cpu" | "memory" | "pids")),
+            Self::V1 { controllers, .. } => controllers.iter().any(|c| matches!(c.as_str(), "cpu" | "memory" | "pids")),
             Self::V2 { .. } => true,
         }
     }
@@ -63,17 +56,11 @@ impl Cgroups {
     /// Finds the hierarchies of this process's mount namespace and makes the tree's upper part.
     pub(crate) fn open(root: &str, whole: Limits) -> Result<Self, CgroupError> {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").map_err(CgroupError::Mounts)?;
-        let cgroups = Self {
-            kubepods: format!("{}/kubepods", root.trim_end_matches('/')),
-            hierarchies: parse_mounts(&mountinfo),
-        };
+        let cgroups = Self { kubepods: format!("{}/kubepods", root.trim_end_matches('/')), hierarchies: parse_mounts(&mountinfo) };
         cgroups.create(&cgroups.kubepods, whole)?;
         for qos in [Qos::Burstable, Qos::BestEffort] {
             // Classes have no limit of their own; best effort gets what nobody else wants.
-            let limits = Limits {
-                cpu_shares: 2,
-                ..Limits::default()
-            };
+            let limits = Limits { cpu_shares: 2, ..Limits::default() };
             cgroups.create(&cgroups.class(qos), limits)?;
         }
         Ok(cgroups)
@@ -93,12 +80,7 @@ impl Cgroups {
     }
 
     /// Makes a pod's cgroup, or updates its limits, and gives its path.
-    pub(crate) fn ensure(
-        &self,
-        qos: Qos,
-        uid: &str,
-        limits: Limits,
-    ) -> Result<String, CgroupError> {
+    pub(crate) fn ensure(&self, qos: Qos, uid: &str, limits: Limits) -> Result<String, CgroupError> {
         let path = self.path(qos, uid);
         self.create(&path, limits)?;
         Ok(path)
@@ -108,10 +90,7 @@ impl Cgroups {
     pub(crate) fn weigh_burstable(&self, cpu_shares: i64) {
         let path = self.class(Qos::Burstable);
         for hierarchy in &self.hierarchies {
-            let limits = Limits {
-                cpu_shares,
-                ..Limits::default()
-            };
+            let limits = Limits { cpu_shares, ..Limits::default() };
             apply(hierarchy, &join(hierarchy.mount(), &path), limits);
         }
     }
@@ -151,10 +130,7 @@ impl Cgroups {
             if matches!(hierarchy, Hierarchy::V2 { .. }) {
                 create_v2(hierarchy.mount(), path)?;
             } else {
-                fs::create_dir_all(&directory).map_err(|source| CgroupError::Create {
-                    path: directory.clone(),
-                    source,
-                })?;
+                fs::create_dir_all(&directory).map_err(|source| CgroupError::Create { path: directory.clone(), source })?;
             }
             apply(hierarchy, &directory, limits);
         }
@@ -179,10 +155,7 @@ fn create_v2(mount: &Path, path: &str) -> Result<(), CgroupError> {
         directory.push(part);
         match fs::create_dir(&directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(CgroupError::Create {
-                    path: directory,
-                    source: error,
-                });
+                return Err(CgroupError::Create { path: directory, source: error });
             }
             _ => {}
         }
@@ -261,14 +234,9 @@ fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
         let options = right.nth(1).unwrap_or_default();
         let hierarchy = match kind {
             "cgroup2" => Hierarchy::V2 { mount },
-            "cgroup" => Hierarchy::V1 {
-                mount,
-                controllers: options
-                    .split(',')
-                    .filter(|o| !matches!(*o, "rw" | "ro"))
-                    .map(str::to_owned)
-                    .collect(),
-            },
+            "cgroup" => {
+                Hierarchy::V1 { mount, controllers: options.split(',').filter(|o| !matches!(*o, "rw" | "ro")).map(str::to_owned).collect() }
+            }
             _ => continue,
         };
         let known = found.iter().any(|h| match (h, &hierarchy) {

@@ -58,19 +58,8 @@ impl Context {
     }
 
     /// Reports something about a container of a pod.
-    pub(crate) fn container_event(
-        &self,
-        pod: &Pod,
-        container: &Container,
-        kind: EventType,
-        reason: &str,
-        message: &str,
-    ) {
-        let initial = pod
-            .spec
-            .iter()
-            .flat_map(|s| s.init_containers.iter().flatten())
-            .any(|c| c.name == container.name);
+    pub(crate) fn container_event(&self, pod: &Pod, container: &Container, kind: EventType, reason: &str, message: &str) {
+        let initial = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()).any(|c| c.name == container.name);
         let list = if initial { "initContainers" } else { "containers" };
         let reference = ObjectReference {
             field_path: Some(format!("spec.{list}{{{}}}", container.name)),

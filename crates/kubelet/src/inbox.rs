@@ -23,10 +23,7 @@ struct State {
 impl Inbox {
     /// The inbox of a pod.
     pub(crate) fn new(pod: Arc<Pod>) -> Self {
-        Self {
-            state: Mutex::new(State { pod, gone: false }),
-            notify: Notify::new(),
-        }
+        Self { state: Mutex::new(State { pod, gone: false }), notify: Notify::new() }
     }
 
     /// A new state of the pod in the API.

@@ -76,27 +76,14 @@ impl From<CgroupError> for Error {
 /// When the node cannot be started at all; everything later is retried.
 pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error> {
     let clients = corten_cri::connect(&options.cri_socket).await?;
-    let runtime = Runtime::new(clients)
-        .await
-        .map_err(|status| Error::Version(Box::new(status)))?;
+    let runtime = Runtime::new(clients).await.map_err(|status| Error::Version(Box::new(status)))?;
     for directory in [options.root_dir.join("pods"), options.pod_log_dir.clone()] {
-        std::fs::create_dir_all(&directory).map_err(|source| Error::Directory {
-            path: directory,
-            source,
-        })?;
+        std::fs::create_dir_all(&directory).map_err(|source| Error::Directory { path: directory, source })?;
     }
     let share = Share::of(&options);
-    let whole = Limits {
-        cpu_shares: cpu_shares(share.allocatable.cpu_millis),
-        cpu_quota: 0,
-        memory: share.allocatable.memory,
-    };
+    let whole = Limits { cpu_shares: cpu_shares(share.allocatable.cpu_millis), cpu_quota: 0, memory: share.allocatable.memory };
     let client = options.client.clone();
-    let services = Informer::start(
-        Api::all(client.clone()),
-        Selection::default(),
-        token.clone(),
-    );
+    let services = Informer::start(Api::all(client.clone()), Selection::default(), token.clone());
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), "kubelet", Some(&options.node_name)),
         objects: Arc::new(Objects::new(&client)),
@@ -108,24 +95,17 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         root_dir: options.root_dir,
         pod_log_dir: options.pod_log_dir,
         resolv_conf: options.resolv_conf,
-        cluster_dns: ClusterDns {
-            servers: options.cluster_dns,
-            domain: options.cluster_domain,
-        },
+        cluster_dns: ClusterDns { servers: options.cluster_dns, domain: options.cluster_domain },
         runtime,
         images: images::Images::default(),
         share,
     });
     let port = options.listener.local_addr().map_err(Error::Socket)?.port();
-    let registration = node::Registration {
-        labels: options.labels,
-        taints: options.taints,
-        version: options.version,
-        port,
-        ready: options.ready,
-    };
+    let registration =
+        node::Registration { labels: options.labels, taints: options.taints, version: options.version, port, ready: options.ready };
     let pods = pods::Pods::start(&context, &token);
     tokio::spawn(logs::rotate::keep(Arc::clone(&context), token.clone()));
+    tokio::spawn(images::garbage::keep(Arc::clone(&context), token.clone()));
     let serving = server::serve(Arc::clone(&context), pods, options.listener, options.tls, token.clone());
     let serving = tokio::spawn(serving);
     node::keep(context, registration, token).await;

@@ -33,11 +33,7 @@ pub(crate) struct Share {
 impl Share {
     /// The machine, or the configured part of it.
     pub(crate) fn of(options: &Options) -> Self {
-        let Capacity {
-            cpu_millis,
-            memory_bytes,
-            storage_bytes,
-        } = options.capacity;
+        let Capacity { cpu_millis, memory_bytes, storage_bytes } = options.capacity;
         let given = |value: Option<u64>| value.and_then(|v| i64::try_from(v).ok());
         let capacity = Amounts {
             cpu_millis: given(cpu_millis).unwrap_or_else(cpus),
@@ -45,10 +41,7 @@ impl Share {
             storage: given(storage_bytes).unwrap_or_else(|| storage(&options.root_dir)),
             pods: i64::from(options.max_pods),
         };
-        Self {
-            capacity,
-            allocatable: allocatable(capacity),
-        }
+        Self { capacity, allocatable: allocatable(capacity) }
     }
 }
 
@@ -91,9 +84,7 @@ pub(crate) fn boot_id() -> String {
 
 /// What `kubectl get node -o wide` shows. `runtime` is like `corten://0.1.0`.
 pub(crate) fn system_info(version: &str, runtime: &str) -> NodeSystemInfo {
-    let release = fs::read_to_string("/etc/os-release")
-        .or_else(|_| fs::read_to_string("/usr/lib/os-release"))
-        .unwrap_or_default();
+    let release = fs::read_to_string("/etc/os-release").or_else(|_| fs::read_to_string("/usr/lib/os-release")).unwrap_or_default();
     NodeSystemInfo {
         architecture: architecture().to_owned(),
         boot_id: boot_id(),
@@ -122,11 +113,7 @@ pub(crate) fn architecture() -> &'static str {
 
 fn machine_id() -> String {
     let id = line("/etc/machine-id");
-    if id.is_empty() {
-        line("/var/lib/dbus/machine-id")
-    } else {
-        id
-    }
+    if id.is_empty() { line("/var/lib/dbus/machine-id") } else { id }
 }
 
 /// The firmware's identity of the machine; virtual machines without one have their machine id.

@@ -51,10 +51,13 @@ struct Entry<K> {
     _stop: DropGuard,
 }
 
+type Entries<K> = HashMap<(String, String), Weak<Entry<K>>>;
+
 struct Cache<K> {
     client: Client,
     kind: &'static str,
-    entries: Mutex<HashMap<(String, String), Weak<Entry<K>>>>,
+    /// By namespace and name.
+    entries: Mutex<Entries<K>>,
 }
 
 impl<K> Cache<K>
@@ -63,11 +66,7 @@ where
     K::DynamicType: Default,
 {
     fn new(client: Client, kind: &'static str) -> Self {
-        Self {
-            client,
-            kind,
-            entries: Mutex::new(HashMap::new()),
-        }
+        Self { client, kind, entries: Mutex::new(HashMap::new()) }
     }
 
     fn subscribe(&self, namespace: &str, name: &str) -> Arc<Entry<K>> {
@@ -84,20 +83,14 @@ where
         let readers = Arc::new(Readers::default());
         let told = Arc::clone(&readers);
         informer.on_event(move |_| told.tell());
-        let entry = Arc::new(Entry {
-            informer,
-            readers,
-            _stop: token.drop_guard(),
-        });
+        let entry = Arc::new(Entry { informer, readers, _stop: token.drop_guard() });
         entries.insert(key, Arc::downgrade(&entry));
         entry
     }
 
     async fn get(&self, entry: &Entry<K>) -> Result<Option<Arc<K>>, LookupError> {
         let error = LookupError { kind: self.kind };
-        tokio::time::timeout(PATIENCE, entry.informer.has_synced())
-            .await
-            .map_err(|_| error)?;
+        tokio::time::timeout(PATIENCE, entry.informer.has_synced()).await.map_err(|_| error)?;
         // The field selector leaves at most this one.
         Ok(entry.informer.store().list().into_iter().next())
     }
@@ -111,10 +104,7 @@ pub(crate) struct Objects {
 
 impl Objects {
     pub(crate) fn new(client: &Client) -> Self {
-        Self {
-            config_maps: Cache::new(client.clone(), "configmap"),
-            secrets: Cache::new(client.clone(), "secret"),
-        }
+        Self { config_maps: Cache::new(client.clone(), "configmap"), secrets: Cache::new(client.clone(), "secret") }
     }
 }
 
@@ -145,12 +135,7 @@ impl PodObjects {
             (name, entry)
         });
         let secrets = secrets.collect();
-        Self {
-            objects: Arc::clone(objects),
-            config_maps,
-            secrets,
-            changes,
-        }
+        Self { objects: Arc::clone(objects), config_maps, secrets, changes }
     }
 
     /// Grows with every change of any of the objects.
@@ -159,10 +144,7 @@ impl PodObjects {
     }
 
     /// A ConfigMap by name; `None` if it does not exist.
-    pub(crate) async fn config_map(
-        &self,
-        name: &str,
-    ) -> Result<Option<Arc<ConfigMap>>, LookupError> {
+    pub(crate) async fn config_map(&self, name: &str) -> Result<Option<Arc<ConfigMap>>, LookupError> {
         match self.config_maps.get(name) {
             Some(entry) => self.objects.config_maps.get(entry).await,
             None => Ok(None),
@@ -204,41 +186,23 @@ fn references(pod: &Pod) -> References {
     let Some(spec) = &pod.spec else { return found };
     for container in crate::pod::qos::all_containers(pod) {
         for source in container.env_from.iter().flatten() {
-            found
-                .config_maps
-                .extend(source.config_map_ref.as_ref().map(|r| r.name.clone()));
-            found
-                .secrets
-                .extend(source.secret_ref.as_ref().map(|r| r.name.clone()));
+            found.config_maps.extend(source.config_map_ref.as_ref().map(|r| r.name.clone()));
+            found.secrets.extend(source.secret_ref.as_ref().map(|r| r.name.clone()));
         }
         for source in container.env.iter().flatten().filter_map(|v| v.value_from.as_ref()) {
-            found
-                .config_maps
-                .extend(source.config_map_key_ref.as_ref().map(|r| r.name.clone()));
-            found
-                .secrets
-                .extend(source.secret_key_ref.as_ref().map(|r| r.name.clone()));
+            found.config_maps.extend(source.config_map_key_ref.as_ref().map(|r| r.name.clone()));
+            found.secrets.extend(source.secret_key_ref.as_ref().map(|r| r.name.clone()));
         }
     }
     for volume in spec.volumes.iter().flatten() {
-        found
-            .config_maps
-            .extend(volume.config_map.as_ref().map(|c| c.name.clone()));
-        found
-            .secrets
-            .extend(volume.secret.as_ref().and_then(|s| s.secret_name.clone()));
+        found.config_maps.extend(volume.config_map.as_ref().map(|c| c.name.clone()));
+        found.secrets.extend(volume.secret.as_ref().and_then(|s| s.secret_name.clone()));
         let projections = volume.projected.iter().flat_map(|p| p.sources.iter().flatten());
         for projection in projections {
-            found
-                .config_maps
-                .extend(projection.config_map.as_ref().map(|c| c.name.clone()));
-            found
-                .secrets
-                .extend(projection.secret.as_ref().map(|s| s.name.clone()));
+            found.config_maps.extend(projection.config_map.as_ref().map(|c| c.name.clone()));
+            found.secrets.extend(projection.secret.as_ref().map(|s| s.name.clone()));
         }
     }
-    found
-        .secrets
-        .extend(spec.image_pull_secrets.iter().flatten().map(|r| r.name.clone()));
+    found.secrets.extend(spec.image_pull_secrets.iter().flatten().map(|r| r.name.clone()));
     found
 }

@@ -13,15 +13,8 @@ const HYBRID: &str = "\
 fn hierarchies_are_found_once_each() {
     let found = parse_mounts(HYBRID);
     let mounts: Vec<_> = found.iter().map(|h| h.mount().to_owned()).collect();
-    assert_eq!(
-        mounts,
-        ["unified", "cpu,cpuacct", "memory", "devices"]
-            .map(|m| PathBuf::from("/sys/fs/cgroup").join(m))
-    );
-    assert_eq!(
-        found.iter().map(Hierarchy::limits).collect::<Vec<_>>(),
-        [true, true, true, false]
-    );
+    assert_eq!(mounts, ["unified", "cpu,cpuacct", "memory", "devices"].map(|m| PathBuf::from("/sys/fs/cgroup").join(m)));
+    assert_eq!(found.iter().map(Hierarchy::limits).collect::<Vec<_>>(), [true, true, true, false]);
 }
 
 #[test]
@@ -38,11 +31,7 @@ fn a_pods_cgroup_is_made_with_its_limits_and_removed() {
     let Ok(cgroups) = Cgroups::open(&root, Limits::default()) else {
         return; // Not root, or no cgroups here: nothing to test.
     };
-    let limits = Limits {
-        cpu_shares: 512,
-        cpu_quota: 20_000,
-        memory: 64 << 20,
-    };
+    let limits = Limits { cpu_shares: 512, cpu_quota: 20_000, memory: 64 << 20 };
     let path = cgroups.ensure(Qos::Burstable, "u1", limits).unwrap();
     assert_eq!(path, format!("{root}/kubepods/burstable/podu1"));
     for hierarchy in &cgroups.hierarchies {
@@ -56,12 +45,7 @@ fn a_pods_cgroup_is_made_with_its_limits_and_removed() {
     }
     cgroups.ensure(Qos::BestEffort, "u2", limits).unwrap();
     cgroups.retain(&HashSet::from(["u1".to_owned()]));
-    let exists = |path: &str| {
-        cgroups
-            .hierarchies
-            .iter()
-            .any(|h| join(h.mount(), path).exists())
-    };
+    let exists = |path: &str| cgroups.hierarchies.iter().any(|h| join(h.mount(), path).exists());
     assert!(exists(&path));
     assert!(!exists(&cgroups.path(Qos::BestEffort, "u2")));
     cgroups.remove("u1");

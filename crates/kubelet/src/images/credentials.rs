@@ -35,11 +35,7 @@ pub(crate) fn find<'a>(image: &str, secrets: impl Iterator<Item = &'a Secret>) -
         let Some(config) = parse(secret) else {
             continue;
         };
-        let mut matching: Vec<_> = config
-            .auths
-            .into_iter()
-            .filter(|(key, _)| matches(key, image))
-            .collect();
+        let mut matching: Vec<_> = config.auths.into_iter().filter(|(key, _)| matches(key, image)).collect();
         matching.sort_by_key(|(key, _)| std::cmp::Reverse(key.len()));
         if let Some((key, entry)) = matching.into_iter().next() {
             return Some(auth(key, entry));
@@ -59,30 +55,17 @@ fn parse(secret: &Secret) -> Option<DockerConfig> {
 
 /// Keys are registries, possibly with scheme, path, and `*` for a part of the host's name.
 fn matches(key: &str, image: &str) -> bool {
-    let key = key
-        .trim_start_matches("https://")
-        .trim_start_matches("http://");
-    let key = key
-        .trim_end_matches('/')
-        .trim_end_matches("/v1")
-        .trim_end_matches("/v2");
+    let key = key.trim_start_matches("https://").trim_start_matches("http://");
+    let key = key.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2");
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let host = if host == "index.docker.io" {
-        "docker.io"
-    } else {
-        host
-    };
+    let host = if host == "index.docker.io" { "docker.io" } else { host };
     let (image_host, image_path) = match image.split_once('/') {
         Some((first, rest)) if first == registry(image) => (first, rest),
         _ => ("docker.io", image),
     };
-    let (pattern, name): (Vec<_>, Vec<_>) =
-        (host.split('.').collect(), image_host.split('.').collect());
-    let same_host = pattern.len() == name.len()
-        && pattern.iter().zip(&name).all(|(p, n)| *p == "*" || p == n);
-    let below = image_path
-        .strip_prefix(path)
-        .is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with(['/', ':', '@']));
+    let (pattern, name): (Vec<_>, Vec<_>) = (host.split('.').collect(), image_host.split('.').collect());
+    let same_host = pattern.len() == name.len() && pattern.iter().zip(&name).all(|(p, n)| *p == "*" || p == n);
+    let below = image_path.strip_prefix(path).is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with(['/', ':', '@']));
     same_host && below
 }
 
@@ -134,8 +117,7 @@ mod tests {
 
     #[test]
     fn broken_secrets_are_skipped() {
-        let broken: Secret =
-            serde_json::from_value(json!({"data": {".dockerconfigjson": "bm9wZQ=="}})).unwrap();
+        let broken: Secret = serde_json::from_value(json!({"data": {".dockerconfigjson": "bm9wZQ=="}})).unwrap();
         assert!(find("nginx", [&broken].into_iter()).is_none());
     }
 }

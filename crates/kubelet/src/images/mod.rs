@@ -3,6 +3,7 @@
 //! <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>
 
 mod credentials;
+pub(crate) mod garbage;
 mod name;
 
 use std::collections::HashMap;
@@ -63,23 +64,13 @@ impl Images {
     fn failed(&self, key: (String, String), message: String, now: Timestamp) {
         let mut failures = self.failures.lock();
         let previous = failures.get(&key).map(|f| f.backoff);
-        let failure = Failure {
-            backoff: Backoff::next(previous, now, now),
-            at: now,
-            message,
-        };
+        let failure = Failure { backoff: Backoff::next(previous, now, now), at: now, message };
         failures.insert(key, failure);
     }
 }
 
 fn fail(reason: &str, message: String, retry_at: Timestamp) -> FailedStart {
-    FailedStart {
-        waiting: Waiting {
-            reason: reason.to_owned(),
-            message,
-        },
-        retry_at,
-    }
+    FailedStart { waiting: Waiting { reason: reason.to_owned(), message }, retry_at }
 }
 
 fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
@@ -126,8 +117,7 @@ pub(crate) async fn ensure(
             return Ok(ready);
         }
         (_, None) => {
-            let message =
-                format!("Container image \"{given}\" is not present with pull policy of Never");
+            let message = format!("Container image \"{given}\" is not present with pull policy of Never");
             context.container_event(pod, container, Warning, "ErrImageNeverPull", &message);
             let error = "Error: ErrImageNeverPull";
             context.container_event(pod, container, Warning, "Failed", error);
@@ -164,9 +154,7 @@ async fn pull(
         Ok((ready, size)) => {
             context.images.failures.lock().remove(&key);
             let took = go_seconds(begun.elapsed());
-            let message = format!(
-                "Successfully pulled image \"{given}\" in {took} ({took} including waiting). Image size: {size} bytes."
-            );
+            let message = format!("Successfully pulled image \"{given}\" in {took} ({took} including waiting). Image size: {size} bytes.");
             context.container_event(pod, container, Normal, "Pulled", &message);
             Ok(ready)
         }
@@ -183,26 +171,14 @@ async fn pull(
 }
 
 async fn inspect(context: &Context, image: &str) -> Result<Option<Ready>, Status> {
-    let message = v1::ImageStatusRequest {
-        image: Some(v1::ImageSpec {
-            image: image.to_owned(),
-            ..Default::default()
-        }),
-        verbose: false,
-    };
+    let message = v1::ImageStatusRequest { image: Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() }), verbose: false };
     let mut client = context.runtime.clients.image.clone();
     let found = client.image_status(request(message)).await?.into_inner();
     Ok(found.image.map(ready))
 }
 
 fn ready(image: v1::Image) -> Ready {
-    Ready {
-        reference: image.id,
-        user: ImageUser {
-            uid: image.uid.map(|u| u.value),
-            name: image.username,
-        },
-    }
+    Ready { reference: image.id, user: ImageUser { uid: image.uid.map(|u| u.value), name: image.username } }
 }
 
 async fn do_pull(
@@ -212,10 +188,7 @@ async fn do_pull(
     sandbox: &v1::PodSandboxConfig,
 ) -> Result<(Ready, u64), Status> {
     let message = v1::PullImageRequest {
-        image: Some(v1::ImageSpec {
-            image: image.to_owned(),
-            ..Default::default()
-        }),
+        image: Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() }),
         auth,
         sandbox_config: Some(sandbox.clone()),
     };
@@ -223,13 +196,7 @@ async fn do_pull(
     // However long it takes: the runtime gives up when nothing comes any more.
     let reference = client.pull_image(Request::new(message)).await?;
     let reference = reference.into_inner().image_ref;
-    let message = v1::ImageStatusRequest {
-        image: Some(v1::ImageSpec {
-            image: reference.clone(),
-            ..Default::default()
-        }),
-        verbose: false,
-    };
+    let message = v1::ImageStatusRequest { image: Some(v1::ImageSpec { image: reference.clone(), ..Default::default() }), verbose: false };
     let status = client.image_status(request(message)).await?.into_inner();
     let Some(image) = status.image else {
         let text = format!("image {reference} is gone after it was pulled");

@@ -5,9 +5,7 @@
 
 /// The text is no image name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format"
-)]
+#[error("Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format")]
 pub(crate) struct InvalidName(String);
 
 /// The name with the default tag added, if it has neither tag nor digest.
@@ -22,9 +20,7 @@ pub(crate) fn normalise(text: &str) -> Result<String, InvalidName> {
         Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
         _ => (rest, None),
     };
-    let valid = is_repository(repository)
-        && tag.is_none_or(is_tag)
-        && digest.is_none_or(is_digest);
+    let valid = is_repository(repository) && tag.is_none_or(is_tag) && digest.is_none_or(is_digest);
     if !valid {
         return Err(invalid());
     }
@@ -62,17 +58,13 @@ fn is_repository(text: &str) -> bool {
 fn is_component(text: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let edges = text.starts_with(alphanumeric) && text.ends_with(alphanumeric);
-    let separators = text
-        .split(alphanumeric)
-        .all(|s| matches!(s, "" | "." | "_" | "__") || s.chars().all(|c| c == '-'));
+    let separators = text.split(alphanumeric).all(|s| matches!(s, "" | "." | "_" | "__") || s.chars().all(|c| c == '-'));
     edges && separators
 }
 
 fn is_tag(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.len() <= 128
-        && text.starts_with(word)
-        && text.chars().all(|c| word(c) || c == '.' || c == '-')
+    text.len() <= 128 && text.starts_with(word) && text.chars().all(|c| word(c) || c == '.' || c == '-')
 }
 
 fn is_digest(text: &str) -> bool {
@@ -80,10 +72,7 @@ fn is_digest(text: &str) -> bool {
         return false;
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || "+._-".contains(c);
-    !algorithm.is_empty()
-        && algorithm.chars().all(plain)
-        && hex.len() >= 32
-        && hex.chars().all(|c| c.is_ascii_hexdigit())
+    !algorithm.is_empty() && algorithm.chars().all(plain) && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

@@ -72,9 +72,10 @@ async fn events(runtime: &Runtime) -> Result<Streaming<v1::ContainerEventRespons
 async fn is_alive(runtime: &Runtime, id: &str) -> bool {
     let message = v1::ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
     match runtime.clients.runtime.clone().container_status(request(message)).await {
-        Ok(response) => response.into_inner().status.is_some_and(|status| {
-            matches!(status.state(), v1::ContainerState::ContainerCreated | v1::ContainerState::ContainerRunning)
-        }),
+        Ok(response) => response
+            .into_inner()
+            .status
+            .is_some_and(|status| matches!(status.state(), v1::ContainerState::ContainerCreated | v1::ContainerState::ContainerRunning)),
         Err(status) => status.code() != Code::NotFound,
     }
 }

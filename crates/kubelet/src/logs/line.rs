@@ -36,12 +36,7 @@ pub(crate) fn parse(line: &[u8]) -> Option<Line<'_>> {
         b"F" => false,
         _ => return None,
     };
-    Some(Line {
-        time,
-        stream,
-        partial,
-        message: parts.next().unwrap_or_default(),
-    })
+    Some(Line { time, stream, partial, message: parts.next().unwrap_or_default() })
 }
 
 #[cfg(test)]

@@ -46,10 +46,7 @@ async fn round(context: &Context) -> Result<(), tonic::Status> {
             continue;
         }
         let mut client = context.runtime.clients.runtime.clone();
-        let message = v1::ContainerStatusRequest {
-            container_id: container.id.clone(),
-            verbose: false,
-        };
+        let message = v1::ContainerStatusRequest { container_id: container.id.clone(), verbose: false };
         let status = client.container_status(request(message)).await?.into_inner();
         let path = PathBuf::from(status.status.unwrap_or_default().log_path);
         if !is_large(&path) {
@@ -63,9 +60,7 @@ async fn round(context: &Context) -> Result<(), tonic::Status> {
                 continue;
             }
         };
-        let message = v1::ReopenContainerLogRequest {
-            container_id: container.id,
-        };
+        let message = v1::ReopenContainerLogRequest { container_id: container.id };
         if let Err(status) = client.reopen_container_log(request(message)).await {
             // The runtime still writes to the renamed file: give it its name back.
             tracing::warn!(%status, path = %path.display(), "reopening a log");
@@ -109,8 +104,7 @@ fn rotate(path: &Path, stamp: &str) -> std::io::Result<PathBuf> {
 }
 
 fn siblings(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
-    else {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Ok(Vec::new());
     };
     let rotated = |path: &PathBuf| {
@@ -118,11 +112,7 @@ fn siblings(path: &Path) -> std::io::Result<Vec<PathBuf>> {
         let rest = found.and_then(|n| n.strip_prefix(name));
         rest.is_some_and(|r| r.starts_with('.'))
     };
-    Ok(fs::read_dir(directory)?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(rotated)
-        .collect())
+    Ok(fs::read_dir(directory)?.flatten().map(|entry| entry.path()).filter(rotated).collect())
 }
 
 #[cfg(test)]
@@ -138,10 +128,7 @@ mod tests {
             rotate(&path, &format!("2026010{number}-000000")).unwrap();
         }
         fs::write(&path, "now").unwrap();
-        let mut names: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         let days = ["4", "5", "6", "7"].map(|d| format!("0.log.2026010{d}-000000"));
         let expected: Vec<_> = [String::from("0.log")].into_iter().chain(days).collect();

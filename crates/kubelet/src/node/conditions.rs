@@ -21,11 +21,7 @@ impl Findings {
 
     /// The message of the Ready condition.
     pub(super) fn message(&self) -> String {
-        if self.ready() {
-            "kubelet is posting ready status".to_owned()
-        } else {
-            self.problems.join(", ")
-        }
+        if self.ready() { "kubelet is posting ready status".to_owned() } else { self.problems.join(", ") }
     }
 }
 
@@ -39,15 +35,10 @@ pub(super) async fn observe(context: &Context) -> Findings {
             Findings {
                 problems: problems(&conditions),
                 handlers: response.runtime_handlers,
-                supplemental_groups_policy: response
-                    .features
-                    .map(|f| f.supplemental_groups_policy),
+                supplemental_groups_policy: response.features.map(|f| f.supplemental_groups_policy),
             }
         }
-        Err(status) => Findings {
-            problems: vec![format!("container runtime is down: {}", status.message())],
-            ..Findings::default()
-        },
+        Err(status) => Findings { problems: vec![format!("container runtime is down: {}", status.message())], ..Findings::default() },
     }
 }
 
@@ -63,14 +54,10 @@ fn problems(conditions: &[RuntimeCondition]) -> Vec<String> {
         }
     };
     if let Some((reason, message)) = unmet(NETWORK_READY) {
-        problems.push(format!(
-            "container runtime network not ready: {NETWORK_READY}=false reason:{reason} message:{message}"
-        ));
+        problems.push(format!("container runtime network not ready: {NETWORK_READY}=false reason:{reason} message:{message}"));
     }
     if let Some((reason, message)) = unmet(RUNTIME_READY) {
-        problems.push(format!(
-            "container runtime not ready: {RUNTIME_READY}=false reason:{reason} message:{message}"
-        ));
+        problems.push(format!("container runtime not ready: {RUNTIME_READY}=false reason:{reason} message:{message}"));
     }
     problems
 }

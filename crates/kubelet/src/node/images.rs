@@ -31,10 +31,7 @@ fn largest(mut images: Vec<Image>) -> Vec<ContainerImage> {
         .take(MOST)
         .map(|image| {
             let names = image.repo_digests.into_iter().chain(image.repo_tags);
-            ContainerImage {
-                names: Some(names.take(NAMES).collect()),
-                size_bytes: i64::try_from(image.size).ok(),
-            }
+            ContainerImage { names: Some(names.take(NAMES).collect()), size_bytes: i64::try_from(image.size).ok() }
         })
         .collect()
 }

@@ -13,8 +13,8 @@ use corten_client::informer::{Informer, Selection};
 use corten_client::lease::Holder;
 use corten_cri::v1;
 use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeSystemInfo, Taint};
-use kube::{Api, Resource as _};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Resource as _};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -52,32 +52,19 @@ struct Keeper {
     /// The pod range that the runtime was told.
     told_cidr: Option<String>,
     last_post: Option<tokio::time::Instant>,
-    /// The uid of the Node that the lease being kept belongs to.
-    lease: Option<String>,
+    /// The uid of the Node that the lease being kept belongs to, and what ends its renewal.
+    lease: Option<(String, CancellationToken)>,
     token: CancellationToken,
 }
 
 /// Registers the node and keeps its status until `token` is cancelled.
-pub(crate) async fn keep(
-    context: Arc<Context>,
-    registration: Registration,
-    token: CancellationToken,
-) {
+pub(crate) async fn keep(context: Arc<Context>, registration: Registration, token: CancellationToken) {
     let api: Api<Node> = Api::all(context.client.clone());
     let selection = Selection::fields(format!("metadata.name={}", context.node_name));
     let informer = Informer::start(api.clone(), selection, token.clone());
     let info = machine::system_info(&registration.version, &context.runtime.full_version());
-    let mut keeper = Keeper {
-        context,
-        api,
-        informer,
-        registration,
-        info,
-        told_cidr: None,
-        last_post: None,
-        lease: None,
-        token: token.clone(),
-    };
+    let mut keeper =
+        Keeper { context, api, informer, registration, info, told_cidr: None, last_post: None, lease: None, token: token.clone() };
     token.run_until_cancelled(keeper.run()).await;
 }
 
@@ -110,10 +97,7 @@ impl Keeper {
     async fn register(&self) -> Result<(), kube::Error> {
         let name = &self.context.node_name;
         let labels = self.labels();
-        let annotations = BTreeMap::from([(
-            "volumes.kubernetes.io/controller-managed-attach-detach".to_owned(),
-            "true".to_owned(),
-        )]);
+        let annotations = BTreeMap::from([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())]);
         match self.api.get_opt(name).await? {
             None => {
                 let node = Node {
@@ -152,13 +136,8 @@ impl Keeper {
         let before = node.status.as_ref().and_then(|s| s.node_info.as_ref());
         let before = before.map(|i| i.boot_id.as_str()).unwrap_or_default();
         if !before.is_empty() && before != self.info.boot_id {
-            let text = format!(
-                "Node {} has been rebooted, boot id: {}",
-                self.context.node_name, self.info.boot_id
-            );
-            self.context
-                .recorder
-                .event(node, Warning, "Rebooted", text);
+            let text = format!("Node {} has been rebooted, boot id: {}", self.context.node_name, self.info.boot_id);
+            self.context.recorder.event(node, Warning, "Rebooted", text);
         }
     }
 
@@ -173,10 +152,7 @@ impl Keeper {
             ("kubernetes.io/os", "linux"),
         ];
         let standard = standard.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        standard
-            .into_iter()
-            .chain(self.registration.labels.clone())
-            .collect()
+        standard.into_iter().chain(self.registration.labels.clone()).collect()
     }
 
     /// Looks at the runtime and posts what changed; true if the node is ready.
@@ -192,13 +168,7 @@ impl Keeper {
         self.tell_cidr(&node).await;
         let conditions = conditions::observe(&self.context).await;
         let images = images::list(&self.context).await;
-        let parts = status::Parts {
-            context: &self.context,
-            info: &self.info,
-            port: self.registration.port,
-            images,
-            findings: &conditions,
-        };
+        let parts = status::Parts { context: &self.context, info: &self.info, port: self.registration.port, images, findings: &conditions };
         let wanted = status::status(&node, &parts);
         let due = self.last_post.is_none_or(|at| at.elapsed() >= REPORT);
         let ready = conditions.ready();
@@ -206,15 +176,11 @@ impl Keeper {
             let was_ready = status::is_ready(&node);
             let patch = Patch::Strategic(patch);
             let name = &self.context.node_name;
-            self.api
-                .patch_status(name, &PatchParams::default(), &patch)
-                .await?;
+            self.api.patch_status(name, &PatchParams::default(), &patch).await?;
             self.last_post = Some(tokio::time::Instant::now());
             if ready && !was_ready {
                 let text = format!("Node {name} status is now: NodeReady");
-                self.context
-                    .recorder
-                    .event(node.as_ref(), Normal, "NodeReady", text);
+                self.context.recorder.event(node.as_ref(), Normal, "NodeReady", text);
             }
         }
         if ready && let Some(told) = self.registration.ready.take() {
@@ -226,15 +192,20 @@ impl Keeper {
 
     /// Begins to renew the node's lease, once the Node that owns it exists.
     fn keep_lease(&mut self, node: &Node) {
-        let uid = node.metadata.uid.clone();
-        if uid.is_none() || self.lease.is_some() {
+        let Some(uid) = node.metadata.uid.clone() else {
             return;
+        };
+        match &self.lease {
+            Some((owner, _)) if *owner == uid => return,
+            // The Node was deleted and made anew, and the lease goes with its owner.
+            Some((_, renewal)) => renewal.cancel(),
+            None => {}
         }
         let owner = node.owner_ref(&());
         let holder = Holder::node(&self.context.node_name, owner);
-        let (client, token) = (self.context.client.clone(), self.token.clone());
+        let (client, token) = (self.context.client.clone(), self.token.child_token());
+        self.lease = Some((uid, token.clone()));
         tokio::spawn(async move { holder.keep(&client, &token).await });
-        self.lease = uid;
     }
 
     /// Passes the node's pod range on, as soon as it is there.
@@ -245,9 +216,7 @@ impl Keeper {
         }
         let message = v1::UpdateRuntimeConfigRequest {
             runtime_config: Some(v1::RuntimeConfig {
-                network_config: Some(v1::NetworkConfig {
-                    pod_cidr: cidr.clone().unwrap_or_default(),
-                }),
+                network_config: Some(v1::NetworkConfig { pod_cidr: cidr.clone().unwrap_or_default() }),
             }),
         };
         let mut client = self.context.runtime.clients.runtime.clone();

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use corten_client::quantity::{from_bytes, from_millis};
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints,
-    NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -30,33 +30,21 @@ pub(super) struct Parts<'a> {
 /// The status as it should be.
 pub(super) fn status(node: &Node, parts: &Parts<'_>) -> NodeStatus {
     let share = &parts.context.share;
-    let internal = parts.context.node_addresses.iter().map(|ip| NodeAddress {
-        type_: "InternalIP".to_owned(),
-        address: ip.clone(),
-    });
-    let hostname = NodeAddress {
-        type_: "Hostname".to_owned(),
-        address: parts.context.node_name.clone(),
-    };
+    let internal = parts.context.node_addresses.iter().map(|ip| NodeAddress { type_: "InternalIP".to_owned(), address: ip.clone() });
+    let hostname = NodeAddress { type_: "Hostname".to_owned(), address: parts.context.node_name.clone() };
     NodeStatus {
         addresses: Some(internal.chain([hostname]).collect()),
         capacity: Some(resources(share.capacity)),
         allocatable: Some(resources(share.allocatable)),
         conditions: Some(conditions(node, parts.findings)),
-        daemon_endpoints: Some(NodeDaemonEndpoints {
-            kubelet_endpoint: Some(DaemonEndpoint {
-                port: i32::from(parts.port),
-            }),
-        }),
+        daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(parts.port) }) }),
         node_info: Some(parts.info.clone()),
         images: match &parts.images {
             Some(images) => Some(images.clone()),
             None => node.status.as_ref().and_then(|s| s.images.clone()),
         },
         runtime_handlers: Some(handlers(parts.findings)).filter(|h| !h.is_empty()),
-        features: parts.findings.supplemental_groups_policy.map(|policy| NodeFeatures {
-            supplemental_groups_policy: Some(policy),
-        }),
+        features: parts.findings.supplemental_groups_policy.map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy) }),
         ..NodeStatus::default()
     }
 }
@@ -88,25 +76,12 @@ fn resources(amounts: Amounts) -> BTreeMap<String, Quantity> {
 }
 
 fn conditions(node: &Node, findings: &Findings) -> Vec<NodeCondition> {
-    let ready = if findings.ready() {
-        ("Ready", true, "KubeletReady")
-    } else {
-        ("Ready", false, "KubeletNotReady")
-    };
+    let ready = if findings.ready() { ("Ready", true, "KubeletReady") } else { ("Ready", false, "KubeletNotReady") };
     let message = findings.message();
     [
-        (
-            ("MemoryPressure", false, "KubeletHasSufficientMemory"),
-            "kubelet has sufficient memory available",
-        ),
-        (
-            ("DiskPressure", false, "KubeletHasNoDiskPressure"),
-            "kubelet has no disk pressure",
-        ),
-        (
-            ("PIDPressure", false, "KubeletHasSufficientPID"),
-            "kubelet has sufficient PID available",
-        ),
+        (("MemoryPressure", false, "KubeletHasSufficientMemory"), "kubelet has sufficient memory available"),
+        (("DiskPressure", false, "KubeletHasNoDiskPressure"), "kubelet has no disk pressure"),
+        (("PIDPressure", false, "KubeletHasSufficientPID"), "kubelet has sufficient PID available"),
         (ready, message.as_str()),
     ]
     .into_iter()
@@ -120,9 +95,7 @@ fn conditions(node: &Node, findings: &Findings) -> Vec<NodeCondition> {
             reason: Some(reason.to_owned()),
             message: Some(message.to_owned()),
             last_heartbeat_time: Some(now.clone()),
-            last_transition_time: before
-                .and_then(|c| c.last_transition_time.clone())
-                .or(Some(now)),
+            last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(now)),
         }
     })
     .collect()
@@ -155,7 +128,10 @@ pub(super) fn patch(node: &Node, wanted: &NodeStatus, heartbeat: bool) -> Option
         && let Some(Value::Array(addresses)) = new_value.get("addresses")
     {
         let mut addresses = addresses.clone();
-        addresses.push(json!({"$patch": "replace"}));
+        // The merge key is the type, of which there can be several: replaced as a whole.
+        if old_value.get("addresses").is_some() {
+            addresses.push(json!({"$patch": "replace"}));
+        }
         changes.insert("addresses".to_owned(), Value::Array(addresses));
     }
     for field in ["capacity", "allocatable"] {
@@ -163,21 +139,15 @@ pub(super) fn patch(node: &Node, wanted: &NodeStatus, heartbeat: bool) -> Option
         let differing: Map<String, Value> = amounts
             .into_iter()
             .flatten()
-            .filter(|(name, amount)| {
-                old_value.get(field).and_then(|v| v.get(name.as_str())) != Some(*amount)
-            })
+            .filter(|(name, amount)| old_value.get(field).and_then(|v| v.get(name.as_str())) != Some(*amount))
             .map(|(name, amount)| (name.clone(), amount.clone()))
             .collect();
         if !differing.is_empty() {
             changes.insert(field.to_owned(), Value::Object(differing));
         }
     }
-    let conditions: Vec<&NodeCondition> = wanted
-        .conditions
-        .iter()
-        .flatten()
-        .filter(|c| heartbeat || differs(present(node, &c.type_), c))
-        .collect();
+    let conditions: Vec<&NodeCondition> =
+        wanted.conditions.iter().flatten().filter(|c| heartbeat || differs(present(node, &c.type_), c)).collect();
     if !conditions.is_empty() {
         changes.insert("conditions".to_owned(), json!(conditions));
     }
@@ -205,10 +175,7 @@ mod tests {
     }
 
     fn wanted(node: &Node, problem: Option<&str>) -> NodeStatus {
-        let findings = Findings {
-            problems: problem.map(str::to_owned).into_iter().collect(),
-            ..Findings::default()
-        };
+        let findings = Findings { problems: problem.map(str::to_owned).into_iter().collect(), ..Findings::default() };
         NodeStatus {
             capacity: Some(resources(Amounts { cpu_millis: 2000, memory: 1 << 30, storage: 0, pods: 110 })),
             conditions: Some(conditions(node, &findings)),
@@ -225,12 +192,7 @@ mod tests {
         let patch = patch(&node, &wanted(&node, None), false).unwrap();
         assert_eq!(patch["status"]["capacity"]["cpu"], "2");
         assert_eq!(patch["status"]["capacity"].get("example.com/gpu"), None);
-        let kinds: Vec<_> = patch["status"]["conditions"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|c| c["type"].as_str().unwrap())
-            .collect();
+        let kinds: Vec<_> = patch["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]);
     }
 

@@ -23,10 +23,7 @@ impl Backoff {
             Some(previous) if !previous.expired(failed) => (previous.delay * 2).min(LONGEST),
             _ => INITIAL,
         };
-        Self {
-            delay,
-            updated: now,
-        }
+        Self { delay, updated: now }
     }
 
     /// Until when nothing may be tried after a failure at `failed`; `None` if it may at once.

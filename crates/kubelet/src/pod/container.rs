@@ -34,22 +34,10 @@ pub(crate) fn log_path(name: &str, restart_count: u32) -> String {
 }
 
 /// The configuration.
-pub(crate) fn config(
-    pod: &Pod,
-    container: &Container,
-    parts: Parts<'_>,
-) -> Result<v1::ContainerConfig, RootError> {
+pub(crate) fn config(pod: &Pod, container: &Container, parts: Parts<'_>) -> Result<v1::ContainerConfig, RootError> {
     let security = security::container(pod, container, &parts.image_user, parts.seccomp_dir)?;
-    let expand = |list: &Option<Vec<String>>| {
-        list.iter()
-            .flatten()
-            .map(|text| parts.environment.expand(text))
-            .collect()
-    };
-    let key_value = |(key, value): (&str, &str)| v1::KeyValue {
-        key: key.to_owned(),
-        value: value.to_owned(),
-    };
+    let expand = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| parts.environment.expand(text)).collect();
+    let key_value = |(key, value): (&str, &str)| v1::KeyValue { key: key.to_owned(), value: value.to_owned() };
     let stop_signal = container
         .lifecycle
         .as_ref()
@@ -57,10 +45,7 @@ pub(crate) fn config(
         .and_then(v1::Signal::from_str_name)
         .unwrap_or(v1::Signal::RuntimeDefault);
     Ok(v1::ContainerConfig {
-        metadata: Some(v1::ContainerMetadata {
-            name: container.name.clone(),
-            attempt: parts.restart_count,
-        }),
+        metadata: Some(v1::ContainerMetadata { name: container.name.clone(), attempt: parts.restart_count }),
         image: Some(v1::ImageSpec {
             image: parts.image.to_owned(),
             user_specified_image: container.image.clone().unwrap_or_default(),
@@ -77,11 +62,7 @@ pub(crate) fn config(
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
         linux: Some(v1::LinuxContainerConfig {
-            resources: Some(resources::for_container(
-                pod,
-                container,
-                parts.memory_capacity,
-            )),
+            resources: Some(resources::for_container(pod, container, parts.memory_capacity)),
             security_context: Some(security),
         }),
         stop_signal: stop_signal as i32,
@@ -98,22 +79,12 @@ fn container_labels(pod: &Pod, container: &Container) -> HashMap<String, String>
 fn annotations(pod: &Pod, container: &Container, parts: &Parts<'_>) -> HashMap<String, String> {
     let path = container.termination_message_path.as_deref();
     let policy = container.termination_message_policy.as_deref();
-    let grace = pod
-        .spec
-        .as_ref()
-        .and_then(|s| s.termination_grace_period_seconds)
-        .unwrap_or(30);
+    let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
     [
         (labels::HASH, labels::hash(container)),
         (labels::RESTART_COUNT, parts.restart_count.to_string()),
-        (
-            labels::TERMINATION_PATH,
-            path.unwrap_or(TERMINATION_PATH).to_owned(),
-        ),
-        (
-            labels::TERMINATION_POLICY,
-            policy.unwrap_or("File").to_owned(),
-        ),
+        (labels::TERMINATION_PATH, path.unwrap_or(TERMINATION_PATH).to_owned()),
+        (labels::TERMINATION_POLICY, policy.unwrap_or("File").to_owned()),
         (labels::TERMINATION_FILE, parts.termination_file.to_owned()),
         (labels::GRACE_PERIOD, grace.to_string()),
     ]

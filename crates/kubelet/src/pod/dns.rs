@@ -31,17 +31,9 @@ pub(crate) fn config(pod: &Pod, cluster: &ClusterDns, host: &str) -> (DnsConfig,
     } else if wants_cluster && !in_vain {
         let domain = &cluster.domain;
         let namespace = super::namespace(pod);
-        let mut searches = vec![
-            format!("{namespace}.svc.{domain}"),
-            format!("svc.{domain}"),
-            domain.clone(),
-        ];
+        let mut searches = vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.clone()];
         searches.extend(host.searches);
-        DnsConfig {
-            servers: cluster.servers.iter().map(IpAddr::to_string).collect(),
-            searches,
-            options: vec!["ndots:5".to_owned()],
-        }
+        DnsConfig { servers: cluster.servers.iter().map(IpAddr::to_string).collect(), searches, options: vec!["ndots:5".to_owned()] }
     } else {
         host
     };
@@ -73,9 +65,7 @@ fn merge(config: &mut DnsConfig, own: &PodDNSConfig) {
     config.searches.extend(own.searches.iter().flatten().cloned());
     for option in own.options.iter().flatten() {
         let Some(name) = &option.name else { continue };
-        config
-            .options
-            .retain(|o| o.split(':').next() != Some(name.as_str()));
+        config.options.retain(|o| o.split(':').next() != Some(name.as_str()));
         config.options.push(match &option.value {
             Some(value) => format!("{name}:{value}"),
             None => name.clone(),
@@ -100,10 +90,7 @@ mod tests {
         let mut spec = spec;
         spec["containers"] = json!([]);
         let pod = json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec});
-        let cluster = ClusterDns {
-            servers: vec!["10.43.0.10".parse().unwrap()],
-            domain: "cluster.local".into(),
-        };
+        let cluster = ClusterDns { servers: vec!["10.43.0.10".parse().unwrap()], domain: "cluster.local".into() };
         config(&serde_json::from_value(pod).unwrap(), &cluster, HOST)
     }
 
@@ -114,10 +101,7 @@ mod tests {
         assert_eq!(config.servers, ["10.43.0.10"]);
         assert_eq!(config.searches, cluster);
         assert_eq!(config.options, ["ndots:5"]);
-        for spec in [
-            json!({"hostNetwork": true, "dnsPolicy": "ClusterFirst"}),
-            json!({"dnsPolicy": "Default"}),
-        ] {
+        for spec in [json!({"hostNetwork": true, "dnsPolicy": "ClusterFirst"}), json!({"dnsPolicy": "Default"})] {
             let (config, in_vain) = made(spec);
             assert_eq!(config.servers, ["192.0.2.53"]);
             assert!(!in_vain);

@@ -34,11 +34,7 @@ pub(crate) enum DownwardError {
 }
 
 /// The value of a field of the pod.
-pub(crate) fn field(
-    pod: &Pod,
-    around: &Surroundings,
-    path: &str,
-) -> Result<String, DownwardError> {
+pub(crate) fn field(pod: &Pod, around: &Surroundings, path: &str) -> Result<String, DownwardError> {
     let meta = &pod.metadata;
     let spec = pod.spec.as_ref();
     let map = |m: &Option<BTreeMap<String, String>>| m.clone().unwrap_or_default();
@@ -57,9 +53,7 @@ pub(crate) fn field(
         "metadata.labels" => lines(&map(&meta.labels)),
         "metadata.annotations" => lines(&map(&meta.annotations)),
         "spec.nodeName" => spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => spec
-            .and_then(|s| s.service_account_name.clone())
-            .unwrap_or_default(),
+        "spec.serviceAccountName" => spec.and_then(|s| s.service_account_name.clone()).unwrap_or_default(),
         "status.hostIP" => around.node_addresses.first().cloned().unwrap_or_default(),
         "status.hostIPs" => around.node_addresses.join(","),
         "status.podIP" => around.pod_addresses.first().cloned().unwrap_or_default(),
@@ -110,9 +104,7 @@ pub(crate) fn resource(
     };
     let cpu = resource == "cpu";
     let read = if cpu { quantity::millis } else { quantity::units };
-    let value = amount(container.resources.as_ref(), side, resource)
-        .and_then(read)
-        .unwrap_or(fallback);
+    let value = amount(container.resources.as_ref(), side, resource).and_then(read).unwrap_or(fallback);
     let divisor = match &selector.divisor {
         Some(divisor) => {
             let bad = || DownwardError::Divisor(divisor.0.clone());

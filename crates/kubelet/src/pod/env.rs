@@ -28,17 +28,9 @@ pub(crate) enum EnvError {
     #[error("secret \"{0}\" not found")]
     NoSecret(String),
     #[error("couldn't find key {key} in ConfigMap {namespace}/{name}")]
-    NoConfigMapKey {
-        key: String,
-        namespace: String,
-        name: String,
-    },
+    NoConfigMapKey { key: String, namespace: String, name: String },
     #[error("couldn't find key {key} in Secret {namespace}/{name}")]
-    NoSecretKey {
-        key: String,
-        namespace: String,
-        name: String,
-    },
+    NoSecretKey { key: String, namespace: String, name: String },
     #[error(transparent)]
     Downward(#[from] DownwardError),
 }
@@ -69,9 +61,7 @@ impl Environment {
 
     /// Names and values in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.order
-            .iter()
-            .filter_map(|name| Some((name.as_str(), self.get(name)?)))
+        self.order.iter().filter_map(|name| Some((name.as_str(), self.get(name)?)))
     }
 }
 
@@ -116,12 +106,9 @@ pub(crate) fn environment(
     }
     for variable in container.env.iter().flatten() {
         let value = match (&variable.value, &variable.value_from) {
-            (Some(value), _) if !value.is_empty() => Some(expand(value, |name| {
-                environment
-                    .get(name)
-                    .map(str::to_owned)
-                    .or_else(|| services.get(name).cloned())
-            })),
+            (Some(value), _) if !value.is_empty() => {
+                Some(expand(value, |name| environment.get(name).map(str::to_owned).or_else(|| services.get(name).cloned())))
+            }
             (_, Some(source)) => from_source(pod, container, source, looked, around)?,
             _ => Some(String::new()),
         };

@@ -14,18 +14,10 @@ use crate::probe::check::{Target, http_get};
 const HTTP: Duration = Duration::from_secs(60);
 
 /// Runs a hook. The error is what the event says.
-pub(crate) async fn run(
-    context: &Context,
-    target: &Target,
-    handler: &LifecycleHandler,
-) -> Result<(), String> {
+pub(crate) async fn run(context: &Context, target: &Target, handler: &LifecycleHandler) -> Result<(), String> {
     if let Some(action) = &handler.exec {
         let command = action.command.clone().unwrap_or_default();
-        let answer = context
-            .runtime
-            .exec_sync(&target.id, &command, Duration::ZERO)
-            .await
-            .map_err(|status| status.message().to_owned())?;
+        let answer = context.runtime.exec_sync(&target.id, &command, Duration::ZERO).await.map_err(|status| status.message().to_owned())?;
         if answer.exit_code == 0 {
             return Ok(());
         }

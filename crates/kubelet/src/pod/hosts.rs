@@ -11,46 +11,26 @@ pub(crate) fn names(pod: &Pod, cluster_domain: &str) -> (String, Option<String>)
     if let Some(name) = spec.and_then(|s| s.hostname_override.clone()) {
         return (name, None);
     }
-    let given = spec
-        .and_then(|s| s.hostname.as_deref())
-        .filter(|h| !h.is_empty());
+    let given = spec.and_then(|s| s.hostname.as_deref()).filter(|h| !h.is_empty());
     let host = given.unwrap_or_else(|| super::name(pod));
-    let host = host
-        .get(..host.len().min(LONGEST))
-        .unwrap_or(host)
-        .trim_end_matches(['-', '.'])
-        .to_owned();
-    let qualified = spec
-        .and_then(|s| s.subdomain.as_deref())
-        .filter(|s| !s.is_empty())
-        .map(|subdomain| {
-            let namespace = super::namespace(pod);
-            format!("{host}.{subdomain}.{namespace}.svc.{cluster_domain}")
-        });
+    let host = host.get(..host.len().min(LONGEST)).unwrap_or(host).trim_end_matches(['-', '.']).to_owned();
+    let qualified = spec.and_then(|s| s.subdomain.as_deref()).filter(|s| !s.is_empty()).map(|subdomain| {
+        let namespace = super::namespace(pod);
+        format!("{host}.{subdomain}.{namespace}.svc.{cluster_domain}")
+    });
     (host, qualified)
 }
 
 /// What the kernel is told as the host name in the pod's namespace.
 pub(crate) fn kernel_name(pod: &Pod, cluster_domain: &str) -> String {
     let (host, qualified) = names(pod, cluster_domain);
-    let wanted = pod
-        .spec
-        .as_ref()
-        .is_some_and(|s| s.set_hostname_as_fqdn == Some(true));
+    let wanted = pod.spec.as_ref().is_some_and(|s| s.set_hostname_as_fqdn == Some(true));
     qualified.filter(|_| wanted).unwrap_or(host)
 }
 
 /// The content of a pod's `/etc/hosts`; `host` is the node's file, for pods in its network.
-pub(crate) fn hosts_file(
-    pod: &Pod,
-    addresses: &[String],
-    cluster_domain: &str,
-    host: &str,
-) -> String {
-    let host_network = pod
-        .spec
-        .as_ref()
-        .is_some_and(|s| s.host_network == Some(true));
+pub(crate) fn hosts_file(pod: &Pod, addresses: &[String], cluster_domain: &str, host: &str) -> String {
+    let host_network = pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true));
     let mut text = String::new();
     if host_network {
         text.push_str("# Kubernetes-managed hosts file (host network).\n");

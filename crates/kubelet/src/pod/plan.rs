@@ -163,13 +163,7 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
         return plan;
     };
     stop_strays(facts, spec, sandbox, &mut plan);
-    let mut round = Round {
-        facts,
-        spec,
-        sandbox,
-        plan,
-        may_start: facts.memory.starting.is_none(),
-    };
+    let mut round = Round { facts, spec, sandbox, plan, may_start: facts.memory.starting.is_none() };
     if round.initialise() {
         for container in &spec.containers {
             round.tend(container);
@@ -189,10 +183,7 @@ fn completed(facts: &Facts<'_>, spec: &PodSpec) -> bool {
         return true;
     }
     let finished = |container: &Container| {
-        facts
-            .view
-            .newest(&container.name)
-            .is_some_and(|c| c.state == State::Exited && !restarts(spec, container, c.exit_code))
+        facts.view.newest(&container.name).is_some_and(|c| c.state == State::Exited && !restarts(spec, container, c.exit_code))
     };
     if spec.containers.iter().all(finished) {
         return true;
@@ -207,11 +198,7 @@ fn completed(facts: &Facts<'_>, spec: &PodSpec) -> bool {
                 && facts
                     .view
                     .newest_in(&sandbox.id, &container.name)
-                    .is_some_and(|c| {
-                        c.state == State::Exited
-                            && c.exit_code != 0
-                            && !restarts(spec, container, c.exit_code)
-                    })
+                    .is_some_and(|c| c.state == State::Exited && c.exit_code != 0 && !restarts(spec, container, c.exit_code))
         })
 }
 
@@ -232,10 +219,7 @@ pub(crate) fn restarts(spec: &PodSpec, container: &Container, exit_code: i32) ->
             return true;
         }
     }
-    let policy = container
-        .restart_policy
-        .as_deref()
-        .or(spec.restart_policy.as_deref());
+    let policy = container.restart_policy.as_deref().or(spec.restart_policy.as_deref());
     match policy {
         Some("Never") => false,
         Some("OnFailure") => exit_code != 0,
@@ -251,9 +235,7 @@ pub(crate) fn is_sidecar(container: &Container) -> bool {
 /// Whether initialisation is over: a main container exists in the present sandbox. This holds
 /// even when the init containers' remains are cleaned up.
 pub(crate) fn main_begun(view: &PodView, spec: &PodSpec, sandbox: &Sandbox) -> bool {
-    spec.containers
-        .iter()
-        .any(|c| view.newest_in(&sandbox.id, &c.name).is_some())
+    spec.containers.iter().any(|c| view.newest_in(&sandbox.id, &c.name).is_some())
 }
 
 fn replace_sandbox(facts: &Facts<'_>, plan: &mut Plan) {
@@ -271,9 +253,7 @@ fn replace_sandbox(facts: &Facts<'_>, plan: &mut Plan) {
     }
     for sandbox in &facts.view.sandboxes {
         if !memory.stopped_sandboxes.contains(&sandbox.id) {
-            plan.actions.push(Action::StopSandbox {
-                id: sandbox.id.clone(),
-            });
+            plan.actions.push(Action::StopSandbox { id: sandbox.id.clone() });
         }
     }
     if !plan.actions.is_empty() {
@@ -281,21 +261,14 @@ fn replace_sandbox(facts: &Facts<'_>, plan: &mut Plan) {
     }
     match memory.sandbox_retry {
         Some(at) if at > facts.now => plan.wake(at),
-        _ => plan.actions.push(Action::CreateSandbox {
-            attempt: facts.view.sandbox().map_or(0, |s| s.attempt + 1),
-        }),
+        _ => plan.actions.push(Action::CreateSandbox { attempt: facts.view.sandbox().map_or(0, |s| s.attempt + 1) }),
     }
 }
 
 /// Stops what runs in another sandbox than the present one.
 fn stop_strays(facts: &Facts<'_>, spec: &PodSpec, sandbox: &Sandbox, plan: &mut Plan) {
     for container in facts.view.running() {
-        let known = find(spec, &container.name).is_some()
-            || spec
-                .ephemeral_containers
-                .iter()
-                .flatten()
-                .any(|e| e.name == container.name);
+        let known = find(spec, &container.name).is_some() || spec.ephemeral_containers.iter().flatten().any(|e| e.name == container.name);
         if container.sandbox != sandbox.id || !known {
             plan.stop(facts.memory, container, Why::Sandbox, None);
         }
@@ -304,11 +277,7 @@ fn stop_strays(facts: &Facts<'_>, spec: &PodSpec, sandbox: &Sandbox, plan: &mut 
 
 /// A container of the pod by its name.
 pub(crate) fn find<'a>(spec: &'a PodSpec, name: &str) -> Option<&'a Container> {
-    spec.init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
-        .find(|c| c.name == name)
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
 }
 
 struct Round<'a> {
@@ -400,10 +369,7 @@ impl Round<'_> {
             && let Some(until) = backoff.until(after, self.facts.now)
         {
             self.plan.wake(until);
-            self.plan.waiting.insert(
-                container.name.clone(),
-                crash_loop(self.facts.pod, &container.name, *backoff),
-            );
+            self.plan.waiting.insert(container.name.clone(), crash_loop(self.facts.pod, &container.name, *backoff));
             return;
         }
         if self.may_start {
@@ -421,11 +387,7 @@ impl Round<'_> {
 fn crash_loop(pod: &Pod, container: &str, backoff: Backoff) -> Waiting {
     Waiting {
         reason: "CrashLoopBackOff".to_owned(),
-        message: format!(
-            "back-off {} restarting failed container={container} pod={}",
-            go_duration(backoff.delay()),
-            super::full_name(pod),
-        ),
+        message: format!("back-off {} restarting failed container={container} pod={}", go_duration(backoff.delay()), super::full_name(pod),),
     }
 }
 
@@ -435,24 +397,13 @@ impl Plan {
     }
 
     /// Stops a container, unless that is under way with the same or an earlier deadline.
-    fn stop(
-        &mut self,
-        memory: &Memory,
-        container: &ContainerView,
-        why: Why,
-        deadline: Option<Timestamp>,
-    ) {
+    fn stop(&mut self, memory: &Memory, container: &ContainerView, why: Why, deadline: Option<Timestamp>) {
         if let Some(current) = memory.stopping.get(&container.id)
             && deadline.is_none_or(|d| d >= *current)
         {
             return;
         }
-        self.actions.push(Action::Stop {
-            id: container.id.clone(),
-            name: container.name.clone(),
-            why,
-            deadline,
-        });
+        self.actions.push(Action::Stop { id: container.id.clone(), name: container.name.clone(), why, deadline });
     }
 }
 

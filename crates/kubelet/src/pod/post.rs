@@ -36,22 +36,15 @@ pub(crate) struct Poster {
 impl Poster {
     /// Starts the task.
     pub(crate) fn new(context: Arc<Context>, pod: Arc<Pod>) -> Self {
-        let (wanted, receiver) = watch::channel(Wanted {
-            status: pod.status.clone().unwrap_or_default(),
-            observed: Arc::clone(&pod),
-            delete: false,
-        });
+        let (wanted, receiver) =
+            watch::channel(Wanted { status: pod.status.clone().unwrap_or_default(), observed: Arc::clone(&pod), delete: false });
         tokio::spawn(run(context, pod, receiver));
         Self { wanted }
     }
 
     /// Posts a status, unless the API has it already.
     pub(crate) fn post(&self, status: PodStatus, observed: &Arc<Pod>, delete: bool) {
-        self.wanted.send_replace(Wanted {
-            status,
-            observed: Arc::clone(observed),
-            delete,
-        });
+        self.wanted.send_replace(Wanted { status, observed: Arc::clone(observed), delete });
     }
 }
 
@@ -86,13 +79,7 @@ async fn run(context: Arc<Context>, pod: Arc<Pod>, mut wanted: watch::Receiver<W
     }
 }
 
-async fn step(
-    api: &Api<Pod>,
-    name: &str,
-    uid: &str,
-    known: &mut Known,
-    wanted: &Wanted,
-) -> Result<(), kube::Error> {
+async fn step(api: &Api<Pod>, name: &str, uid: &str, known: &mut Known, wanted: &Wanted) -> Result<(), kube::Error> {
     if let Some(patch) = patch::patch(uid, &known.status, &wanted.status) {
         let patch = Patch::Strategic(patch);
         let pod = api.patch_status(name, &PatchParams::default(), &patch).await?;
@@ -103,10 +90,7 @@ async fn step(
     if wanted.delete {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
             ..DeleteParams::default()
         };
         api.delete(name, &params).await?;
@@ -122,10 +106,7 @@ struct Known {
 
 impl Known {
     fn of(pod: &Pod) -> Self {
-        Self {
-            version: version(pod),
-            status: pod.status.clone().unwrap_or_default(),
-        }
+        Self { version: version(pod), status: pod.status.clone().unwrap_or_default() }
     }
 
     /// Takes what a watch brings, if it is newer than our own last write: somebody else may have

@@ -67,20 +67,11 @@ pub(crate) enum Side {
 
 /// All containers of a pod that the node must find room for, initialisation first.
 pub(crate) fn all_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
-    pod.spec.iter().flat_map(|spec| {
-        spec.init_containers
-            .iter()
-            .flatten()
-            .chain(spec.containers.iter())
-    })
+    pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(spec.containers.iter()))
 }
 
 /// A container's request or limit of a resource.
-pub(crate) fn amount<'a>(
-    resources: Option<&'a ResourceRequirements>,
-    side: Side,
-    resource: &str,
-) -> Option<&'a Quantity> {
+pub(crate) fn amount<'a>(resources: Option<&'a ResourceRequirements>, side: Side, resource: &str) -> Option<&'a Quantity> {
     let list: Option<&BTreeMap<String, Quantity>> = resources.and_then(|r| match side {
         Side::Request => r.requests.as_ref(),
         Side::Limit => r.limits.as_ref(),
@@ -89,9 +80,7 @@ pub(crate) fn amount<'a>(
 }
 
 fn positive(container: &Container, side: Side, resource: &str) -> Option<i64> {
-    amount(container.resources.as_ref(), side, resource)
-        .and_then(quantity::millis)
-        .filter(|value| *value > 0)
+    amount(container.resources.as_ref(), side, resource).and_then(quantity::millis).filter(|value| *value > 0)
 }
 
 /// The `oom_score_adj` of a container's processes.
@@ -109,9 +98,7 @@ pub(crate) fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: u
         Qos::Guaranteed => GUARANTEED,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
-            let request = amount(container.resources.as_ref(), Side::Request, "memory")
-                .and_then(quantity::units)
-                .unwrap_or(0);
+            let request = amount(container.resources.as_ref(), Side::Request, "memory").and_then(quantity::units).unwrap_or(0);
             let capacity = i64::try_from(memory_capacity).unwrap_or(i64::MAX).max(1);
             let share = i128::from(request) * 1000 / i128::from(capacity);
             let adjust = 1000 - i64::try_from(share).unwrap_or(1000);

@@ -38,15 +38,11 @@ pub(crate) struct Limits {
 }
 
 fn cpu_millis(resources: Option<&ResourceRequirements>, side: Side) -> i64 {
-    amount(resources, side, "cpu")
-        .and_then(quantity::millis)
-        .unwrap_or(0)
+    amount(resources, side, "cpu").and_then(quantity::millis).unwrap_or(0)
 }
 
 fn memory_bytes(resources: Option<&ResourceRequirements>, side: Side) -> i64 {
-    amount(resources, side, "memory")
-        .and_then(quantity::units)
-        .unwrap_or(0)
+    amount(resources, side, "memory").and_then(quantity::units).unwrap_or(0)
 }
 
 fn requested_cpu(resources: Option<&ResourceRequirements>) -> i64 {
@@ -57,11 +53,7 @@ fn requested_cpu(resources: Option<&ResourceRequirements>) -> i64 {
 }
 
 /// What CRI is told about a container's resources.
-pub(crate) fn for_container(
-    pod: &Pod,
-    container: &Container,
-    memory_capacity: u64,
-) -> LinuxContainerResources {
+pub(crate) fn for_container(pod: &Pod, container: &Container, memory_capacity: u64) -> LinuxContainerResources {
     let resources = container.resources.as_ref();
     LinuxContainerResources {
         cpu_period: CPU_PERIOD,
@@ -106,9 +98,7 @@ pub(crate) fn for_pod(pod: &Pod) -> Limits {
     let cpu_overhead = overhead("cpu").and_then(quantity::millis).unwrap_or(0);
     let memory_overhead = overhead("memory").and_then(quantity::units).unwrap_or(0);
     Limits {
-        cpu_shares: cpu_shares(
-            (requested + sidecars_requested).max(initial_requested) + cpu_overhead,
-        ),
+        cpu_shares: cpu_shares((requested + sidecars_requested).max(initial_requested) + cpu_overhead),
         cpu_quota: cpu.total(cpu_overhead).map_or(0, cpu_quota),
         memory: memory.total(memory_overhead).unwrap_or(0),
     }

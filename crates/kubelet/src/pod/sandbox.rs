@@ -30,12 +30,8 @@ pub(crate) fn log_directory(log_dir: &Path, pod: &Pod) -> PathBuf {
 /// The configuration; also passed along with every container.
 pub(crate) fn config(pod: &Pod, parts: &Parts<'_>) -> v1::PodSandboxConfig {
     let meta = &pod.metadata;
-    let host_network = pod
-        .spec
-        .as_ref()
-        .is_some_and(|s| s.host_network == Some(true));
-    let mut pod_labels: HashMap<String, String> =
-        meta.labels.clone().unwrap_or_default().into_iter().collect();
+    let host_network = pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true));
+    let mut pod_labels: HashMap<String, String> = meta.labels.clone().unwrap_or_default().into_iter().collect();
     pod_labels.extend(labels::of_pod(pod));
     v1::PodSandboxConfig {
         metadata: Some(v1::PodSandboxMetadata {
@@ -44,23 +40,12 @@ pub(crate) fn config(pod: &Pod, parts: &Parts<'_>) -> v1::PodSandboxConfig {
             uid: super::uid(pod).to_owned(),
             attempt: parts.attempt,
         }),
-        hostname: if host_network {
-            String::new()
-        } else {
-            hosts::kernel_name(pod, parts.cluster_domain)
-        },
-        log_directory: log_directory(parts.log_dir, pod)
-            .to_string_lossy()
-            .into_owned(),
+        hostname: if host_network { String::new() } else { hosts::kernel_name(pod, parts.cluster_domain) },
+        log_directory: log_directory(parts.log_dir, pod).to_string_lossy().into_owned(),
         dns_config: Some(parts.dns.clone()),
         port_mappings: port_mappings(pod),
         labels: pod_labels,
-        annotations: meta
-            .annotations
-            .clone()
-            .unwrap_or_default()
-            .into_iter()
-            .collect(),
+        annotations: meta.annotations.clone().unwrap_or_default().into_iter().collect(),
         linux: Some(v1::LinuxPodSandboxConfig {
             cgroup_parent: parts.cgroup_parent.clone(),
             security_context: Some(security::sandbox(pod)),
@@ -89,11 +74,7 @@ fn sysctls(pod: &Pod) -> HashMap<String, String> {
 
 /// Ports that are asked for on the host; with the host's network there is nothing to map.
 fn port_mappings(pod: &Pod) -> Vec<v1::PortMapping> {
-    if pod
-        .spec
-        .as_ref()
-        .is_some_and(|s| s.host_network == Some(true))
-    {
+    if pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true)) {
         return Vec::new();
     }
     qos::all_containers(pod)

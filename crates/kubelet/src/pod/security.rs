@@ -6,9 +6,7 @@
 use std::path::Path;
 
 use corten_cri::v1;
-use k8s_openapi::api::core::v1::{
-    AppArmorProfile, Container, Pod, PodSecurityContext, SELinuxOptions, SeccompProfile,
-};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSecurityContext, SELinuxOptions, SeccompProfile};
 
 /// Paths in /proc and /sys that containers must not read, unless `procMount` is `Unmasked`.
 const MASKED: [&str; 12] = [
@@ -27,13 +25,7 @@ const MASKED: [&str; 12] = [
 ];
 
 /// Paths that containers must not write.
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The user that an image asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,18 +39,12 @@ pub(crate) struct ImageUser {
 pub(crate) enum RootError {
     #[error("container's runAsUser breaks non-root policy (pod: \"{pod}\", container: {container})")]
     User { pod: String, container: String },
-    #[error(
-        "container has runAsNonRoot and image will run as root (pod: \"{pod}\", container: {container})"
-    )]
+    #[error("container has runAsNonRoot and image will run as root (pod: \"{pod}\", container: {container})")]
     Image { pod: String, container: String },
     #[error(
         "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (pod: \"{pod}\", container: {container})"
     )]
-    Name {
-        user: String,
-        pod: String,
-        container: String,
-    },
+    Name { user: String, pod: String, container: String },
 }
 
 fn of_pod(pod: &Pod) -> Option<&PodSecurityContext> {
@@ -67,28 +53,17 @@ fn of_pod(pod: &Pod) -> Option<&PodSecurityContext> {
 
 /// Whether a container is privileged.
 pub(crate) fn is_privileged(container: &Container) -> bool {
-    container
-        .security_context
-        .as_ref()
-        .is_some_and(|c| c.privileged == Some(true))
+    container.security_context.as_ref().is_some_and(|c| c.privileged == Some(true))
 }
 
 /// The namespaces of a pod's sandbox and containers.
 pub(crate) fn namespaces(pod: &Pod) -> v1::NamespaceOption {
     let spec = pod.spec.as_ref();
     let node_or = |node: Option<bool>, other: v1::NamespaceMode| {
-        if node == Some(true) {
-            v1::NamespaceMode::Node
-        } else {
-            other
-        }
+        if node == Some(true) { v1::NamespaceMode::Node } else { other }
     };
     let shared = spec.is_some_and(|s| s.share_process_namespace == Some(true));
-    let pid = if shared {
-        v1::NamespaceMode::Pod
-    } else {
-        v1::NamespaceMode::Container
-    };
+    let pid = if shared { v1::NamespaceMode::Pod } else { v1::NamespaceMode::Container };
     v1::NamespaceOption {
         network: node_or(spec.and_then(|s| s.host_network), v1::NamespaceMode::Pod) as i32,
         pid: node_or(spec.and_then(|s| s.host_pid), pid) as i32,
@@ -104,14 +79,9 @@ pub(crate) fn sandbox(pod: &Pod) -> v1::LinuxSandboxSecurityContext {
     let privileged = super::qos::all_containers(pod).any(is_privileged);
     v1::LinuxSandboxSecurityContext {
         namespace_options: Some(namespaces(pod)),
-        selinux_options: context
-            .and_then(|c| c.se_linux_options.as_ref())
-            .map(selinux),
+        selinux_options: context.and_then(|c| c.se_linux_options.as_ref()).map(selinux),
         run_as_user: context.and_then(|c| c.run_as_user).map(int64),
-        run_as_group: context
-            .filter(|c| c.run_as_user.is_some())
-            .and_then(|c| c.run_as_group)
-            .map(int64),
+        run_as_group: context.filter(|c| c.run_as_user.is_some()).and_then(|c| c.run_as_group).map(int64),
         supplemental_groups: groups(context),
         supplemental_groups_policy: groups_policy(context) as i32,
         privileged,
@@ -133,31 +103,17 @@ pub(crate) fn container(
     let outer = of_pod(pod);
     let inner = container.security_context.as_ref();
     let privileged = is_privileged(container);
-    let user = inner
-        .and_then(|c| c.run_as_user)
-        .or_else(|| outer.and_then(|c| c.run_as_user));
-    let group = inner
-        .and_then(|c| c.run_as_group)
-        .or_else(|| outer.and_then(|c| c.run_as_group));
-    let non_root = inner
-        .and_then(|c| c.run_as_non_root)
-        .or_else(|| outer.and_then(|c| c.run_as_non_root));
+    let user = inner.and_then(|c| c.run_as_user).or_else(|| outer.and_then(|c| c.run_as_user));
+    let group = inner.and_then(|c| c.run_as_group).or_else(|| outer.and_then(|c| c.run_as_group));
+    let non_root = inner.and_then(|c| c.run_as_non_root).or_else(|| outer.and_then(|c| c.run_as_non_root));
     if non_root == Some(true) {
         check_non_root(pod, container, user, image)?;
     }
-    let seccomp_profile = inner
-        .and_then(|c| c.seccomp_profile.as_ref())
-        .or_else(|| outer.and_then(|c| c.seccomp_profile.as_ref()));
-    let apparmor_profile = inner
-        .and_then(|c| c.app_armor_profile.as_ref())
-        .or_else(|| outer.and_then(|c| c.app_armor_profile.as_ref()));
+    let seccomp_profile = inner.and_then(|c| c.seccomp_profile.as_ref()).or_else(|| outer.and_then(|c| c.seccomp_profile.as_ref()));
+    let apparmor_profile = inner.and_then(|c| c.app_armor_profile.as_ref()).or_else(|| outer.and_then(|c| c.app_armor_profile.as_ref()));
     let unmasked = inner.is_some_and(|c| c.proc_mount.as_deref() == Some("Unmasked"));
     let paths = |list: &[&str]| {
-        if unmasked {
-            Vec::new()
-        } else {
-            list.iter().map(|p| (*p).to_owned()).collect()
-        }
+        if unmasked { Vec::new() } else { list.iter().map(|p| (*p).to_owned()).collect() }
     };
     let run_as = user.or(image.uid);
     Ok(v1::LinuxContainerSecurityContext {
@@ -194,34 +150,16 @@ pub(crate) fn container(
     })
 }
 
-fn check_non_root(
-    pod: &Pod,
-    container: &Container,
-    user: Option<i64>,
-    image: &ImageUser,
-) -> Result<(), RootError> {
+fn check_non_root(pod: &Pod, container: &Container, user: Option<i64>, image: &ImageUser) -> Result<(), RootError> {
     let pod = || super::full_name(pod);
     let container = || container.name.clone();
     match (user, image.uid) {
-        (Some(0), _) => Err(RootError::User {
-            pod: pod(),
-            container: container(),
-        }),
+        (Some(0), _) => Err(RootError::User { pod: pod(), container: container() }),
         (Some(_), _) => Ok(()),
-        (None, Some(0)) => Err(RootError::Image {
-            pod: pod(),
-            container: container(),
-        }),
+        (None, Some(0)) => Err(RootError::Image { pod: pod(), container: container() }),
         (None, Some(_)) => Ok(()),
-        (None, None) if image.name.is_empty() => Err(RootError::Image {
-            pod: pod(),
-            container: container(),
-        }),
-        (None, None) => Err(RootError::Name {
-            user: image.name.clone(),
-            pod: pod(),
-            container: container(),
-        }),
+        (None, None) if image.name.is_empty() => Err(RootError::Image { pod: pod(), container: container() }),
+        (None, None) => Err(RootError::Name { user: image.name.clone(), pod: pod(), container: container() }),
     }
 }
 
@@ -233,11 +171,7 @@ fn groups(context: Option<&PodSecurityContext>) -> Vec<i64> {
     let Some(context) = context else {
         return Vec::new();
     };
-    context
-        .fs_group
-        .into_iter()
-        .chain(context.supplemental_groups.iter().flatten().copied())
-        .collect()
+    context.fs_group.into_iter().chain(context.supplemental_groups.iter().flatten().copied()).collect()
 }
 
 fn groups_policy(context: Option<&PodSecurityContext>) -> v1::SupplementalGroupsPolicy {
@@ -257,10 +191,7 @@ fn selinux(options: &SELinuxOptions) -> v1::SeLinuxOption {
 }
 
 fn profile(kind: v1::security_profile::ProfileType) -> v1::SecurityProfile {
-    v1::SecurityProfile {
-        profile_type: kind as i32,
-        localhost_ref: String::new(),
-    }
+    v1::SecurityProfile { profile_type: kind as i32, localhost_ref: String::new() }
 }
 
 /// Without a profile a container is unconfined, as in the reference.
@@ -279,10 +210,7 @@ fn seccomp(given: Option<&SeccompProfile>, dir: &Path) -> v1::SecurityProfile {
 fn apparmor(given: &AppArmorProfile) -> v1::SecurityProfile {
     use v1::security_profile::ProfileType;
     match (given.type_.as_str(), &given.localhost_profile) {
-        ("Localhost", Some(name)) => v1::SecurityProfile {
-            profile_type: ProfileType::Localhost as i32,
-            localhost_ref: name.clone(),
-        },
+        ("Localhost", Some(name)) => v1::SecurityProfile { profile_type: ProfileType::Localhost as i32, localhost_ref: name.clone() },
         ("Unconfined", _) => profile(ProfileType::Unconfined),
         _ => profile(ProfileType::RuntimeDefault),
     }

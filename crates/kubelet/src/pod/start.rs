@@ -54,19 +54,8 @@ pub(crate) enum StartError {
 impl Start {
     /// Does it.
     pub(crate) async fn run(self) -> Result<(), StartError> {
-        let image = images::ensure(
-            &self.context,
-            &self.pod,
-            &self.container,
-            &self.objects,
-            &self.sandbox_config,
-        );
-        let image = self
-            .cancel
-            .run_until_cancelled(image)
-            .await
-            .ok_or(StartError::Cancelled)?
-            .map_err(StartError::Failed)?;
+        let image = images::ensure(&self.context, &self.pod, &self.container, &self.objects, &self.sandbox_config);
+        let image = self.cancel.run_until_cancelled(image).await.ok_or(StartError::Cancelled)?.map_err(StartError::Failed)?;
         let config = self
             .cancel
             .run_until_cancelled(self.config(image))
@@ -79,21 +68,16 @@ impl Start {
     }
 
     fn event(&self, reason: &str, message: &str) {
-        self.context
-            .container_event(&self.pod, &self.container, Normal, reason, message);
+        self.context.container_event(&self.pod, &self.container, Normal, reason, message);
     }
 
     /// The failure, reported.
     fn failed(&self, reason: &str, text: String) -> StartError {
         let message = format!("Error: {text}");
-        self.context
-            .container_event(&self.pod, &self.container, Warning, "Failed", &message);
+        self.context.container_event(&self.pod, &self.container, Warning, "Failed", &message);
         let now = Timestamp::now();
         StartError::Failed(FailedStart {
-            waiting: Waiting {
-                reason: reason.to_owned(),
-                message: text,
-            },
+            waiting: Waiting { reason: reason.to_owned(), message: text },
             retry_at: now.saturating_add(RETRY).unwrap_or(now),
         })
     }
@@ -106,9 +90,7 @@ impl Start {
         let all = context.services.store().list();
         let services = services::variables(&self.pod, all.iter().map(AsRef::as_ref));
         let around = context.surroundings(self.addresses.clone());
-        let environment =
-            env::environment(&self.pod, &self.container, &looked, &services, &around)
-                .map_err(|e| e.to_string())?;
+        let environment = env::environment(&self.pod, &self.container, &looked, &services, &around).map_err(|e| e.to_string())?;
         let logs = sandbox::log_directory(&context.pod_log_dir, &self.pod);
         let log_dir = logs.join(&self.container.name);
         let restart_count = match self.restart_count {
@@ -121,8 +103,7 @@ impl Start {
         };
         fs::create_dir_all(&log_dir).map_err(io(&log_dir))?;
         let pod_dir = context.pod_dir(super::uid(&self.pod));
-        let termination = termination_file(&pod_dir, &self.container.name, restart_count)
-            .map_err(io(&pod_dir))?;
+        let termination = termination_file(&pod_dir, &self.container.name, restart_count).map_err(io(&pod_dir))?;
         let mounts = self.mounts(&environment, &pod_dir, &termination)?;
         let memory = context.share.capacity.memory;
         let parts = container::Parts {
@@ -139,12 +120,7 @@ impl Start {
     }
 
     /// The volumes', and the files that the kubelet manages.
-    fn mounts(
-        &self,
-        environment: &Environment,
-        pod_dir: &Path,
-        termination: &Path,
-    ) -> Result<Vec<v1::Mount>, String> {
+    fn mounts(&self, environment: &Environment, pod_dir: &Path, termination: &Path) -> Result<Vec<v1::Mount>, String> {
         let mounts = self.volumes.mounts(&self.container, environment);
         let mut mounts = mounts.map_err(|e| e.to_string())?;
         let taken = |path: &str| {
@@ -165,10 +141,7 @@ impl Start {
             mounts.push(mount("/etc/hosts", &path));
         }
         let path = self.container.termination_message_path.as_deref();
-        mounts.push(mount(
-            path.unwrap_or(container::TERMINATION_PATH),
-            termination,
-        ));
+        mounts.push(mount(path.unwrap_or(container::TERMINATION_PATH), termination));
         Ok(mounts)
     }
 
@@ -195,9 +168,7 @@ impl Start {
     }
 
     async fn start(&self, id: &str) -> Result<(), StartError> {
-        let message = v1::StartContainerRequest {
-            container_id: id.to_owned(),
-        };
+        let message = v1::StartContainerRequest { container_id: id.to_owned() };
         let mut client = self.context.runtime.clients.runtime.clone();
         match client.start_container(request(message)).await {
             Ok(_) => {
@@ -212,30 +183,17 @@ impl Start {
     }
 
     async fn post_start(&self, id: &str) -> Result<(), StartError> {
-        let hook = self
-            .container
-            .lifecycle
-            .as_ref()
-            .and_then(|l| l.post_start.as_ref());
+        let hook = self.container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
         let Some(hook) = hook else { return Ok(()) };
-        let target = Target {
-            address: self.addresses.first().cloned().unwrap_or_default(),
-            container: self.container.clone(),
-            id: id.to_owned(),
-        };
+        let target =
+            Target { address: self.addresses.first().cloned().unwrap_or_default(), container: self.container.clone(), id: id.to_owned() };
         let run = hooks::run(&self.context, &target, hook);
         let result = self.cancel.run_until_cancelled(run).await;
         let Err(error) = result.ok_or(StartError::Cancelled)? else {
             return Ok(());
         };
         let text = format!("PostStartHook failed: {error}");
-        self.context.container_event(
-            &self.pod,
-            &self.container,
-            Warning,
-            "FailedPostStartHook",
-            &text,
-        );
+        self.context.container_event(&self.pod, &self.container, Warning, "FailedPostStartHook", &text);
         let grace = super::stop::grace_period(&self.pod);
         if let Err(status) = self.context.runtime.stop_container(id, grace).await {
             tracing::warn!(%status, id, "stopping a container whose postStart hook failed");

@@ -39,8 +39,7 @@ impl Inputs<'_> {
     /// Whether the init containers are done with.
     fn initialised(&self, spec: &PodSpec) -> bool {
         let view = self.facts.view;
-        spec.init_containers.iter().flatten().next().is_none()
-            || view.sandbox().is_some_and(|s| main_begun(view, spec, s))
+        spec.init_containers.iter().flatten().next().is_none() || view.sandbox().is_some_and(|s| main_begun(view, spec, s))
     }
 }
 
@@ -53,37 +52,17 @@ pub(crate) fn status(inputs: &Inputs<'_>) -> PodStatus {
     let containers = container::main(inputs, spec);
     let initial = container::initial(inputs, spec);
     let phase = phase::phase(inputs, spec, &initial, &containers);
-    let verdict = inputs
-        .facts
-        .memory
-        .ending
-        .as_ref()
-        .and_then(|e| e.verdict.as_ref());
+    let verdict = inputs.facts.memory.ending.as_ref().and_then(|e| e.verdict.as_ref());
     let addresses = addresses(inputs, spec);
     let mut status = PodStatus {
         phase: Some(phase.to_owned()),
-        reason: verdict
-            .map(|v| v.reason.clone())
-            .or_else(|| inputs.previous.reason.clone()),
-        message: verdict
-            .map(|v| v.message.clone())
-            .or_else(|| inputs.previous.message.clone()),
+        reason: verdict.map(|v| v.reason.clone()).or_else(|| inputs.previous.reason.clone()),
+        message: verdict.map(|v| v.message.clone()).or_else(|| inputs.previous.message.clone()),
         host_ip: inputs.node_addresses.first().cloned(),
-        host_ips: Some(
-            inputs
-                .node_addresses
-                .iter()
-                .map(|ip| HostIP { ip: ip.clone() })
-                .collect(),
-        ),
+        host_ips: Some(inputs.node_addresses.iter().map(|ip| HostIP { ip: ip.clone() }).collect()),
         pod_ip: addresses.first().cloned(),
-        pod_ips: (!addresses.is_empty())
-            .then(|| addresses.into_iter().map(|ip| PodIP { ip }).collect()),
-        start_time: inputs
-            .previous
-            .start_time
-            .clone()
-            .or_else(|| Some(seconds(inputs.facts.now))),
+        pod_ips: (!addresses.is_empty()).then(|| addresses.into_iter().map(|ip| PodIP { ip }).collect()),
+        start_time: inputs.previous.start_time.clone().or_else(|| Some(seconds(inputs.facts.now))),
         qos_class: Some(Qos::of(pod).as_str().to_owned()),
         observed_generation: pod.metadata.generation,
         container_statuses: (!containers.is_empty()).then_some(containers),
@@ -106,13 +85,7 @@ fn addresses(inputs: &Inputs<'_>, spec: &PodSpec) -> Vec<String> {
     let present = inputs.facts.view.sandbox().map(|s| s.addresses.clone());
     match present {
         Some(addresses) if !addresses.is_empty() => addresses,
-        _ => inputs
-            .previous
-            .pod_ips
-            .iter()
-            .flatten()
-            .map(|p| p.ip.clone())
-            .collect(),
+        _ => inputs.previous.pod_ips.iter().flatten().map(|p| p.ip.clone()).collect(),
     }
 }
 

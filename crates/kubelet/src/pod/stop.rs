@@ -32,10 +32,7 @@ pub(crate) struct Stop {
 
 /// The grace period of a pod, in seconds: what its deletion says, or its definition.
 pub(crate) fn grace_period(pod: &Pod) -> i64 {
-    pod.metadata
-        .deletion_grace_period_seconds
-        .or_else(|| pod.spec.as_ref()?.termination_grace_period_seconds)
-        .unwrap_or(DEFAULT)
+    pod.metadata.deletion_grace_period_seconds.or_else(|| pod.spec.as_ref()?.termination_grace_period_seconds).unwrap_or(DEFAULT)
 }
 
 /// When a container is killed that is to stop for a reason of its own.
@@ -46,11 +43,8 @@ pub(crate) fn own_deadline(pod: &Pod, name: &str, why: Why, now: Timestamp) -> T
         Why::Startup => c.startup_probe.as_ref(),
         _ => None,
     });
-    let seconds = probe
-        .and_then(|p| p.termination_grace_period_seconds)
-        .unwrap_or_else(|| grace_period(pod));
-    now.saturating_add(jiff::SignedDuration::from_secs(seconds))
-        .unwrap_or(now)
+    let seconds = probe.and_then(|p| p.termination_grace_period_seconds).unwrap_or_else(|| grace_period(pod));
+    now.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now)
 }
 
 /// Stops the container and returns when it has ended.
@@ -60,16 +54,9 @@ pub(crate) async fn stop(context: Arc<Context>, pod: Arc<Pod>, job: Stop) -> Res
         && !job.again
     {
         context.container_event(&pod, container, Normal, "Killing", &announcement(&job));
-        let hook = container
-            .lifecycle
-            .as_ref()
-            .and_then(|l| l.pre_stop.as_ref());
+        let hook = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
         if let Some(hook) = hook.filter(|_| job.why != Why::Sandbox) {
-            let target = Target {
-                address: job.address.clone(),
-                container: container.clone(),
-                id: job.id.clone(),
-            };
+            let target = Target { address: job.address.clone(), container: container.clone(), id: job.id.clone() };
             let limit = Duration::from_secs(left(job.deadline).unsigned_abs());
             let done = tokio::time::timeout(limit, hooks::run(&context, &target, hook)).await;
             let failure = match done {

@@ -25,14 +25,11 @@ impl Messages {
     /// Puts the messages into the view, reading those that are new.
     pub(crate) fn fill(&mut self, view: &mut PodView) {
         for container in view.containers.iter_mut().filter(|c| c.state == State::Exited) {
-            let message = self
-                .0
-                .entry(container.id.clone())
-                .or_insert_with(|| read(container).unwrap_or_else(|| container.message.clone()));
+            let message =
+                self.0.entry(container.id.clone()).or_insert_with(|| read(container).unwrap_or_else(|| container.message.clone()));
             container.message.clone_from(message);
         }
-        self.0
-            .retain(|id, _| view.containers.iter().any(|c| c.id == *id));
+        self.0.retain(|id, _| view.containers.iter().any(|c| c.id == *id));
     }
 }
 
@@ -94,11 +91,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (said, log) = (dir.path().join("message"), dir.path().join("0.log"));
         std::fs::write(&said, "boom").unwrap();
-        std::fs::write(
-            &log,
-            "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stderr F two\n",
-        )
-        .unwrap();
+        std::fs::write(&log, "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stderr F two\n").unwrap();
         let annotation = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut container = ContainerView {
             exit_code: 1,

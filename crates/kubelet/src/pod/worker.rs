@@ -115,13 +115,7 @@ impl Worker {
             self.prober.sync(&self.context, &self.inbox, &pod, &view);
         }
         let health = self.prober.health();
-        let facts = Facts {
-            pod: &pod,
-            view: &view,
-            memory: &self.memory,
-            health: &health,
-            now,
-        };
+        let facts = Facts { pod: &pod, view: &view, memory: &self.memory, health: &health, now };
         let plan = plan(&facts);
         let status = status::status(&Inputs {
             facts,
@@ -163,9 +157,7 @@ impl Worker {
             self.memory.failed.clear();
         }
         if self.storage.objects_changed(self.objects.changes()) {
-            self.memory
-                .failed
-                .retain(|_, f| f.waiting.reason != "CreateContainerConfigError");
+            self.memory.failed.retain(|_, f| f.waiting.reason != "CreateContainerConfigError");
         }
     }
 
@@ -179,10 +171,7 @@ impl Worker {
                 // Counted from when it was first seen; a later request can only shorten it.
                 Some(ending) => ending.deadline = ending.deadline.min(deadline),
                 None => {
-                    self.memory.ending = Some(Ending {
-                        deadline,
-                        verdict: None,
-                    });
+                    self.memory.ending = Some(Ending { deadline, verdict: None });
                 }
             }
             return None;
@@ -192,9 +181,7 @@ impl Worker {
         }
         let limit = pod.spec.as_ref()?.active_deadline_seconds?;
         let started = self.status.start_time.as_ref()?.0;
-        let due = started
-            .saturating_add(SignedDuration::from_secs(limit))
-            .unwrap_or(now);
+        let due = started.saturating_add(SignedDuration::from_secs(limit)).unwrap_or(now);
         if due > now {
             return Some(due);
         }
@@ -202,10 +189,7 @@ impl Worker {
         self.context.event(pod, Warning, "DeadlineExceeded", message);
         self.memory.ending = Some(Ending {
             deadline: after(grace).unwrap_or(now),
-            verdict: Some(Waiting {
-                reason: "DeadlineExceeded".to_owned(),
-                message: message.to_owned(),
-            }),
+            verdict: Some(Waiting { reason: "DeadlineExceeded".to_owned(), message: message.to_owned() }),
         });
         None
     }
@@ -224,8 +208,7 @@ impl Worker {
             if let Some(container) = container {
                 let pod_name = super::full_name(pod);
                 let text = format!("Back-off restarting failed container {name} in pod {pod_name}");
-                self.context
-                    .container_event(pod, container, Warning, "BackOff", &text);
+                self.context.container_event(pod, container, Warning, "BackOff", &text);
             }
         }
     }
@@ -251,10 +234,7 @@ impl Worker {
     }
 
     fn addresses(&self, pod: &Pod, view: &PodView) -> Vec<String> {
-        let host_network = pod
-            .spec
-            .as_ref()
-            .is_some_and(|s| s.host_network == Some(true));
+        let host_network = pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true));
         match view.sandbox() {
             Some(_) if host_network => self.context.node_addresses.clone(),
             Some(sandbox) => sandbox.addresses.clone(),

@@ -60,18 +60,13 @@ async fn uids(context: &Context) -> Result<HashSet<String>, Status> {
     let sandboxes = runtime.list_sandboxes(HashMap::new()).await?;
     let containers = runtime.list_containers(HashMap::new()).await?;
     let labels = sandboxes.into_iter().map(|s| s.labels);
-    Ok(labels
-        .chain(containers.into_iter().map(|c| c.labels))
-        .filter_map(|mut labels| labels.remove(labels::POD_UID))
-        .collect())
+    Ok(labels.chain(containers.into_iter().map(|c| c.labels)).filter_map(|mut labels| labels.remove(labels::POD_UID)).collect())
 }
 
 async fn remove(context: &Context, uid: &str) -> Result<(), Status> {
     let runtime = &context.runtime;
     let view: PodView = runtime.view(uid).await?;
-    let stops = view
-        .running()
-        .map(|c| runtime.stop_container(&c.id, c.grace_period.unwrap_or(GRACE)));
+    let stops = view.running().map(|c| runtime.stop_container(&c.id, c.grace_period.unwrap_or(GRACE)));
     futures::future::try_join_all(stops).await?;
     for sandbox in &view.sandboxes {
         runtime.stop_sandbox(&sandbox.id).await?;

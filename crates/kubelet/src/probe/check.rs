@@ -24,12 +24,7 @@ pub(crate) struct Target {
 }
 
 /// Checks once. The error is what the event says after "probe failed: ".
-pub(crate) async fn check(
-    context: &Context,
-    target: &Target,
-    probe: &Probe,
-    timeout: Duration,
-) -> Result<(), String> {
+pub(crate) async fn check(context: &Context, target: &Target, probe: &Probe, timeout: Duration) -> Result<(), String> {
     if let Some(action) = &probe.exec {
         return exec(context, target, action, timeout).await;
     }
@@ -49,12 +44,7 @@ pub(crate) async fn check(
     Err("missing probe handler".to_owned())
 }
 
-async fn exec(
-    context: &Context,
-    target: &Target,
-    action: &ExecAction,
-    timeout: Duration,
-) -> Result<(), String> {
+async fn exec(context: &Context, target: &Target, action: &ExecAction, timeout: Duration) -> Result<(), String> {
     let command = action.command.clone().unwrap_or_default();
     let answer = context.runtime.exec_sync(&target.id, &command, timeout).await;
     match answer {
@@ -65,45 +55,28 @@ async fn exec(
             output.truncate(OUTPUT);
             Err(String::from_utf8_lossy(&output).into_owned())
         }
-        Err(status) if status.code() == tonic::Code::DeadlineExceeded => Err(format!(
-            "command timed out: \"{}\" timed out after {}s",
-            command.join(" "),
-            timeout.as_secs()
-        )),
+        Err(status) if status.code() == tonic::Code::DeadlineExceeded => {
+            Err(format!("command timed out: \"{}\" timed out after {}s", command.join(" "), timeout.as_secs()))
+        }
         Err(status) => Err(status.message().to_owned()),
     }
 }
 
 /// An HTTP check: anything from 200 to 399 is good.
-pub(crate) async fn http_get(
-    target: &Target,
-    action: &HTTPGetAction,
-    timeout: Duration,
-) -> Result<(), String> {
+pub(crate) async fn http_get(target: &Target, action: &HTTPGetAction, timeout: Duration) -> Result<(), String> {
     let request = http::Get {
         https: action.scheme.as_deref() == Some("HTTPS"),
-        host: action
-            .host
-            .clone()
-            .filter(|h| !h.is_empty())
-            .unwrap_or_else(|| target.address.clone()),
+        host: action.host.clone().filter(|h| !h.is_empty()).unwrap_or_else(|| target.address.clone()),
         port: port(&target.container, &action.port)?,
         path: action.path.clone().unwrap_or_default(),
-        headers: action
-            .http_headers
-            .iter()
-            .flatten()
-            .map(|h| (h.name.clone(), h.value.clone()))
-            .collect(),
+        headers: action.http_headers.iter().flatten().map(|h| (h.name.clone(), h.value.clone())).collect(),
     };
     let url = request.url();
     match tokio::time::timeout(timeout, http::get(&request)).await {
         Ok(Ok(status)) if (200..400).contains(&status) => Ok(()),
         Ok(Ok(status)) => Err(format!("HTTP probe failed with statuscode: {status}")),
         Ok(Err(error)) => Err(format!("Get \"{url}\": {error}")),
-        Err(_) => Err(format!(
-            "Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-        )),
+        Err(_) => Err(format!("Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")),
     }
 }
 
@@ -132,11 +105,7 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, String> 
 
 /// Host and port as in a URL.
 pub(super) fn join(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A port by number, or by the name that the container gives to one of its ports.
@@ -155,10 +124,7 @@ fn port(container: &Container, port: &IntOrString) -> Result<u16, String> {
         IntOrString::Int(number) => number.to_string(),
         IntOrString::String(name) => name.clone(),
     };
-    number
-        .and_then(|n| u16::try_from(n).ok())
-        .filter(|n| *n > 0)
-        .ok_or_else(|| format!("invalid port number: {}", named(port)))
+    number.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| format!("invalid port number: {}", named(port)))
 }
 
 #[cfg(test)]

@@ -13,12 +13,7 @@ use super::check::{connect, join};
 const SERVING: u8 = 1;
 
 /// Asks a service (or, with an empty name, the server) whether it serves.
-pub(super) async fn check(
-    host: &str,
-    port: u16,
-    service: &str,
-    timeout: Duration,
-) -> Result<(), String> {
+pub(super) async fn check(host: &str, port: u16, service: &str, timeout: Duration) -> Result<(), String> {
     match tokio::time::timeout(timeout, call(host, port, service)).await {
         Ok(Ok(SERVING)) => Ok(()),
         Ok(Ok(other)) => Err(format!("service unhealthy (responded with \"{}\")", name(other))),
@@ -40,9 +35,7 @@ async fn call(host: &str, port: u16, service: &str) -> Result<u8, String> {
     let failed = |error: hyper::Error| format!("error: health rpc failed: {error}");
     let stream = connect(host, port).await?;
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .map_err(failed)?;
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
     let connection = tokio::spawn(connection);
     let uri = format!("http://{}/grpc.health.v1.Health/Check", join(host, port));
     let request = http::Request::post(uri)
@@ -71,10 +64,7 @@ async fn call(host: &str, port: u16, service: &str) -> Result<u8, String> {
 fn encode(service: &str) -> Result<Bytes, String> {
     let mut message = BytesMut::new();
     if !service.is_empty() {
-        let length = u8::try_from(service.len())
-            .ok()
-            .filter(|l| *l < 128)
-            .ok_or("the service's name is too long")?;
+        let length = u8::try_from(service.len()).ok().filter(|l| *l < 128).ok_or("the service's name is too long")?;
         message.put_u8(0x0a);
         message.put_u8(length);
         message.put_slice(service.as_bytes());

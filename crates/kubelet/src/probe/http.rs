@@ -32,11 +32,7 @@ impl Get {
     }
 
     fn target(&self) -> String {
-        if self.path.starts_with('/') {
-            self.path.clone()
-        } else {
-            format!("/{}", self.path)
-        }
+        if self.path.starts_with('/') { self.path.clone() } else { format!("/{}", self.path) }
     }
 }
 
@@ -56,9 +52,7 @@ pub(crate) async fn get(request: &Get) -> Result<u16, String> {
                     request.port = port;
                 }
                 request.https = uri.scheme_str().map_or(request.https, |s| s == "https");
-                request.path = uri
-                    .path_and_query()
-                    .map_or_else(String::new, |p| p.as_str().to_owned());
+                request.path = uri.path_and_query().map_or_else(String::new, |p| p.as_str().to_owned());
             }
             _ => return Ok(status),
         }
@@ -73,20 +67,12 @@ async fn once(request: &Get) -> Result<(u16, Option<String>), String> {
     }
     let connector = tokio_rustls::TlsConnector::from(tls()?);
     let name = ServerName::try_from(request.host.clone()).map_err(|e| e.to_string())?;
-    let stream = connector
-        .connect(name, stream)
-        .await
-        .map_err(|e| e.to_string())?;
+    let stream = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
     send(stream, request).await
 }
 
-async fn send(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    get: &Get,
-) -> Result<(u16, Option<String>), String> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| e.to_string())?;
+async fn send(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, get: &Get) -> Result<(u16, Option<String>), String> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let connection = tokio::spawn(connection);
     let mut builder = http::Request::get(get.target());
     let given = |name: &str| get.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -104,17 +90,11 @@ async fn send(
             builder = builder.header(name, value);
         }
     }
-    let request = builder
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| e.to_string())?;
+    let request = builder.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
     let response = sender.send_request(request).await.map_err(|e| e.to_string());
     connection.abort();
     let response = response?;
-    let location = response
-        .headers()
-        .get(http::header::LOCATION)
-        .and_then(|v| v.to_str().ok())
-        .map(str::to_owned);
+    let location = response.headers().get(http::header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
     Ok((response.status().as_u16(), location))
 }
 
@@ -164,8 +144,6 @@ impl ServerCertVerifier for Anyone {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

@@ -41,17 +41,9 @@ impl Drop for Probed {
 
 impl Prober {
     /// Begins to probe containers that run, and stops where they do not run any more.
-    pub(crate) fn sync(
-        &mut self,
-        context: &Arc<Context>,
-        inbox: &Arc<Inbox>,
-        pod: &Arc<Pod>,
-        view: &PodView,
-    ) {
-        let running: HashMap<&str, &ContainerView> =
-            view.running().map(|c| (c.id.as_str(), c)).collect();
-        self.probed
-            .retain(|id, _| running.contains_key(id.as_str()));
+    pub(crate) fn sync(&mut self, context: &Arc<Context>, inbox: &Arc<Inbox>, pod: &Arc<Pod>, view: &PodView) {
+        let running: HashMap<&str, &ContainerView> = view.running().map(|c| (c.id.as_str(), c)).collect();
+        self.probed.retain(|id, _| running.contains_key(id.as_str()));
         let Some(spec) = &pod.spec else { return };
         let address = match view.sandbox() {
             Some(sandbox) if spec.host_network != Some(true) => sandbox.addresses.first(),
@@ -62,11 +54,7 @@ impl Prober {
             let (Some(container), false) = (container, self.probed.contains_key(id)) else {
                 continue;
             };
-            let target = check::Target {
-                address: address.cloned().unwrap_or_default(),
-                container: container.clone(),
-                id: id.to_owned(),
-            };
+            let target = check::Target { address: address.cloned().unwrap_or_default(), container: container.clone(), id: id.to_owned() };
             let probed = begin(context, inbox, pod, running, target);
             self.probed.insert(id.to_owned(), probed);
         }
@@ -89,13 +77,7 @@ impl Prober {
     }
 }
 
-fn begin(
-    context: &Arc<Context>,
-    inbox: &Arc<Inbox>,
-    pod: &Arc<Pod>,
-    running: &ContainerView,
-    target: check::Target,
-) -> Probed {
+fn begin(context: &Arc<Context>, inbox: &Arc<Inbox>, pod: &Arc<Pod>, running: &ContainerView, target: check::Target) -> Probed {
     let container = &target.container;
     let adopted = reported(pod, context, container, &running.id);
     let health = Arc::new(Mutex::new(initial(container, adopted)));
@@ -113,30 +95,19 @@ fn begin(
 
 /// What the API says about this very container: after a restart of the kubelet its readiness
 /// stays as it was until the first probe.
-fn reported<'a>(
-    pod: &'a Pod,
-    context: &Context,
-    container: &Container,
-    id: &str,
-) -> Option<&'a ContainerStatus> {
+fn reported<'a>(pod: &'a Pod, context: &Context, container: &Container, id: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let full = context.runtime.api_id(id);
     let main = status.container_statuses.iter().flatten();
     let initial = status.init_container_statuses.iter().flatten();
-    main.chain(initial)
-        .find(|s| s.name == container.name && s.container_id.as_deref() == Some(&full))
+    main.chain(initial).find(|s| s.name == container.name && s.container_id.as_deref() == Some(&full))
 }
 
 fn initial(container: &Container, adopted: Option<&ContainerStatus>) -> Health {
-    let started =
-        container.startup_probe.is_none() || adopted.is_some_and(|s| s.started == Some(true));
+    let started = container.startup_probe.is_none() || adopted.is_some_and(|s| s.started == Some(true));
     let ready = match container.readiness_probe {
         None => started,
         Some(_) => adopted.is_some_and(|s| s.ready),
     };
-    Health {
-        started,
-        ready,
-        failure: None,
-    }
+    Health { started, ready, failure: None }
 }

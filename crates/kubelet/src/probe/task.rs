@@ -92,8 +92,7 @@ impl Task {
             if let Err(message) = &result {
                 let text = format!("{} probe failed: {message}", kind.as_str());
                 let container = &self.target.container;
-                self.context
-                    .container_event(&self.pod, container, Warning, "Unhealthy", &text);
+                self.context.container_event(&self.pod, container, Warning, "Unhealthy", &text);
             }
             let Some(verdict) = count.add(result.is_ok()) else {
                 continue;
@@ -108,11 +107,8 @@ impl Task {
     fn delay(&self, probe: &Probe) -> Duration {
         let initial = u64::try_from(probe.initial_delay_seconds.unwrap_or(0)).unwrap_or(0);
         let initial = Duration::from_secs(initial);
-        let running = self
-            .started_at
-            .map(|at| Timestamp::now().duration_since(at))
-            .and_then(|d| Duration::try_from(d).ok())
-            .unwrap_or_default();
+        let running =
+            self.started_at.map(|at| Timestamp::now().duration_since(at)).and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
         initial.saturating_sub(running)
     }
 
@@ -186,11 +182,7 @@ impl Count {
             self.last = Some(good);
             self.run = 1;
         }
-        let threshold = if good {
-            self.success_threshold
-        } else {
-            self.failure_threshold
-        };
+        let threshold = if good { self.success_threshold } else { self.failure_threshold };
         (self.run >= threshold).then_some(good)
     }
 }
@@ -201,16 +193,10 @@ mod tests {
 
     #[test]
     fn a_verdict_needs_enough_results_in_a_row() {
-        let probe = Probe {
-            success_threshold: Some(2),
-            failure_threshold: Some(3),
-            ..Probe::default()
-        };
+        let probe = Probe { success_threshold: Some(2), failure_threshold: Some(3), ..Probe::default() };
         let mut count = Count::new(Kind::Readiness, &probe);
-        let verdicts: Vec<_> = [true, false, true, true, true, false, false, false, false]
-            .into_iter()
-            .map(|good| count.add(good))
-            .collect();
+        let verdicts: Vec<_> =
+            [true, false, true, true, true, false, false, false, false].into_iter().map(|good| count.add(good)).collect();
         let (none, good, bad) = (None, Some(true), Some(false));
         assert_eq!(verdicts, [none, none, none, good, good, none, none, bad, bad]);
     }

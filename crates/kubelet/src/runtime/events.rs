@@ -43,19 +43,10 @@ pub(crate) async fn follow(runtime: Runtime, token: CancellationToken, wake: imp
 }
 
 async fn stream(runtime: &Runtime, wake: &impl Fn(Wake)) -> Result<(), Status> {
-    let mut events = runtime
-        .clients
-        .runtime
-        .clone()
-        .get_container_events(Request::new(v1::GetEventsRequest {}))
-        .await?
-        .into_inner();
+    let mut events = runtime.clients.runtime.clone().get_container_events(Request::new(v1::GetEventsRequest {})).await?.into_inner();
     wake(Wake::All);
     while let Some(event) = events.message().await? {
-        let uid = event
-            .pod_sandbox_status
-            .and_then(|s| s.metadata)
-            .map(|m| m.uid);
+        let uid = event.pod_sandbox_status.and_then(|s| s.metadata).map(|m| m.uid);
         wake(uid.map_or(Wake::All, Wake::Pod));
     }
     Ok(())

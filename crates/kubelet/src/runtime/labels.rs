@@ -25,10 +25,7 @@ pub(crate) fn of_pod(pod: &Pod) -> BTreeMap<String, String> {
     let meta = &pod.metadata;
     BTreeMap::from([
         (POD_NAME.to_owned(), meta.name.clone().unwrap_or_default()),
-        (
-            POD_NAMESPACE.to_owned(),
-            meta.namespace.clone().unwrap_or_default(),
-        ),
+        (POD_NAMESPACE.to_owned(), meta.namespace.clone().unwrap_or_default()),
         (POD_UID.to_owned(), meta.uid.clone().unwrap_or_default()),
     ])
 }

@@ -36,19 +36,8 @@ pub(crate) fn within<T>(message: T, timeout: Duration) -> Request<T> {
 impl Runtime {
     /// Asks who the runtime is.
     pub(crate) async fn new(clients: corten_cri::Clients) -> Result<Self, Status> {
-        let version = clients
-            .runtime
-            .clone()
-            .version(request(v1::VersionRequest {
-                version: "v1".to_owned(),
-            }))
-            .await?
-            .into_inner();
-        Ok(Self {
-            clients,
-            name: version.runtime_name,
-            version: version.runtime_version,
-        })
+        let version = clients.runtime.clone().version(request(v1::VersionRequest { version: "v1".to_owned() })).await?.into_inner();
+        Ok(Self { clients, name: version.runtime_name, version: version.runtime_version })
     }
 
     /// `corten://0.1.0`
@@ -64,17 +53,8 @@ impl Runtime {
     /// Stops a container: its stop signal, and SIGKILL after `grace` seconds.
     pub(crate) async fn stop_container(&self, id: &str, grace: i64) -> Result<(), Status> {
         let timeout = CALL + Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-        let message = v1::StopContainerRequest {
-            container_id: id.to_owned(),
-            timeout: grace,
-        };
-        match self
-            .clients
-            .runtime
-            .clone()
-            .stop_container(within(message, timeout))
-            .await
-        {
+        let message = v1::StopContainerRequest { container_id: id.to_owned(), timeout: grace };
+        match self.clients.runtime.clone().stop_container(within(message, timeout)).await {
             Ok(_) => Ok(()),
             Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
             Err(status) => Err(status),
@@ -83,26 +63,12 @@ impl Runtime {
 
     /// Removes a container that has ended.
     pub(crate) async fn remove_container(&self, id: &str) -> Result<(), Status> {
-        self.clients
-            .runtime
-            .clone()
-            .remove_container(request(v1::RemoveContainerRequest {
-                container_id: id.to_owned(),
-            }))
-            .await
-            .map(drop)
+        self.clients.runtime.clone().remove_container(request(v1::RemoveContainerRequest { container_id: id.to_owned() })).await.map(drop)
     }
 
     /// Ends what runs in a sandbox and gives its network back.
     pub(crate) async fn stop_sandbox(&self, id: &str) -> Result<(), Status> {
-        self.clients
-            .runtime
-            .clone()
-            .stop_pod_sandbox(request(v1::StopPodSandboxRequest {
-                pod_sandbox_id: id.to_owned(),
-            }))
-            .await
-            .map(drop)
+        self.clients.runtime.clone().stop_pod_sandbox(request(v1::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() })).await.map(drop)
     }
 
     /// Forgets a stopped sandbox.
@@ -110,20 +76,13 @@ impl Runtime {
         self.clients
             .runtime
             .clone()
-            .remove_pod_sandbox(request(v1::RemovePodSandboxRequest {
-                pod_sandbox_id: id.to_owned(),
-            }))
+            .remove_pod_sandbox(request(v1::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() }))
             .await
             .map(drop)
     }
 
     /// Runs a command in a container and waits for it, at most `timeout`.
-    pub(crate) async fn exec_sync(
-        &self,
-        id: &str,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<v1::ExecSyncResponse, Status> {
+    pub(crate) async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration) -> Result<v1::ExecSyncResponse, Status> {
         let message = v1::ExecSyncRequest {
             container_id: id.to_owned(),
             cmd: command.to_vec(),
@@ -131,12 +90,6 @@ impl Runtime {
         };
         // The runtime ends the command by itself; what comes on top is for its answer.
         let patience = if timeout.is_zero() { CALL } else { timeout };
-        Ok(self
-            .clients
-            .runtime
-            .clone()
-            .exec_sync(within(message, patience + Duration::from_secs(5)))
-            .await?
-            .into_inner())
+        Ok(self.clients.runtime.clone().exec_sync(within(message, patience + Duration::from_secs(5))).await?.into_inner())
     }
 }

@@ -55,8 +55,6 @@ pub(crate) struct ContainerView {
     pub(crate) exit_code: i32,
     pub(crate) reason: String,
     pub(crate) message: String,
-    /// The image as it was asked for.
-    pub(crate) image: String,
     /// The image that runs, with digest where known.
     pub(crate) image_id: String,
     pub(crate) log_path: String,
@@ -79,9 +77,7 @@ impl PodView {
 
     /// The newest container of a name in a sandbox.
     pub(crate) fn newest_in(&self, sandbox: &str, name: &str) -> Option<&ContainerView> {
-        self.containers
-            .iter()
-            .find(|c| c.name == name && c.sandbox == sandbox)
+        self.containers.iter().find(|c| c.name == name && c.sandbox == sandbox)
     }
 
     /// Whether any container is running.
@@ -91,10 +87,8 @@ impl PodView {
 
     /// Puts sandboxes and containers into their order.
     pub(crate) fn sorted(mut self) -> Self {
-        self.sandboxes
-            .sort_by_key(|s| std::cmp::Reverse((s.attempt, s.created_at)));
-        self.containers
-            .sort_by_key(|c| std::cmp::Reverse((c.created_at, c.restart_count)));
+        self.sandboxes.sort_by_key(|s| std::cmp::Reverse((s.attempt, s.created_at)));
+        self.containers.sort_by_key(|c| std::cmp::Reverse((c.created_at, c.restart_count)));
         self
     }
 }
@@ -109,50 +103,31 @@ impl Runtime {
         let sandboxes = try_join_all(sandboxes.iter().map(|s| self.sandbox_status(&s.id)));
         let containers = try_join_all(containers.iter().map(|c| self.container_status(c)));
         let (sandboxes, containers) = futures::try_join!(sandboxes, containers)?;
-        Ok(PodView {
-            sandboxes: sandboxes.into_iter().flatten().collect(),
-            containers: containers.into_iter().flatten().collect(),
-        }
-        .sorted())
+        Ok(PodView { sandboxes: sandboxes.into_iter().flatten().collect(), containers: containers.into_iter().flatten().collect() }
+            .sorted())
     }
 
     /// All sandboxes with a label.
-    pub(crate) async fn list_sandboxes(
-        &self,
-        label_selector: HashMap<String, String>,
-    ) -> Result<Vec<v1::PodSandbox>, Status> {
-        let filter = v1::PodSandboxFilter {
-            label_selector,
-            ..Default::default()
-        };
+    pub(crate) async fn list_sandboxes(&self, label_selector: HashMap<String, String>) -> Result<Vec<v1::PodSandbox>, Status> {
+        let filter = v1::PodSandboxFilter { label_selector, ..Default::default() };
         Ok(self
             .clients
             .runtime
             .clone()
-            .list_pod_sandbox(request(v1::ListPodSandboxRequest {
-                filter: Some(filter),
-            }))
+            .list_pod_sandbox(request(v1::ListPodSandboxRequest { filter: Some(filter) }))
             .await?
             .into_inner()
             .items)
     }
 
     /// All containers with a label.
-    pub(crate) async fn list_containers(
-        &self,
-        label_selector: HashMap<String, String>,
-    ) -> Result<Vec<v1::Container>, Status> {
-        let filter = v1::ContainerFilter {
-            label_selector,
-            ..Default::default()
-        };
+    pub(crate) async fn list_containers(&self, label_selector: HashMap<String, String>) -> Result<Vec<v1::Container>, Status> {
+        let filter = v1::ContainerFilter { label_selector, ..Default::default() };
         Ok(self
             .clients
             .runtime
             .clone()
-            .list_containers(request(v1::ListContainersRequest {
-                filter: Some(filter),
-            }))
+            .list_containers(request(v1::ListContainersRequest { filter: Some(filter) }))
             .await?
             .into_inner()
             .containers)
@@ -164,33 +139,20 @@ impl Runtime {
             .clients
             .runtime
             .clone()
-            .pod_sandbox_status(request(v1::PodSandboxStatusRequest {
-                pod_sandbox_id: id.to_owned(),
-                verbose: false,
-            }))
+            .pod_sandbox_status(request(v1::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false }))
             .await;
-        Ok(unless_gone(response)?
-            .and_then(|r| r.into_inner().status)
-            .map(sandbox))
+        Ok(unless_gone(response)?.and_then(|r| r.into_inner().status).map(sandbox))
     }
 
     /// `None` when it has gone since it was listed.
-    async fn container_status(
-        &self,
-        listed: &v1::Container,
-    ) -> Result<Option<ContainerView>, Status> {
+    async fn container_status(&self, listed: &v1::Container) -> Result<Option<ContainerView>, Status> {
         let response = self
             .clients
             .runtime
             .clone()
-            .container_status(request(v1::ContainerStatusRequest {
-                container_id: listed.id.clone(),
-                verbose: false,
-            }))
+            .container_status(request(v1::ContainerStatusRequest { container_id: listed.id.clone(), verbose: false }))
             .await;
-        Ok(unless_gone(response)?
-            .and_then(|r| r.into_inner().status)
-            .map(|status| container(status, &listed.pod_sandbox_id)))
+        Ok(unless_gone(response)?.and_then(|r| r.into_inner().status).map(|status| container(status, &listed.pod_sandbox_id)))
     }
 }
 
@@ -229,9 +191,7 @@ fn container(status: v1::ContainerStatus, sandbox: &str) -> ContainerView {
     ContainerView {
         state,
         sandbox: sandbox.to_owned(),
-        restart_count: annotation(labels::RESTART_COUNT)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(metadata.attempt),
+        restart_count: annotation(labels::RESTART_COUNT).and_then(|text| text.parse().ok()).unwrap_or(metadata.attempt),
         name: metadata.name,
         hash: annotation(labels::HASH).cloned().unwrap_or_default(),
         grace_period: annotation(labels::GRACE_PERIOD).and_then(|text| text.parse().ok()),
@@ -241,16 +201,6 @@ fn container(status: v1::ContainerStatus, sandbox: &str) -> ContainerView {
         exit_code: status.exit_code,
         reason: status.reason,
         message: status.message,
-        image: status
-            .image
-            .map(|i| {
-                if i.user_specified_image.is_empty() {
-                    i.image
-                } else {
-                    i.user_specified_image
-                }
-            })
-            .unwrap_or_default(),
         image_id: status.image_ref,
         log_path: status.log_path,
         user: status.user.and_then(|u| u.linux),

@@ -73,9 +73,7 @@ pub(crate) fn write(target: &Path, payload: &Payload, gid: Option<u32>) -> Resul
 
 /// Paths stay inside the volume and out of our own names.
 fn check(path: &str) -> Result<(), AtomicError> {
-    let plain = Path::new(path)
-        .components()
-        .all(|c| matches!(c, Component::Normal(_)));
+    let plain = Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
     if path.is_empty() || !plain || path.starts_with("..") || path.len() > 4096 {
         return Err(AtomicError::Path(path.to_owned()));
     }
@@ -87,11 +85,8 @@ fn same(directory: &Path, payload: &Payload) -> bool {
     present.len() == payload.len()
         && payload.iter().all(|(path, file)| {
             let full = directory.join(path);
-            let attributes = fs::symlink_metadata(&full).is_ok_and(|m| {
-                m.is_file()
-                    && m.permissions().mode() & 0o7777 == file.mode
-                    && file.uid.is_none_or(|uid| uid == m.uid())
-            });
+            let attributes = fs::symlink_metadata(&full)
+                .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o7777 == file.mode && file.uid.is_none_or(|uid| uid == m.uid()));
             attributes && fs::read(&full).is_ok_and(|data| data == file.data)
         })
 }
@@ -128,12 +123,7 @@ fn fresh(target: &Path) -> Result<String, AtomicError> {
     }
 }
 
-fn write_file(
-    directory: &Path,
-    path: &str,
-    file: &File,
-    gid: Option<u32>,
-) -> Result<(), AtomicError> {
+fn write_file(directory: &Path, path: &str, file: &File, gid: Option<u32>) -> Result<(), AtomicError> {
     let full = directory.join(path);
     if let Some(parent) = full.parent() {
         fs::create_dir_all(parent).map_err(at(parent))?;

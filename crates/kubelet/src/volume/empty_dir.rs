@@ -33,11 +33,7 @@ impl EmptyDir {
     fn make(&self) -> Result<(), VolumeError> {
         let existed = self.path.is_dir();
         fs::create_dir_all(&self.path).map_err(io_error(&self.path))?;
-        let fresh = if self.memory {
-            mounts::ensure_tmpfs(&self.path, self.limit)?
-        } else {
-            !existed
-        };
+        let fresh = if self.memory { mounts::ensure_tmpfs(&self.path, self.limit)? } else { !existed };
         if fresh {
             let everybody = fs::Permissions::from_mode(0o777);
             fs::set_permissions(&self.path, everybody).map_err(io_error(&self.path))?;

@@ -10,12 +10,8 @@ use std::path::{Path, PathBuf};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, KeyToPath, Pod, Volume as Definition, VolumeProjection,
-};
-use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, SecretProjection,
-};
+use k8s_openapi::api::core::v1::{ConfigMapProjection, DownwardAPIProjection, SecretProjection};
+use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Pod, Volume as Definition, VolumeProjection};
 use parking_lot::Mutex;
 
 use super::atomic::{self, File, Payload};
@@ -43,17 +39,9 @@ enum Source {
 
 impl Files {
     /// `None` if the definition is of another kind.
-    pub(super) fn new(
-        pod: &Pod,
-        definition: &Definition,
-        directory: impl Fn(&str) -> PathBuf,
-        fs_group: Option<u32>,
-    ) -> Option<Self> {
+    pub(super) fn new(pod: &Pod, definition: &Definition, directory: impl Fn(&str) -> PathBuf, fs_group: Option<u32>) -> Option<Self> {
         let (kind, default_mode, projections) = projections(definition)?;
-        let secret = definition.secret.is_some()
-            || projections
-                .iter()
-                .any(|p| p.secret.is_some() || p.service_account_token.is_some());
+        let secret = definition.secret.is_some() || projections.iter().any(|p| p.secret.is_some() || p.service_account_token.is_some());
         let sources = projections
             .into_iter()
             .map(|p| match &p.service_account_token {
@@ -104,12 +92,7 @@ impl Files {
         Ok(())
     }
 
-    async fn collect(
-        &self,
-        projection: &VolumeProjection,
-        context: &Context<'_>,
-        payload: &mut Payload,
-    ) -> Result<(), VolumeError> {
+    async fn collect(&self, projection: &VolumeProjection, context: &Context<'_>, payload: &mut Payload) -> Result<(), VolumeError> {
         if let Some(source) = &projection.config_map {
             self.config_map(source, context, payload).await?;
         }
@@ -125,42 +108,22 @@ impl Files {
         Ok(())
     }
 
-    async fn config_map(
-        &self,
-        source: &ConfigMapProjection,
-        context: &Context<'_>,
-        payload: &mut Payload,
-    ) -> Result<(), VolumeError> {
+    async fn config_map(&self, source: &ConfigMapProjection, context: &Context<'_>, payload: &mut Payload) -> Result<(), VolumeError> {
         let optional = source.optional == Some(true);
         let Some(map) = context.objects.config_map(&source.name).await? else {
-            return if optional {
-                Ok(())
-            } else {
-                Err(VolumeError::NoConfigMap(source.name.clone()))
-            };
+            return if optional { Ok(()) } else { Err(VolumeError::NoConfigMap(source.name.clone())) };
         };
         let text = map.data.iter().flatten();
         let binary = map.binary_data.iter().flatten();
-        let entries = text
-            .map(|(k, v)| (k.as_str(), v.as_bytes()))
-            .chain(binary.map(|(k, v)| (k.as_str(), v.0.as_slice())));
+        let entries = text.map(|(k, v)| (k.as_str(), v.as_bytes())).chain(binary.map(|(k, v)| (k.as_str(), v.0.as_slice())));
         let items = source.items.as_deref();
         self.select("configmap", entries.collect(), items, optional, payload)
     }
 
-    async fn secret(
-        &self,
-        source: &SecretProjection,
-        context: &Context<'_>,
-        payload: &mut Payload,
-    ) -> Result<(), VolumeError> {
+    async fn secret(&self, source: &SecretProjection, context: &Context<'_>, payload: &mut Payload) -> Result<(), VolumeError> {
         let optional = source.optional == Some(true);
         let Some(secret) = context.objects.secret(&source.name).await? else {
-            return if optional {
-                Ok(())
-            } else {
-                Err(VolumeError::NoSecret(source.name.clone()))
-            };
+            return if optional { Ok(()) } else { Err(VolumeError::NoSecret(source.name.clone())) };
         };
         let entries = secret.data.iter().flatten();
         let entries = entries.map(|(k, v)| (k.as_str(), v.0.as_slice())).collect();
@@ -201,30 +164,20 @@ impl Files {
 
     fn file(&self, data: Vec<u8>, mode: Option<i32>) -> File {
         let mode = mode.and_then(|m| u32::try_from(m).ok()).map(|m| m & 0o777);
-        File {
-            data,
-            mode: mode.unwrap_or(self.mode),
-            uid: None,
-        }
+        File { data, mode: mode.unwrap_or(self.mode), uid: None }
     }
 }
 
 /// The directory's kind, its default mode, and what is in it: all four kinds of volumes in the
 /// form of the most general.
-fn projections(
-    definition: &Definition,
-) -> Option<(&'static str, Option<i32>, Vec<VolumeProjection>)> {
+fn projections(definition: &Definition) -> Option<(&'static str, Option<i32>, Vec<VolumeProjection>)> {
     if let Some(source) = &definition.projected {
         let sources = source.sources.clone().unwrap_or_default();
         return Some(("projected", source.default_mode, sources));
     }
     if let Some(source) = &definition.config_map {
         let projection = VolumeProjection {
-            config_map: Some(ConfigMapProjection {
-                name: source.name.clone(),
-                items: source.items.clone(),
-                optional: source.optional,
-            }),
+            config_map: Some(ConfigMapProjection { name: source.name.clone(), items: source.items.clone(), optional: source.optional }),
             ..VolumeProjection::default()
         };
         return Some(("configmap", source.default_mode, vec![projection]));
@@ -241,21 +194,14 @@ fn projections(
         return Some(("secret", source.default_mode, vec![projection]));
     }
     if let Some(source) = &definition.downward_api {
-        let projection = VolumeProjection {
-            downward_api: Some(DownwardAPIProjection {
-                items: source.items.clone(),
-            }),
-            ..VolumeProjection::default()
-        };
+        let projection =
+            VolumeProjection { downward_api: Some(DownwardAPIProjection { items: source.items.clone() }), ..VolumeProjection::default() };
         return Some(("downward-api", source.default_mode, vec![projection]));
     }
     None
 }
 
-fn downward_value(
-    item: &DownwardAPIVolumeFile,
-    context: &Context<'_>,
-) -> Result<String, VolumeError> {
+fn downward_value(item: &DownwardAPIVolumeFile, context: &Context<'_>) -> Result<String, VolumeError> {
     if let Some(field) = &item.field_ref {
         return Ok(downward::field(context.pod, context.around, &field.field_path)?);
     }

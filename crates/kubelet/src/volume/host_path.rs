@@ -19,30 +19,17 @@ pub(super) struct HostPath {
 
 impl HostPath {
     pub(super) fn new(source: &HostPathVolumeSource) -> Self {
-        Self {
-            path: PathBuf::from(&source.path),
-            kind: source.type_.clone().unwrap_or_default(),
-        }
+        Self { path: PathBuf::from(&source.path), kind: source.type_.clone().unwrap_or_default() }
     }
 
     fn check(&self) -> Result<(), VolumeError> {
         let path = &self.path;
         match self.kind.as_str() {
             "DirectoryOrCreate" if !path.exists() => {
-                return fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o755)
-                    .create(path)
-                    .map_err(io_error(path));
+                return fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io_error(path));
             }
             "FileOrCreate" if !path.exists() => {
-                return fs::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .mode(0o644)
-                    .open(path)
-                    .map(drop)
-                    .map_err(io_error(path));
+                return fs::OpenOptions::new().create(true).append(true).mode(0o644).open(path).map(drop).map_err(io_error(path));
             }
             _ => {}
         }

@@ -88,17 +88,8 @@ pub(crate) trait Volume: Send + Sync {
 }
 
 /// The volume for a definition.
-pub(crate) fn build(
-    pod: &Pod,
-    definition: &Definition,
-    pod_dir: &Path,
-) -> Result<Arc<dyn Volume>, VolumeError> {
-    let directory = |kind: &str| {
-        pod_dir
-            .join("volumes")
-            .join(format!("kubernetes.io~{kind}"))
-            .join(&definition.name)
-    };
+pub(crate) fn build(pod: &Pod, definition: &Definition, pod_dir: &Path) -> Result<Arc<dyn Volume>, VolumeError> {
+    let directory = |kind: &str| pod_dir.join("volumes").join(format!("kubernetes.io~{kind}")).join(&definition.name);
     let fs_group = ownership::fs_group(pod);
     if let Some(source) = &definition.empty_dir {
         let path = directory("empty-dir");

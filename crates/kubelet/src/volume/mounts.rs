@@ -19,14 +19,7 @@ pub(crate) fn ensure_tmpfs(path: &Path, limit: Option<u64>) -> Result<bool, Volu
     }
     let size = limit.map(|bytes| format!("size={bytes}"));
     let options = size.and_then(|s| std::ffi::CString::new(s).ok());
-    mount(
-        "tmpfs",
-        path,
-        "tmpfs",
-        MountFlags::NOSUID | MountFlags::NODEV,
-        options.as_deref(),
-    )
-    .map_err(|e| io_error(path)(e.into()))?;
+    mount("tmpfs", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_deref()).map_err(|e| io_error(path)(e.into()))?;
     Ok(true)
 }
 

@@ -18,11 +18,7 @@ pub(super) fn fs_group(pod: &Pod) -> Option<u32> {
 
 /// The user that all containers run as, if it is the same one.
 pub(super) fn common_user(pod: &Pod) -> Option<u32> {
-    let outer = pod
-        .spec
-        .as_ref()
-        .and_then(|s| s.security_context.as_ref())
-        .and_then(|c| c.run_as_user);
+    let outer = pod.spec.as_ref().and_then(|s| s.security_context.as_ref()).and_then(|c| c.run_as_user);
     let mut users = crate::pod::qos::all_containers(pod).map(|c| {
         let inner = c.security_context.as_ref().and_then(|s| s.run_as_user);
         inner.or(outer)
@@ -37,9 +33,6 @@ pub(super) fn common_user(pod: &Pod) -> Option<u32> {
 /// Gives a directory to a group: new files in it inherit the group.
 pub(super) fn give(path: &Path, group: u32) -> Result<(), VolumeError> {
     chown(path, None, Some(group)).map_err(io_error(path))?;
-    let mode = fs::metadata(path)
-        .map_err(io_error(path))?
-        .permissions()
-        .mode();
+    let mode = fs::metadata(path).map_err(io_error(path))?.permissions().mode();
     fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o2770)).map_err(io_error(path))
 }

@@ -27,11 +27,7 @@ pub(crate) enum SubPathError {
     #[error("cannot find volume \"{volume}\" to mount into container \"{container}\"")]
     NoVolume { volume: String, container: String },
     #[error("failed to prepare subPath for volumeMount \"{mount}\" of container \"{container}\": {source}")]
-    Prepare {
-        mount: String,
-        container: String,
-        source: VolumeError,
-    },
+    Prepare { mount: String, container: String, source: VolumeError },
 }
 
 /// The volumes of a pod, by name.
@@ -50,10 +46,7 @@ impl Volumes {
                 (definition.name.clone(), volume)
             })
             .collect();
-        Self {
-            pod_dir: pod_dir.to_owned(),
-            volumes,
-        }
+        Self { pod_dir: pod_dir.to_owned(), volumes }
     }
 
     /// Makes all volumes ready; the first failure is returned after all have been tried.
@@ -66,11 +59,7 @@ impl Volumes {
         self.each(context, |volume| volume.updates()).await
     }
 
-    async fn each(
-        &self,
-        context: &Context<'_>,
-        wanted: impl Fn(&dyn Volume) -> bool,
-    ) -> Result<(), MountError> {
+    async fn each(&self, context: &Context<'_>, wanted: impl Fn(&dyn Volume) -> bool) -> Result<(), MountError> {
         let mut failure = None;
         for (name, volume) in &self.volumes {
             let result = match volume {
@@ -79,10 +68,7 @@ impl Volumes {
                 Err(message) => Err(VolumeError::Unsupported(message.clone())),
             };
             if let Err(source) = result {
-                failure.get_or_insert(MountError {
-                    name: name.clone(),
-                    source,
-                });
+                failure.get_or_insert(MountError { name: name.clone(), source });
             }
         }
         failure.map_or(Ok(()), Err)
@@ -99,29 +85,14 @@ impl Volumes {
     }
 
     /// The mounts of a container, sub paths prepared.
-    pub(crate) fn mounts(
-        &self,
-        container: &Container,
-        environment: &Environment,
-    ) -> Result<Vec<v1::Mount>, SubPathError> {
+    pub(crate) fn mounts(&self, container: &Container, environment: &Environment) -> Result<Vec<v1::Mount>, SubPathError> {
         let list = container.volume_mounts.iter().flatten();
-        list.enumerate()
-            .map(|(index, mount)| self.one(container, environment, index, mount))
-            .collect()
+        list.enumerate().map(|(index, mount)| self.one(container, environment, index, mount)).collect()
     }
 
-    fn one(
-        &self,
-        container: &Container,
-        environment: &Environment,
-        index: usize,
-        mount: &VolumeMount,
-    ) -> Result<v1::Mount, SubPathError> {
+    fn one(&self, container: &Container, environment: &Environment, index: usize, mount: &VolumeMount) -> Result<v1::Mount, SubPathError> {
         let volume = self.volumes.get(&mount.name).and_then(|v| v.as_ref().ok());
-        let volume = volume.ok_or_else(|| SubPathError::NoVolume {
-            volume: mount.name.clone(),
-            container: container.name.clone(),
-        })?;
+        let volume = volume.ok_or_else(|| SubPathError::NoVolume { volume: mount.name.clone(), container: container.name.clone() })?;
         let expanded = mount.sub_path_expr.as_deref().map(|e| environment.expand(e));
         let part = expanded.or_else(|| mount.sub_path.clone());
         let host_path = match part.filter(|p| !p.is_empty()) {
@@ -129,12 +100,7 @@ impl Volumes {
             Some(part) => subpath::bind(&SubPath {
                 volume: volume.path(),
                 path: &part,
-                target: self
-                    .pod_dir
-                    .join("volume-subpaths")
-                    .join(&mount.name)
-                    .join(&container.name)
-                    .join(index.to_string()),
+                target: self.pod_dir.join("volume-subpaths").join(&mount.name).join(&container.name).join(index.to_string()),
             })
             .map_err(|source| SubPathError::Prepare {
                 mount: mount.name.clone(),
@@ -152,8 +118,7 @@ impl Volumes {
             container_path: absolute(&mount.mount_path),
             host_path: host_path.to_string_lossy().into_owned(),
             readonly: read_only,
-            recursive_read_only: read_only
-                && mount.recursive_read_only.as_deref() == Some("Enabled"),
+            recursive_read_only: read_only && mount.recursive_read_only.as_deref() == Some("Enabled"),
             propagation: propagation as i32,
             ..Default::default()
         })
@@ -170,20 +135,14 @@ impl Volumes {
 }
 
 fn absolute(path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    }
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 /// Removes a pod's directory with everything that is mounted in it.
 pub(crate) fn remove_pod_dir(pod_dir: &Path) -> Result<(), VolumeError> {
     mounts::detach_below(pod_dir)?;
     match fs::remove_dir_all(pod_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(super::io_error(pod_dir)(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(super::io_error(pod_dir)(error)),
         _ => Ok(()),
     }
 }

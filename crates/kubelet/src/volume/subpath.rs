@@ -30,9 +30,7 @@ pub(crate) struct SubPath<'a> {
 pub(crate) fn bind(sub: &SubPath<'_>) -> Result<PathBuf, VolumeError> {
     let opened = open_beneath(sub.volume, sub.path)?;
     let source = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-    let directory = fs::metadata(&source)
-        .map_err(io_error(&sub.volume.join(sub.path)))?
-        .is_dir();
+    let directory = fs::metadata(&source).map_err(io_error(&sub.volume.join(sub.path)))?.is_dir();
     let target = &sub.target;
     mounts::detach(target)?;
     if let Some(parent) = target.parent() {
@@ -50,16 +48,9 @@ pub(crate) fn bind(sub: &SubPath<'_>) -> Result<PathBuf, VolumeError> {
 fn open_beneath(volume: &Path, path: &str) -> Result<OwnedFd, VolumeError> {
     let full = volume.join(path);
     let error = |errno: Errno| io_error(&full)(errno.into());
-    let root = open(volume, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(error)?;
+    let root = open(volume, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(error)?;
     let beneath = |directory: &OwnedFd, path: &Path| {
-        openat2(
-            directory,
-            path,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
-        )
+        openat2(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
     };
     match beneath(&root, Path::new(path)) {
         Ok(opened) => return Ok(opened),
@@ -94,9 +85,7 @@ pub(crate) fn clear(pod_dir: &Path) -> Result<(), VolumeError> {
     let directory = pod_dir.join("volume-subpaths");
     mounts::detach_below(&directory)?;
     match fs::remove_dir_all(&directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(io_error(&directory)(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error(&directory)(error)),
         _ => Ok(()),
     }
 }

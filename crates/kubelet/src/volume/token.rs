@@ -34,11 +34,7 @@ struct Held {
 }
 
 impl Token {
-    pub(super) fn new(
-        source: &ServiceAccountTokenProjection,
-        pod: &Pod,
-        fs_group: Option<u32>,
-    ) -> Self {
+    pub(super) fn new(source: &ServiceAccountTokenProjection, pod: &Pod, fs_group: Option<u32>) -> Self {
         let uid = ownership::common_user(pod);
         // Readable by whoever the containers run as, and by nobody else if that is known.
         let mode = match (fs_group, uid) {
@@ -57,10 +53,7 @@ impl Token {
     }
 
     /// The file with a valid token, and when it has to be renewed.
-    pub(super) async fn file(
-        &self,
-        context: &Context<'_>,
-    ) -> Result<(String, File, Timestamp), VolumeError> {
+    pub(super) async fn file(&self, context: &Context<'_>) -> Result<(String, File, Timestamp), VolumeError> {
         let held = self.held.lock().clone();
         let held = match held {
             Some(held) if held.renew_at > context.now => held,
@@ -70,22 +63,14 @@ impl Token {
                 fresh
             }
         };
-        let file = File {
-            data: held.token.into_bytes(),
-            mode: self.mode,
-            uid: self.uid,
-        };
+        let file = File { data: held.token.into_bytes(), mode: self.mode, uid: self.uid };
         Ok((self.path.clone(), file, held.renew_at))
     }
 
     async fn request(&self, context: &Context<'_>) -> Result<Held, VolumeError> {
         let pod = context.pod;
-        let account = pod
-            .spec
-            .as_ref()
-            .and_then(|s| s.service_account_name.as_deref())
-            .filter(|name| !name.is_empty())
-            .unwrap_or("default");
+        let account =
+            pod.spec.as_ref().and_then(|s| s.service_account_name.as_deref()).filter(|name| !name.is_empty()).unwrap_or("default");
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 audiences: self.audience.iter().cloned().collect(),
@@ -99,23 +84,14 @@ impl Token {
             },
             ..TokenRequest::default()
         };
-        let api: Api<ServiceAccount> =
-            Api::namespaced(context.client.clone(), crate::pod::namespace(pod));
+        let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), crate::pod::namespace(pod));
         let made = api
             .create_token_request(account, &PostParams::default(), &request)
             .await
             .map_err(|error| VolumeError::Token(error.to_string()))?;
-        let status = made
-            .status
-            .ok_or_else(|| VolumeError::Token("the answer has no token".to_owned()))?;
+        let status = made.status.ok_or_else(|| VolumeError::Token("the answer has no token".to_owned()))?;
         let life = status.expiration_timestamp.0.duration_since(context.now);
-        Ok(Held {
-            token: status.token,
-            renew_at: context
-                .now
-                .saturating_add(renew_after(life))
-                .unwrap_or(context.now),
-        })
+        Ok(Held { token: status.token, renew_at: context.now.saturating_add(renew_after(life)).unwrap_or(context.now) })
     }
 }
 

@@ -8,14 +8,8 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 /// The variables for a pod: those of the `kubernetes` Service always, those of the pod's
 /// namespace unless it does not want them.
-pub(crate) fn variables<'a>(
-    pod: &Pod,
-    services: impl Iterator<Item = &'a Service>,
-) -> BTreeMap<String, String> {
-    let links = pod
-        .spec
-        .as_ref()
-        .is_none_or(|s| s.enable_service_links != Some(false));
+pub(crate) fn variables<'a>(pod: &Pod, services: impl Iterator<Item = &'a Service>) -> BTreeMap<String, String> {
+    let links = pod.spec.as_ref().is_none_or(|s| s.enable_service_links != Some(false));
     let own = pod.metadata.namespace.as_deref();
     let mut variables = BTreeMap::new();
     let mut master = None;
@@ -41,18 +35,10 @@ pub(crate) fn variables<'a>(
 
 fn describe(service: &Service, into: &mut BTreeMap<String, String>) {
     let Some(spec) = &service.spec else { return };
-    let Some(ip) = spec
-        .cluster_ip
-        .as_deref()
-        .filter(|ip| !ip.is_empty() && *ip != "None")
-    else {
+    let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else {
         return;
     };
-    let host = if ip.contains(':') {
-        format!("[{ip}]")
-    } else {
-        ip.to_owned()
-    };
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
     let prefix = variable_name(service.metadata.name.as_deref().unwrap_or_default());
     let mut set = |suffix: &str, value: String| {
         into.insert(format!("{prefix}_{suffix}"), value);

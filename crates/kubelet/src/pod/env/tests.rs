@@ -12,14 +12,8 @@ fn looked() -> Looked {
     let map = json!({"metadata": {"name": "m"}, "data": {"k": "v", "other": "o"}});
     let secret = json!({"metadata": {"name": "s"}, "data": {"password": "c2VzYW1l"}});
     Looked {
-        config_maps: HashMap::from([(
-            "m".into(),
-            Some(Arc::new(serde_json::from_value(map).unwrap())),
-        )]),
-        secrets: HashMap::from([(
-            "s".into(),
-            Some(Arc::new(serde_json::from_value(secret).unwrap())),
-        )]),
+        config_maps: HashMap::from([("m".into(), Some(Arc::new(serde_json::from_value(map).unwrap())))]),
+        secrets: HashMap::from([("s".into(), Some(Arc::new(serde_json::from_value(secret).unwrap())))]),
     }
 }
 
@@ -68,10 +62,7 @@ fn what_is_missing_is_named_unless_it_is_optional() {
     };
     let message = |container| make(container).unwrap_err().to_string();
     assert_eq!(message(key("x", "k", false)), "configmap \"x\" not found");
-    assert_eq!(
-        message(key("m", "nope", false)),
-        "couldn't find key nope in ConfigMap ns/m"
-    );
+    assert_eq!(message(key("m", "nope", false)), "couldn't find key nope in ConfigMap ns/m");
     let only_services = Ok(pairs(&[("SVC_HOST", "10.43.0.1")]));
     assert_eq!(make(key("x", "k", true)), only_services);
     assert_eq!(make(key("m", "nope", true)), only_services);

@@ -8,21 +8,10 @@ use crate::runtime::view::{ContainerView, State};
 
 /// Adds the steps that end a pod. `deadline` is when what still runs is killed; without one each
 /// container has its own grace period.
-pub(super) fn plan(
-    facts: &Facts<'_>,
-    spec: &PodSpec,
-    deadline: Option<Timestamp>,
-    plan: &mut Plan,
-) {
+pub(super) fn plan(facts: &Facts<'_>, spec: &PodSpec, deadline: Option<Timestamp>, plan: &mut Plan) {
     let memory = facts.memory;
     let alive = |c: &&ContainerView| matches!(c.state, State::Running | State::Unknown);
-    let sidecars: Vec<&str> = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .filter(|c| is_sidecar(c))
-        .map(|c| c.name.as_str())
-        .collect();
+    let sidecars: Vec<&str> = spec.init_containers.iter().flatten().filter(|c| is_sidecar(c)).map(|c| c.name.as_str()).collect();
     let mut running = memory.starting.is_some() || memory.sandboxing;
     for container in facts.view.containers.iter().filter(alive) {
         if !sidecars.contains(&container.name.as_str()) {
@@ -33,14 +22,7 @@ pub(super) fn plan(
     if running {
         return;
     }
-    let last = sidecars.iter().rev().find_map(|name| {
-        facts
-            .view
-            .containers
-            .iter()
-            .filter(alive)
-            .find(|c| c.name == *name)
-    });
+    let last = sidecars.iter().rev().find_map(|name| facts.view.containers.iter().filter(alive).find(|c| c.name == *name));
     if let Some(container) = last {
         plan.stop(memory, container, Why::Ending, deadline);
         return;
@@ -50,9 +32,7 @@ pub(super) fn plan(
     }
     for sandbox in &facts.view.sandboxes {
         if !memory.stopped_sandboxes.contains(&sandbox.id) {
-            plan.actions.push(Action::StopSandbox {
-                id: sandbox.id.clone(),
-            });
+            plan.actions.push(Action::StopSandbox { id: sandbox.id.clone() });
         }
     }
     plan.ended = plan.actions.is_empty();

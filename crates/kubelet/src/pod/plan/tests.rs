@@ -23,24 +23,11 @@ impl Case {
             "metadata": {"name": "p", "namespace": "ns", "uid": "u"},
             "spec": spec,
         });
-        Self {
-            pod: serde_json::from_value(pod).unwrap(),
-            view: PodView::default(),
-            memory: Memory::default(),
-            health: HashMap::new(),
-        }
+        Self { pod: serde_json::from_value(pod).unwrap(), view: PodView::default(), memory: Memory::default(), health: HashMap::new() }
     }
 
     fn sandbox(mut self) -> Self {
-        self.view.sandboxes.insert(
-            0,
-            Sandbox {
-                id: "s0".into(),
-                ready: true,
-                addresses: vec!["10.42.0.2".into()],
-                ..Sandbox::default()
-            },
-        );
+        self.view.sandboxes.insert(0, Sandbox { id: "s0".into(), ready: true, addresses: vec!["10.42.0.2".into()], ..Sandbox::default() });
         self
     }
 
@@ -74,13 +61,7 @@ impl Case {
     }
 
     fn plan(&self) -> Plan {
-        plan(&Facts {
-            pod: &self.pod,
-            view: &self.view,
-            memory: &self.memory,
-            health: &self.health,
-            now: at(0),
-        })
+        plan(&Facts { pod: &self.pod, view: &self.view, memory: &self.memory, health: &self.health, now: at(0) })
     }
 
     /// The plan's actions in short form.
@@ -174,10 +155,7 @@ fn a_crash_loop_waits_and_says_so() {
     assert_eq!(plan.wake_at, Some(at(10)));
     let waiting = &plan.waiting["c"];
     assert_eq!(waiting.reason, "CrashLoopBackOff");
-    assert_eq!(
-        waiting.message,
-        "back-off 10s restarting failed container=c pod=p_ns(u)"
-    );
+    assert_eq!(waiting.message, "back-off 10s restarting failed container=c pod=p_ns(u)");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const FIELDS: [&str; 12] = [
     "initContainerStatuses",
 ];
 
-/// Lists that a strategic merge patch would merge by key instead of replacing.
+/// Lists that a strategic merge patch merges by key `ip` instead of replacing.
 const MERGED: [&str; 2] = ["hostIPs", "podIPs"];
 
 /// A strategic merge patch; `None` if nothing differs. `uid` makes sure that it is this pod.
@@ -35,7 +35,7 @@ pub(super) fn patch(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value
         if MERGED.contains(&field)
             && let Value::Array(items) = &mut after
         {
-            items.push(json!({"$patch": "replace"}));
+            items.extend(removals(before, items));
         }
         changes.insert(field.to_owned(), after);
     }
@@ -47,6 +47,18 @@ pub(super) fn patch(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value
         return None;
     }
     Some(json!({"metadata": {"uid": uid}, "status": changes}))
+}
+
+/// Directives that take away addresses that are no longer there.
+fn removals(before: Option<&Value>, after: &[Value]) -> Vec<Value> {
+    let before = before.and_then(Value::as_array);
+    before
+        .into_iter()
+        .flatten()
+        .filter(|item| !after.contains(item))
+        .filter_map(|item| item.get("ip"))
+        .map(|ip| json!({"$patch": "delete", "ip": ip}))
+        .collect()
 }
 
 /// Conditions that differ. They are merged by type, so that those of others stay.
@@ -141,7 +153,7 @@ mod tests {
             "status": {
                 "phase": "Running",
                 "reason": null,
-                "podIPs": [{"ip": "10.0.0.2"}, {"$patch": "replace"}],
+                "podIPs": [{"ip": "10.0.0.2"}, {"$patch": "delete", "ip": "10.0.0.1"}],
                 "conditions": [{"type": "Ready", "status": "True", "reason": null}],
             },
         });

@@ -3,8 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn pod(containers: serde_json::Value) -> Pod {
-    serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": containers}}))
-        .unwrap()
+    serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": containers}})).unwrap()
 }
 
 #[test]
@@ -19,10 +18,7 @@ fn the_class_follows_from_requests_and_limits() {
         (vec![request.clone()], Qos::Burstable),
         (vec![both, json!({})], Qos::Burstable),
     ] {
-        let containers: Vec<_> = resources
-            .into_iter()
-            .map(|r| json!({"name": "c", "resources": r}))
-            .collect();
+        let containers: Vec<_> = resources.into_iter().map(|r| json!({"name": "c", "resources": r})).collect();
         assert_eq!(Qos::of(&pod(json!(containers))), expected);
     }
 }

@@ -28,22 +28,14 @@ fn a_container_without_resources_gets_the_least_shares_and_no_limit() {
 fn a_pod_is_limited_only_if_all_its_containers_are() {
     let limited = json!({"name": "a", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}});
     let both = pod(json!({"containers": [limited, limited]}));
-    assert_eq!(
-        for_pod(&both),
-        Limits { cpu_shares: 2048, cpu_quota: 200_000, memory: 2 << 30 }
-    );
+    assert_eq!(for_pod(&both), Limits { cpu_shares: 2048, cpu_quota: 200_000, memory: 2 << 30 });
     let one = pod(json!({"containers": [limited, {"name": "b"}]}));
-    assert_eq!(
-        for_pod(&one),
-        Limits { cpu_shares: 1024, cpu_quota: 0, memory: 0 }
-    );
+    assert_eq!(for_pod(&one), Limits { cpu_shares: 1024, cpu_quota: 0, memory: 0 });
 }
 
 #[test]
 fn initialisation_counts_by_its_peak_and_sidecars_beside_it() {
-    let container = |name: &str, cpu: &str| {
-        json!({"name": name, "resources": {"requests": {"cpu": cpu}}})
-    };
+    let container = |name: &str, cpu: &str| json!({"name": name, "resources": {"requests": {"cpu": cpu}}});
     let mut sidecar = container("s", "100m");
     sidecar["restartPolicy"] = json!("Always");
     let pod = pod(json!({

@@ -13,11 +13,7 @@ fn pod(outer: Value, inner: Value) -> Pod {
     .unwrap()
 }
 
-fn made(
-    outer: Value,
-    inner: Value,
-    image: ImageUser,
-) -> Result<v1::LinuxContainerSecurityContext, RootError> {
+fn made(outer: Value, inner: Value, image: ImageUser) -> Result<v1::LinuxContainerSecurityContext, RootError> {
     let pod = pod(outer, inner);
     let first = &pod.spec.as_ref().unwrap().containers[0];
     container(&pod, first, &image, Path::new("/kubelet/seccomp"))
@@ -66,10 +62,7 @@ fn profiles_and_paths_follow_the_definition() {
     assert_eq!(seccomp(profile.clone(), json!({})).0, ProfileType::RuntimeDefault);
     assert_eq!(seccomp(profile, json!({"privileged": true})).0, ProfileType::Unconfined);
     let local = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}});
-    assert_eq!(
-        seccomp(json!({}), local),
-        (ProfileType::Localhost, "/kubelet/seccomp/a.json".into())
-    );
+    assert_eq!(seccomp(json!({}), local), (ProfileType::Localhost, "/kubelet/seccomp/a.json".into()));
     let plain = made(json!({}), json!({}), ImageUser::default()).unwrap();
     assert!(plain.masked_paths.contains(&"/proc/kcore".to_owned()));
     let open = made(json!({}), json!({"procMount": "Unmasked"}), ImageUser::default()).unwrap();
@@ -89,12 +82,6 @@ fn namespaces_are_the_pods_or_the_nodes() {
     };
     use v1::NamespaceMode::{Container, Node, Pod};
     assert_eq!(modes(json!({"containers": []})), (Pod, Container, Pod));
-    assert_eq!(
-        modes(json!({"containers": [], "shareProcessNamespace": true})),
-        (Pod, Pod, Pod)
-    );
-    assert_eq!(
-        modes(json!({"containers": [], "hostNetwork": true, "hostPID": true, "hostIPC": true})),
-        (Node, Node, Node)
-    );
+    assert_eq!(modes(json!({"containers": [], "shareProcessNamespace": true})), (Pod, Pod, Pod));
+    assert_eq!(modes(json!({"containers": [], "hostNetwork": true, "hostPID": true, "hostIPC": true})), (Node, Node, Node));
 }

@@ -6,13 +6,7 @@ use super::{Inputs, seconds};
 use crate::pod::plan::{find, is_sidecar};
 
 /// The conditions that are the kubelet's to set; all others belong to somebody else.
-const OWNED: [&str; 5] = [
-    "PodReadyToStartContainers",
-    "Initialized",
-    "Ready",
-    "ContainersReady",
-    "PodScheduled",
-];
+const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
 /// Whether a condition holds, and if not, why.
 struct Finding {
@@ -22,68 +16,33 @@ struct Finding {
 }
 
 impl Finding {
-    const HOLDS: Self = Self {
-        holds: true,
-        reason: None,
-        message: None,
-    };
+    const HOLDS: Self = Self { holds: true, reason: None, message: None };
 
     fn not(reason: &'static str, message: Option<String>) -> Self {
-        Self {
-            holds: false,
-            reason: Some(reason),
-            message,
-        }
+        Self { holds: false, reason: Some(reason), message }
     }
 }
 
 /// All conditions: ours anew, those of others as they are in the API.
-pub(super) fn conditions(
-    inputs: &Inputs<'_>,
-    spec: &PodSpec,
-    status: &PodStatus,
-) -> Vec<PodCondition> {
+pub(super) fn conditions(inputs: &Inputs<'_>, spec: &PodSpec, status: &PodStatus) -> Vec<PodCondition> {
     let containers_ready = containers_ready(spec, status);
     let ready = ready(inputs, spec, &containers_ready);
-    let network = inputs.facts.view.sandbox().is_some_and(|s| {
-        s.ready && (spec.host_network == Some(true) || !s.addresses.is_empty())
-    });
+    let network = inputs.facts.view.sandbox().is_some_and(|s| s.ready && (spec.host_network == Some(true) || !s.addresses.is_empty()));
     let findings = [
-        (
-            "PodReadyToStartContainers",
-            Finding {
-                holds: network,
-                reason: None,
-                message: None,
-            },
-        ),
+        ("PodReadyToStartContainers", Finding { holds: network, reason: None, message: None }),
         ("Initialized", initialized(inputs, spec, status)),
         ("Ready", ready),
         ("ContainersReady", containers_ready),
         ("PodScheduled", Finding::HOLDS),
     ];
-    let foreign = inputs
-        .pod()
-        .status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten())
-        .filter(|c| !OWNED.contains(&c.type_.as_str()))
-        .cloned();
-    findings
-        .into_iter()
-        .map(|(kind, finding)| condition(inputs, kind, finding))
-        .chain(foreign)
-        .collect()
+    let foreign =
+        inputs.pod().status.iter().flat_map(|s| s.conditions.iter().flatten()).filter(|c| !OWNED.contains(&c.type_.as_str())).cloned();
+    findings.into_iter().map(|(kind, finding)| condition(inputs, kind, finding)).chain(foreign).collect()
 }
 
 fn condition(inputs: &Inputs<'_>, kind: &str, finding: Finding) -> PodCondition {
     let status = if finding.holds { "True" } else { "False" };
-    let before = inputs
-        .previous
-        .conditions
-        .iter()
-        .flatten()
-        .find(|c| c.type_ == kind && c.status == status);
+    let before = inputs.previous.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == status);
     PodCondition {
         type_: kind.to_owned(),
         status: status.to_owned(),
@@ -91,20 +50,14 @@ fn condition(inputs: &Inputs<'_>, kind: &str, finding: Finding) -> PodCondition 
         message: finding.message,
         observed_generation: inputs.pod().metadata.generation,
         last_probe_time: None,
-        last_transition_time: before
-            .and_then(|c| c.last_transition_time.clone())
-            .or_else(|| Some(seconds(inputs.facts.now))),
+        last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or_else(|| Some(seconds(inputs.facts.now))),
     }
 }
 
 fn initialized(inputs: &Inputs<'_>, spec: &PodSpec, status: &PodStatus) -> Finding {
     let completed = status.phase.as_deref() == Some("Succeeded");
     if completed {
-        return Finding {
-            holds: true,
-            reason: Some("PodCompleted"),
-            message: None,
-        };
+        return Finding { holds: true, reason: Some("PodCompleted"), message: None };
     }
     let incomplete: Vec<&str> = status
         .init_container_statuses
@@ -119,13 +72,7 @@ fn initialized(inputs: &Inputs<'_>, spec: &PodSpec, status: &PodStatus) -> Findi
     if incomplete.is_empty() || inputs.initialised(spec) {
         return Finding::HOLDS;
     }
-    Finding::not(
-        "ContainersNotInitialized",
-        Some(format!(
-            "containers with incomplete status: [{}]",
-            incomplete.join(" ")
-        )),
-    )
+    Finding::not("ContainersNotInitialized", Some(format!("containers with incomplete status: [{}]", incomplete.join(" "))))
 }
 
 fn containers_ready(spec: &PodSpec, status: &PodStatus) -> Finding {
@@ -134,11 +81,7 @@ fn containers_ready(spec: &PodSpec, status: &PodStatus) -> Finding {
         Some("Failed") => return Finding::not("PodFailed", None),
         _ => {}
     }
-    let sidecars = status
-        .init_container_statuses
-        .iter()
-        .flatten()
-        .filter(|s| find(spec, &s.name).is_some_and(is_sidecar));
+    let sidecars = status.init_container_statuses.iter().flatten().filter(|s| find(spec, &s.name).is_some_and(is_sidecar));
     let unready: Vec<&str> = sidecars
         .chain(status.container_statuses.iter().flatten())
         .filter(|s: &&ContainerStatus| !s.ready)
@@ -147,42 +90,20 @@ fn containers_ready(spec: &PodSpec, status: &PodStatus) -> Finding {
     if unready.is_empty() {
         return Finding::HOLDS;
     }
-    Finding::not(
-        "ContainersNotReady",
-        Some(format!(
-            "containers with unready status: [{}]",
-            unready.join(" ")
-        )),
-    )
+    Finding::not("ContainersNotReady", Some(format!("containers with unready status: [{}]", unready.join(" "))))
 }
 
 fn ready(inputs: &Inputs<'_>, spec: &PodSpec, containers: &Finding) -> Finding {
     if !containers.holds {
-        return Finding {
-            holds: false,
-            reason: containers.reason,
-            message: containers.message.clone(),
-        };
+        return Finding { holds: false, reason: containers.reason, message: containers.message.clone() };
     }
-    let given = |kind: &str| {
-        inputs
-            .pod()
-            .status
-            .iter()
-            .flat_map(|s| s.conditions.iter().flatten())
-            .find(|c| c.type_ == kind)
-    };
+    let given = |kind: &str| inputs.pod().status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == kind);
     let mut messages = Vec::new();
     for gate in spec.readiness_gates.iter().flatten() {
         match given(&gate.condition_type) {
-            None => messages.push(format!(
-                "corresponding condition of pod readiness gate \"{}\" does not exist.",
-                gate.condition_type
-            )),
-            Some(condition) if condition.status != "True" => messages.push(format!(
-                "the status of pod readiness gate \"{}\" is not \"True\", but {}",
-                gate.condition_type, condition.status
-            )),
+            None => messages.push(format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)),
+            Some(condition) if condition.status != "True" => messages
+                .push(format!("the status of pod readiness gate \"{}\" is not \"True\", but {}", gate.condition_type, condition.status)),
             Some(_) => {}
         }
     }

@@ -1,9 +1,8 @@
 //! Statuses of containers.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, PodSpec,
-    ResourceRequirements, VolumeMountStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, ContainerUser,
+    LinuxContainerUser, PodSpec, ResourceRequirements, VolumeMountStatus,
 };
 
 use super::{Inputs, seconds};
@@ -12,16 +11,9 @@ use crate::runtime::view::{ContainerView, State};
 
 /// Of the main containers, in the order of the definition.
 pub(super) fn main(inputs: &Inputs<'_>, spec: &PodSpec) -> Vec<ContainerStatus> {
-    let default = if inputs.initialised(spec) {
-        "ContainerCreating"
-    } else {
-        "PodInitializing"
-    };
+    let default = if inputs.initialised(spec) { "ContainerCreating" } else { "PodInitializing" };
     let previous = inputs.previous.container_statuses.as_deref();
-    spec.containers
-        .iter()
-        .map(|c| status(inputs, c, previous, default))
-        .collect()
+    spec.containers.iter().map(|c| status(inputs, c, previous, default)).collect()
 }
 
 /// Of the init containers, in the order of the definition.
@@ -34,30 +26,17 @@ pub(super) fn initial(inputs: &Inputs<'_>, spec: &PodSpec) -> Vec<ContainerStatu
             let mut status = status(inputs, container, previous, "PodInitializing");
             if !is_sidecar(container) {
                 // An init container is ready when it has done its work.
-                status.ready = status
-                    .state
-                    .as_ref()
-                    .and_then(|s| s.terminated.as_ref())
-                    .is_some_and(|t| t.exit_code == 0);
+                status.ready = status.state.as_ref().and_then(|s| s.terminated.as_ref()).is_some_and(|t| t.exit_code == 0);
             }
             status
         })
         .collect()
 }
 
-fn status(
-    inputs: &Inputs<'_>,
-    container: &Container,
-    previous: Option<&[ContainerStatus]>,
-    default: &str,
-) -> ContainerStatus {
+fn status(inputs: &Inputs<'_>, container: &Container, previous: Option<&[ContainerStatus]>, default: &str) -> ContainerStatus {
     let facts = &inputs.facts;
     let reported = previous.and_then(|list| list.iter().find(|s| s.name == container.name));
-    let mut same = facts
-        .view
-        .containers
-        .iter()
-        .filter(|c| c.name == container.name);
+    let mut same = facts.view.containers.iter().filter(|c| c.name == container.name);
     let newest = same.next();
     let before = same.find(|c| c.state == State::Exited);
 
@@ -95,15 +74,10 @@ fn status(
             status.started = Some(health.is_none_or(|h| h.started));
             status.ready = health.is_none_or(|h| h.ready);
             status.state = Some(ContainerState {
-                running: Some(ContainerStateRunning {
-                    started_at: newest.started_at.map(seconds),
-                }),
+                running: Some(ContainerStateRunning { started_at: newest.started_at.map(seconds) }),
                 ..ContainerState::default()
             });
-            status.resources = Some(ResourceRequirements {
-                claims: None,
-                ..container.resources.clone().unwrap_or_default()
-            });
+            status.resources = Some(ResourceRequirements { claims: None, ..container.resources.clone().unwrap_or_default() });
             status.user = newest.user.as_ref().map(|user| ContainerUser {
                 linux: Some(LinuxContainerUser {
                     uid: user.uid,
@@ -132,10 +106,7 @@ fn status(
 }
 
 fn has_post_start(container: &Container) -> bool {
-    container
-        .lifecycle
-        .as_ref()
-        .is_some_and(|l| l.post_start.is_some())
+    container.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some())
 }
 
 /// The status of a container that the runtime does not have: not yet made, or already forgotten.
@@ -162,9 +133,7 @@ fn unknown_to_runtime(
                 terminated: Some(ContainerStateTerminated {
                     exit_code: 137,
                     reason: Some("ContainerStatusUnknown".to_owned()),
-                    message: Some(
-                        "The container could not be located when the pod was terminated".to_owned(),
-                    ),
+                    message: Some("The container could not be located when the pod was terminated".to_owned()),
                     ..ContainerStateTerminated::default()
                 }),
                 ..ContainerState::default()
@@ -182,11 +151,7 @@ fn unknown_to_runtime(
 }
 
 /// The end of the container before, from the last report, if the runtime has cleaned it up.
-fn remembered_end(
-    inputs: &Inputs<'_>,
-    reported: Option<&ContainerStatus>,
-    newest: &ContainerView,
-) -> ContainerState {
+fn remembered_end(inputs: &Inputs<'_>, reported: Option<&ContainerStatus>, newest: &ContainerView) -> ContainerState {
     let Some(reported) = reported else {
         return ContainerState::default();
     };
@@ -245,11 +210,7 @@ fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
                 name: mount.name.clone(),
                 mount_path: mount.mount_path.clone(),
                 read_only: mount.read_only.filter(|read_only| *read_only),
-                recursive_read_only: mount
-                    .read_only
-                    .filter(|read_only| *read_only)
-                    .map(|_| "Disabled".to_owned()),
-                ..VolumeMountStatus::default()
+                recursive_read_only: mount.read_only.filter(|read_only| *read_only).map(|_| "Disabled".to_owned()),
             })
             .collect(),
     )

@@ -23,19 +23,11 @@ struct Case {
 
 impl Case {
     fn new(spec: Value) -> Self {
-        let sandbox = Sandbox {
-            id: "s".into(),
-            ready: true,
-            addresses: vec!["10.42.0.5".into()],
-            ..Sandbox::default()
-        };
+        let sandbox = Sandbox { id: "s".into(), ready: true, addresses: vec!["10.42.0.5".into()], ..Sandbox::default() };
         Self {
             spec,
             given: json!({}),
-            view: PodView {
-                sandboxes: vec![sandbox],
-                containers: Vec::new(),
-            },
+            view: PodView { sandboxes: vec![sandbox], containers: Vec::new() },
             health: HashMap::new(),
             memory: Memory::default(),
             previous: PodStatus::default(),
@@ -68,13 +60,7 @@ impl Case {
             "status": self.given,
         }))
         .unwrap();
-        let facts = Facts {
-            pod: &pod,
-            view: &self.view,
-            memory: &self.memory,
-            health: &self.health,
-            now: at(5),
-        };
+        let facts = Facts { pod: &pod, view: &self.view, memory: &self.memory, health: &self.health, now: at(5) };
         status(&Inputs {
             facts,
             plan: &plan(&facts),
@@ -158,9 +144,7 @@ fn the_end_follows_from_exit_codes() {
 
 #[test]
 fn a_restarted_container_remembers_its_last_end() {
-    let case = Case::new(one())
-        .container("c", State::Exited, 137)
-        .container("c", State::Running, 0);
+    let case = Case::new(one()).container("c", State::Exited, 137).container("c", State::Running, 0);
     let status = case.status();
     let container = &status.container_statuses.unwrap()[0];
     assert_eq!(container.restart_count, 1);
@@ -181,9 +165,7 @@ fn initialisation_shows_in_status_and_conditions() {
     let waiting = case.status().container_statuses.unwrap()[0].state.clone().unwrap();
     assert_eq!(waiting.waiting.unwrap().reason.as_deref(), Some("PodInitializing"));
 
-    let case = Case::new(spec)
-        .container("i", State::Exited, 0)
-        .container("c", State::Running, 0);
+    let case = Case::new(spec).container("i", State::Exited, 0).container("c", State::Running, 0);
     assert_eq!(case.summary().0, "Running");
     assert!(case.status().init_container_statuses.unwrap()[0].ready);
 }
@@ -213,10 +195,8 @@ fn the_nodes_verdict_is_the_reason() {
     use crate::pod::plan::{Ending, Waiting};
     let mut case = Case::new(one()).container("c", State::Exited, 0);
     case.memory.stopped_sandboxes.insert("s".into());
-    case.memory.ending = Some(Ending {
-        deadline: at(0),
-        verdict: Some(Waiting { reason: "DeadlineExceeded".into(), message: "late".into() }),
-    });
+    case.memory.ending =
+        Some(Ending { deadline: at(0), verdict: Some(Waiting { reason: "DeadlineExceeded".into(), message: "late".into() }) });
     let status = case.status();
     assert_eq!(status.phase.as_deref(), Some("Failed"));
     assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));

@@ -11,6 +11,7 @@ use tonic::Status;
 
 use super::Worker;
 use crate::pod::{full_name, sandbox};
+use crate::runtime::labels;
 use crate::runtime::view::{ContainerView, PodView, State};
 use crate::volume::set::remove_pod_dir;
 
@@ -55,7 +56,13 @@ impl Worker {
         let runtime = &self.context.runtime;
         for container in superfluous(view, self.memory.starting.as_deref()) {
             match runtime.remove_container(&container.id).await {
-                Ok(()) => remove_logs(Path::new(&container.log_path)),
+                Ok(()) => {
+                    remove_logs(Path::new(&container.log_path));
+                    if let Some(file) = container.annotations.get(labels::TERMINATION_FILE) {
+                        // Its message is in the status; the directory goes with the pod.
+                        let _ = fs::remove_file(file).ok();
+                    }
+                }
                 Err(status) => {
                     tracing::warn!(%status, container = container.id, "removing a dead container");
                 }
@@ -94,8 +101,7 @@ fn superfluous<'a>(view: &'a PodView, starting: Option<&str>) -> Vec<&'a Contain
 
 /// Removes a container's log with its rotated parts.
 fn remove_logs(path: &Path) {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
-    else {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return;
     };
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

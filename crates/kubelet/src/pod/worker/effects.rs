@@ -19,7 +19,7 @@ use crate::pod::plan::{Action, Plan, find};
 use crate::pod::qos::Qos;
 use crate::pod::start::{Start, StartError};
 use crate::pod::stop::{Stop, own_deadline, stop};
-use crate::pod::{dns, namespace, name, resources, sandbox, uid};
+use crate::pod::{dns, name, namespace, resources, sandbox, uid};
 use crate::runtime::request;
 use crate::runtime::view::PodView;
 use crate::volume;
@@ -32,32 +32,15 @@ const LONGEST_SANDBOX_RETRY: SignedDuration = SignedDuration::from_secs(10);
 /// How an operation ended.
 pub(super) enum Outcome {
     Sandbox(Result<(), String>),
-    Started {
-        name: String,
-        after: Option<Timestamp>,
-        result: Result<(), StartError>,
-    },
-    Stopped {
-        id: String,
-        deadline: Timestamp,
-        result: Result<(), Status>,
-    },
-    SandboxStopped {
-        id: String,
-        result: Result<(), Status>,
-    },
+    Started { name: String, after: Option<Timestamp>, result: Result<(), StartError> },
+    Stopped { id: String, deadline: Timestamp, result: Result<(), Status> },
+    SandboxStopped { id: String, result: Result<(), Status> },
     Volumes(Result<(), MountError>),
 }
 
 impl Worker {
     /// Begins everything that the plan holds; gives the time at which to look again.
-    pub(super) fn act(
-        &mut self,
-        pod: &Arc<Pod>,
-        view: &PodView,
-        plan: &Plan,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
+    pub(super) fn act(&mut self, pod: &Arc<Pod>, view: &PodView, plan: &Plan, now: Timestamp) -> Option<Timestamp> {
         let ending = self.memory.ending.is_some() || plan.completed;
         if !ending && let Some(need) = self.storage.need(pod, now) {
             self.begin_volumes(pod, view, need, now);
@@ -66,21 +49,11 @@ impl Worker {
             match action {
                 Action::CreateSandbox { attempt } => self.begin_sandbox(pod, *attempt),
                 Action::Start { .. } if !self.storage.ready => {}
-                Action::Start {
-                    name,
-                    sandbox,
-                    restart_count,
-                    after,
-                } => {
+                Action::Start { name, sandbox, restart_count, after } => {
                     let job = (name.as_str(), sandbox.as_str(), *restart_count, *after);
                     self.begin_start(pod, view, job);
                 }
-                Action::Stop {
-                    id,
-                    name,
-                    why,
-                    deadline,
-                } => {
+                Action::Stop { id, name, why, deadline } => {
                     let own = || own_deadline(pod, name, *why, now);
                     let job = Stop {
                         id: id.clone(),
@@ -103,13 +76,7 @@ impl Worker {
         let (volumes, objects) = (Arc::clone(&self.storage.volumes), Arc::clone(&self.objects));
         let around = context.surroundings(self.addresses(&pod, view));
         self.operations.spawn(async move {
-            let inputs = volume::Context {
-                client: &context.client,
-                pod: &pod,
-                objects: &objects,
-                around: &around,
-                now,
-            };
+            let inputs = volume::Context { client: &context.client, pod: &pod, objects: &objects, around: &around, now };
             Outcome::Volumes(match need {
                 Need::Mount => volumes.mount(&inputs).await,
                 Need::Update => volumes.update(&inputs).await,
@@ -120,8 +87,7 @@ impl Worker {
     fn begin_sandbox(&mut self, pod: &Arc<Pod>, attempt: u32) {
         self.memory.sandboxing = true;
         let (context, pod) = (Arc::clone(&self.context), Arc::clone(pod));
-        self.operations
-            .spawn(async move { Outcome::Sandbox(make_sandbox(&context, &pod, attempt).await) });
+        self.operations.spawn(async move { Outcome::Sandbox(make_sandbox(&context, &pod, attempt).await) });
     }
 
     fn begin_start(
@@ -150,11 +116,7 @@ impl Worker {
         let name = name.to_owned();
         self.operations.spawn(async move {
             let result = job.run().await;
-            Outcome::Started {
-                name,
-                after,
-                result,
-            }
+            Outcome::Started { name, after, result }
         });
     }
 
@@ -164,11 +126,7 @@ impl Worker {
         self.operations.spawn(async move {
             let (id, deadline) = (job.id.clone(), job.deadline);
             let result = stop(context, pod, job).await;
-            Outcome::Stopped {
-                id,
-                deadline,
-                result,
-            }
+            Outcome::Stopped { id, deadline, result }
         });
     }
 
@@ -189,16 +147,8 @@ impl Worker {
         let now = Timestamp::now();
         match outcome {
             Ok(Outcome::Sandbox(result)) => self.sandbox_made(&pod, result, now),
-            Ok(Outcome::Started {
-                name,
-                after,
-                result,
-            }) => self.started(&name, after, result, now),
-            Ok(Outcome::Stopped {
-                id,
-                deadline,
-                result,
-            }) => {
+            Ok(Outcome::Started { name, after, result }) => self.started(&name, after, result, now),
+            Ok(Outcome::Stopped { id, deadline, result }) => {
                 if let Err(status) = &result {
                     tracing::warn!(%status, container = id, "stopping a container");
                 }
@@ -222,8 +172,7 @@ impl Worker {
             Ok(Outcome::Volumes(result)) => {
                 self.storage.done(&result, now);
                 if let Err(error) = result {
-                    self.context
-                        .event(&pod, Warning, "FailedMount", &error.to_string());
+                    self.context.event(&pod, Warning, "FailedMount", &error.to_string());
                 }
             }
             Err(error) => {
@@ -246,8 +195,7 @@ impl Worker {
             }
             Err(text) => {
                 let text = format!("Failed to create pod sandbox: {text}");
-                self.context
-                    .event(pod, Warning, "FailedCreatePodSandBox", &text);
+                self.context.event(pod, Warning, "FailedCreatePodSandBox", &text);
                 let pause = SANDBOX_RETRY * 2_i32.saturating_pow(self.sandbox_failures.min(8));
                 self.sandbox_failures = self.sandbox_failures.saturating_add(1);
                 let pause = pause.min(LONGEST_SANDBOX_RETRY);
@@ -256,13 +204,7 @@ impl Worker {
         }
     }
 
-    fn started(
-        &mut self,
-        name: &str,
-        after: Option<Timestamp>,
-        result: Result<(), StartError>,
-        now: Timestamp,
-    ) {
+    fn started(&mut self, name: &str, after: Option<Timestamp>, result: Result<(), StartError>, now: Timestamp) {
         self.memory.starting = None;
         let ran = match result {
             Ok(()) => {
@@ -306,10 +248,7 @@ async fn make_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), 
     if let Err(error) = context.cgroups.ensure(qos, uid, limits) {
         return Err(error.to_string());
     }
-    let directories = [
-        context.pod_dir(uid),
-        sandbox::log_directory(&context.pod_log_dir, pod),
-    ];
+    let directories = [context.pod_dir(uid), sandbox::log_directory(&context.pod_log_dir, pod)];
     for directory in directories {
         fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     }
@@ -326,17 +265,10 @@ async fn make_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), 
         let text = "Pod sandbox changed, it will be killed and re-created.";
         context.event(pod, Normal, "SandboxChanged", text);
     }
-    let message = v1::RunPodSandboxRequest {
-        config: Some(config),
-        runtime_handler: String::new(),
-    };
+    let message = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
     let mut client = context.runtime.clients.runtime.clone();
-    client
-        .run_pod_sandbox(request(message))
-        .await
-        .map(drop)
-        .map_err(|status| {
-            let code = format!("{:?}", status.code());
-            format!("rpc error: code = {code} desc = {}", status.message())
-        })
+    client.run_pod_sandbox(request(message)).await.map(drop).map_err(|status| {
+        let code = format!("{:?}", status.code());
+        format!("rpc error: code = {code} desc = {}", status.message())
+    })
 }

@@ -116,8 +116,5 @@ impl Storage {
 }
 
 fn shown(pod: &Pod) -> (Strings, Strings) {
-    (
-        pod.metadata.labels.clone(),
-        pod.metadata.annotations.clone(),
-    )
+    (pod.metadata.labels.clone(), pod.metadata.annotations.clone())
 }

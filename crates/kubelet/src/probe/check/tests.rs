@@ -6,11 +6,7 @@ use super::*;
 
 fn target(port: u16) -> Target {
     let container = json!({"name": "c", "ports": [{"name": "web", "containerPort": port}]});
-    Target {
-        address: "127.0.0.1".into(),
-        container: serde_json::from_value(container).unwrap(),
-        id: "id".into(),
-    }
+    Target { address: "127.0.0.1".into(), container: serde_json::from_value(container).unwrap(), id: "id".into() }
 }
 
 /// A server that answers every request with `answer`; its port.
@@ -37,10 +33,7 @@ async fn http_checks_judge_by_status() {
     let good = serve("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert_eq!(http(good, json!({"port": "web", "path": "/x"})).await, Ok(()));
     let bad = serve("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n").await;
-    assert_eq!(
-        http(bad, json!({"port": bad})).await,
-        Err("HTTP probe failed with statuscode: 500".into())
-    );
+    assert_eq!(http(bad, json!({"port": bad})).await, Err("HTTP probe failed with statuscode: 500".into()));
 }
 
 #[tokio::test]

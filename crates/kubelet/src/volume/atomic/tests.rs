@@ -4,22 +4,15 @@ fn payload(files: &[(&str, &str)]) -> Payload {
     files
         .iter()
         .map(|(path, text)| {
-            let file = File {
-                data: text.as_bytes().to_vec(),
-                mode: 0o644,
-                uid: None,
-            };
+            let file = File { data: text.as_bytes().to_vec(), mode: 0o644, uid: None };
             ((*path).to_owned(), file)
         })
         .collect()
 }
 
 fn visible(target: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(target)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .filter(|n| !n.starts_with(".."))
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(target).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| !n.starts_with("..")).collect();
     names.sort();
     names
 }

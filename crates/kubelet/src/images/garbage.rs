@@ -1,0 +1,133 @@
+//! Removing images that nobody uses when the disk fills up.
+//!
+//! <https://kubernetes.io/docs/concepts/architecture/garbage-collection/#container-image-lifecycle>:
+//! above the high threshold, those longest unused go first, until the low threshold is reached.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_cri::v1;
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::context::Context;
+use crate::runtime::request;
+
+/// Disk usage, in percent, that starts the collection, and at which it ends.
+const HIGH: u64 = 85;
+const LOW: u64 = 80;
+/// How long an image stays at least: it may be about to be used.
+const MINIMUM_AGE: SignedDuration = SignedDuration::from_mins(2);
+/// How often the disk is looked at: how full it is, is no event.
+const PERIOD: Duration = Duration::from_secs(300);
+
+/// Space of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Space {
+    total: u64,
+    available: u64,
+}
+
+/// An image that could be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    id: String,
+    size: u64,
+    last_used: Timestamp,
+}
+
+/// Collects until `token` is cancelled.
+pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
+    let work = async {
+        let mut used = HashMap::new();
+        loop {
+            if let Err(status) = round(&context, &mut used).await {
+                tracing::warn!(%status, "collecting images");
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    };
+    token.run_until_cancelled(work).await;
+}
+
+async fn round(context: &Context, used: &mut HashMap<String, Timestamp>) -> Result<(), Status> {
+    let mut client = context.runtime.clients.image.clone();
+    let message = v1::ListImagesRequest { filter: None };
+    let images = client.list_images(request(message)).await?.into_inner().images;
+    let containers = context.runtime.list_containers(HashMap::new()).await?;
+    let in_use: HashSet<&str> = containers.iter().flat_map(|c| [c.image_id.as_str(), c.image_ref.as_str()]).collect();
+    let now = Timestamp::now();
+    let is_used = |image: &v1::Image| {
+        let digests = image.repo_digests.iter().map(String::as_str);
+        std::iter::once(image.id.as_str()).chain(digests).any(|name| in_use.contains(name))
+    };
+    let mut candidates = Vec::new();
+    for image in images {
+        let last_used = used.entry(image.id.clone()).or_insert(now);
+        if is_used(&image) {
+            *last_used = now;
+        } else if !image.pinned {
+            candidates.push(Candidate { last_used: *last_used, size: image.size, id: image.id });
+        }
+    }
+    let Some(space) = space(context).await? else {
+        return Ok(());
+    };
+    for id in condemned(space, candidates, now) {
+        tracing::info!(image = id, "removing an unused image");
+        let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: id.clone(), ..Default::default() }) };
+        client.remove_image(request(message)).await?;
+        used.remove(&id);
+    }
+    Ok(())
+}
+
+async fn space(context: &Context) -> Result<Option<Space>, Status> {
+    let mut client = context.runtime.clients.image.clone();
+    let message = v1::ImageFsInfoRequest {};
+    let info = client.image_fs_info(request(message)).await?.into_inner();
+    let path = info.image_filesystems.into_iter().find_map(|f| f.fs_id).map(|id| PathBuf::from(id.mountpoint));
+    let stat = path.and_then(|p| rustix::fs::statvfs(p).ok());
+    Ok(stat.map(|s| Space { total: s.f_blocks.saturating_mul(s.f_frsize), available: s.f_bavail.saturating_mul(s.f_frsize) }))
+}
+
+/// The images to remove, longest unused first.
+fn condemned(space: Space, mut candidates: Vec<Candidate>, now: Timestamp) -> Vec<String> {
+    let Space { total, available } = space;
+    let used = total.saturating_sub(available);
+    if total == 0 || used < total / 100 * HIGH {
+        return Vec::new();
+    }
+    let mut to_free = used.saturating_sub(total / 100 * LOW);
+    candidates.retain(|c| now.duration_since(c.last_used) >= MINIMUM_AGE);
+    candidates.sort_by_key(|c| c.last_used);
+    let mut ids = Vec::new();
+    for candidate in candidates {
+        if to_free == 0 {
+            break;
+        }
+        to_free = to_free.saturating_sub(candidate.size);
+        ids.push(candidate.id);
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_emptied_of_what_is_longest_unused() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let candidate = |id: &str, last_used| Candidate { id: id.into(), size: 40, last_used: at(last_used) };
+        let candidates = vec![candidate("b", 2), candidate("new", 990), candidate("a", 1), candidate("c", 3)];
+        let full = |available| Space { total: 1000, available };
+        let names = |space| condemned(space, candidates.clone(), at(1000));
+        assert!(names(full(200)).is_empty());
+        assert_eq!(names(full(140)), ["a", "b"]);
+        assert_eq!(names(full(0)), ["a", "b", "c"]);
+    }
+}
