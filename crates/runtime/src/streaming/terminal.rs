@@ -18,9 +18,12 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
+    #[allow(unsafe_code)]
     pub(super) fn new(master: OwnedFd) -> io::Result<Terminal> {
         rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Terminal { fd: Arc::new(AsyncFd::new(master)?) })
+        // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, and is never taken out of the `AsyncFd`.
+        let fd = unsafe { AsyncFd::register(master) }?;
+        Ok(Terminal { fd: Arc::new(fd) })
     }
 
     pub(super) fn resize(&self, width: u16, height: u16) -> io::Result<()> {

@@ -1,0 +1,86 @@
+//! Limits, and what happens at them.
+
+use std::fs;
+
+use corten_cri::v1::{self, LinuxContainerResources};
+
+use crate::support::{Node, confined, eventually, shell};
+
+fn limited(name: &str, script: &str, resources: LinuxContainerResources) -> v1::ContainerConfig {
+    let mut config = shell(name, script);
+    config.linux = Some(v1::LinuxContainerConfig { resources: Some(resources), ..confined(v1::LinuxContainerSecurityContext::default()) });
+    config
+}
+
+/// A limit as the kernel has it.
+fn read(node: &Node, v1: &str, v2: &str, pod: &str, id: &str) -> String {
+    let below = format!("{}/kubepods/{pod}/{id}", node.cgroup);
+    let (controller, file) = v1.split_once('/').expect("controller/file");
+    let separate = format!("/sys/fs/cgroup/{controller}{below}/{file}");
+    let text = fs::read_to_string(separate).or_else(|_| fs::read_to_string(format!("/sys/fs/cgroup{below}/{v2}")));
+    text.expect("a limit").trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_set_and_changed() {
+    let mut node = Node::start().await;
+    let sandbox = node.run(node.pod("p")).await;
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 64 << 20,
+        cpu_shares: 512,
+        cpu_quota: 20_000,
+        cpu_period: 100_000,
+        oom_score_adj: 900,
+        ..LinuxContainerResources::default()
+    };
+    let id = node.launch(&sandbox, limited("c", "sleep 1000", resources)).await;
+    assert_eq!(read(&node, "memory/memory.limit_in_bytes", "memory.max", "p", &id), (64 << 20).to_string());
+    assert!(["20000", "20000 100000"].contains(&read(&node, "cpu/cpu.cfs_quota_us", "cpu.max", "p", &id).as_str()));
+    assert_eq!(node.exec(&id, "cat /proc/1/oom_score_adj /proc/self/oom_score_adj", 5).await.unwrap().stdout, b"900\n900\n");
+    let change = LinuxContainerResources { memory_limit_in_bytes: 80 << 20, ..LinuxContainerResources::default() };
+    let request = v1::UpdateContainerResourcesRequest { container_id: id.clone(), linux: Some(change), ..Default::default() };
+    node.cri.runtime.update_container_resources(request).await.unwrap();
+    assert_eq!(read(&node, "memory/memory.limit_in_bytes", "memory.max", "p", &id), (80 << 20).to_string());
+    let resources = node.status(&id).await.resources.unwrap().linux.unwrap();
+    assert_eq!((resources.memory_limit_in_bytes, resources.cpu_shares), (80 << 20, 512));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_eats_too_much_is_killed_for_it() {
+    let mut node = Node::start().await;
+    let resources = LinuxContainerResources { memory_limit_in_bytes: 16 << 20, ..LinuxContainerResources::default() };
+    let (status, _) = node.outcome(limited("oom", "exec tail /dev/zero", resources)).await;
+    assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_cannot_raise_its_own_limit() {
+    let mut node = Node::start().await;
+    let resources = LinuxContainerResources { memory_limit_in_bytes: 32 << 20, ..LinuxContainerResources::default() };
+    let script = "for f in $(busybox find /sys/fs/cgroup -name memory.limit_in_bytes -o -name memory.max); do echo 999999999 > $f && echo raised $f; done; mkdir /sys/fs/cgroup/memory/x && echo made; exit 0";
+    let (status, lines) = node.outcome(limited("greedy", script, resources)).await;
+    assert_eq!(status.exit_code, 0);
+    assert!(!lines.iter().any(|line| line.starts_with("stdout")), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_counted() {
+    let mut node = Node::start().await;
+    let sandbox = node.run(node.pod("p")).await;
+    let id = node.launch(&sandbox, shell("c", "dd if=/dev/zero of=/tmp/file bs=1M count=3; while :; do :; done")).await;
+    let stats = eventually("the processor is used", async || {
+        let request = v1::ContainerStatsRequest { container_id: id.clone() };
+        let stats = node.cri.runtime.container_stats(request).await.unwrap().into_inner().stats.unwrap();
+        let used = stats.cpu.as_ref()?.usage_core_nano_seconds?.value;
+        let written = stats.writable_layer.as_ref()?.used_bytes?.value;
+        (used > 50_000_000 && written >= 3 << 20).then_some(stats)
+    })
+    .await;
+    assert!(stats.memory.unwrap().usage_bytes.unwrap().value > 0);
+    let request = v1::PodSandboxStatsRequest { pod_sandbox_id: sandbox };
+    let stats = node.cri.runtime.pod_sandbox_stats(request).await.unwrap().into_inner().stats.unwrap().linux.unwrap();
+    assert_eq!(stats.containers.len(), 1);
+    assert_eq!(stats.network.unwrap().default_interface.unwrap().name, "eth0");
+    let all = node.cri.runtime.list_container_stats(v1::ListContainerStatsRequest { filter: None }).await.unwrap().into_inner().stats;
+    assert_eq!(all.len(), 1);
+}

@@ -1,0 +1,16 @@
+//! The runtime as a kubelet meets it: a daemon of its own for every test, in network and mount namespaces of its own, driven over
+//! its gRPC socket. Needs root, and `busybox-static`, which it installs from Debian if it is absent.
+
+mod exec;
+mod lifecycle;
+mod limits;
+mod restart;
+mod security;
+mod support;
+
+/// Not a test: the daemon that the tests start, as a process of its own so that it can be killed.
+#[test]
+#[ignore = "the daemon that the other tests start"]
+fn daemon() {
+    support::daemon::main();
+}

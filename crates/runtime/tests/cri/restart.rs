@@ -1,0 +1,144 @@
+//! The daemon dies; the pods do not.
+
+use corten_cri::v1::{self, ContainerState, PodSandboxState};
+use tonic::Code;
+
+use crate::support::{Node, eventually, log, shell};
+
+fn alive(pid: i64) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_daemon_adopts_what_runs() {
+    let mut node = Node::start().await;
+    let sandbox = node.run(node.pod("p")).await;
+    let counter = node.launch(&sandbox, shell("counter", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done")).await;
+    let ender = node.launch(&sandbox, shell("ender", "while ! test -e /tmp/go; do sleep 0.05; done; echo last words; exit 6")).await;
+    let waiting = node.create(&sandbox, shell("waiting", "echo late; sleep 1000")).await.unwrap();
+    let before = (node.pid(&counter).await, node.pid(&ender).await, node.status(&counter).await.started_at);
+    // A session ends with the daemon; its container does not.
+    node.kill();
+    let seen = log(&node, "p", "counter").len();
+    eventually("the log goes on without a daemon", async || (log(&node, "p", "counter").len() > seen + 3).then_some(())).await;
+    std::fs::write(format!("/proc/{}/root/tmp/go", before.1), "").unwrap();
+    eventually("the exit is recorded without a daemon", async || {
+        node.path(&format!("state/containers/{ender}/exit.json")).exists().then_some(())
+    })
+    .await;
+    node.restart().await;
+
+    assert_eq!(node.pid(&counter).await, before.0, "the same process");
+    assert_eq!(node.status(&counter).await.started_at, before.2);
+    let ended = node.status(&ender).await;
+    assert_eq!((ended.state, ended.exit_code), (ContainerState::ContainerExited as i32, 6));
+    assert_eq!(log(&node, "p", "ender"), ["stdout F last words"]);
+    node.start_container(&waiting).await.unwrap();
+    assert_eq!(node.exec(&counter, "echo $((6*7))", 10).await.unwrap().stdout, b"42\n");
+    let error = node.cri.runtime.run_pod_sandbox(v1::RunPodSandboxRequest { config: Some(node.pod("p")), runtime_handler: String::new() }).await;
+    assert_eq!(error.unwrap_err().code(), Code::AlreadyExists, "names are remembered");
+    node.remove(&sandbox).await;
+    assert!(!alive(before.0));
+    node.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_in_the_middle_leaves_nothing_behind() {
+    let mut node = Node::start().await;
+    for round in 0..12u64 {
+        let mut client = node.cri.runtime.clone();
+        let config = node.pod(&format!("p{round}"));
+        let churn = tokio::spawn(async move {
+            let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
+            let Ok(sandbox) = client.run_pod_sandbox(request).await else { return };
+            let id = sandbox.into_inner().pod_sandbox_id;
+            let request = v1::CreateContainerRequest { pod_sandbox_id: id.clone(), config: Some(shell("c", "sleep 1000")), sandbox_config: None };
+            let Ok(container) = client.create_container(request).await else { return };
+            let container_id = container.into_inner().container_id;
+            let _ = client.start_container(v1::StartContainerRequest { container_id }).await;
+            let _ = client.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: id }).await;
+        });
+        // Not a wait for anything: the moments at which the daemon dies are spread over the churn.
+        tokio::time::sleep(std::time::Duration::from_millis(4 + 13 * round)).await;
+        node.kill();
+        let _ = churn.await;
+        node.restart().await;
+        let items = node.cri.runtime.list_pod_sandbox(v1::ListPodSandboxRequest { filter: None }).await.unwrap().into_inner().items;
+        for item in items {
+            node.remove(&item.id).await;
+        }
+        node.assert_empty().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_death_of_a_shim_is_noticed() {
+    let mut node = Node::start().await;
+    let sandbox = node.run(node.pod("p")).await;
+    let id = node.launch(&sandbox, shell("c", "sleep 1000")).await;
+    let pid = node.pid(&id).await;
+    let shims = node.shims();
+    assert_eq!(shims.len(), 1);
+    rustix::process::kill_process(rustix::process::Pid::from_raw(shims[0]).unwrap(), rustix::process::Signal::KILL).unwrap();
+    let status = node.exited(&id).await;
+    assert_eq!((status.exit_code, status.reason.as_str()), (255, "Unknown"));
+    eventually("its process is killed", async || (!alive(pid)).then_some(())).await;
+    let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false };
+    let status = node.cri.runtime.pod_sandbox_status(request).await.unwrap().into_inner().status.unwrap();
+    assert_eq!(status.state, PodSandboxState::SandboxNotready as i32);
+    let error = node.create(&sandbox, shell("d", "true")).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    node.remove(&sandbox).await;
+    node.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_died_with_the_daemon_is_noticed_too() {
+    let mut node = Node::start().await;
+    let sandbox = node.run(node.pod("p")).await;
+    let id = node.launch(&sandbox, shell("c", "sleep 1000")).await;
+    let pid = node.pid(&id).await;
+    node.kill();
+    for shim in node.shims() {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
+    }
+    node.restart().await;
+    assert_eq!(node.status(&id).await.exit_code, 255);
+    eventually("its process is killed", async || (!alive(pid)).then_some(())).await;
+    node.remove(&sandbox).await;
+    node.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_reboot_nothing_runs() {
+    let mut node = Node::start().await;
+    let sandbox = node.run(node.pod("p")).await;
+    let id = node.launch(&sandbox, shell("c", "sleep 1000")).await;
+    let fresh = node.create(&sandbox, shell("fresh", "true")).await.unwrap();
+    // What a reboot does to a node: the daemon, the shims and all processes are gone, and the boot id is another.
+    let pid = node.pid(&id).await;
+    node.kill();
+    for pid in node.shims().into_iter().chain([i32::try_from(pid).unwrap()]) {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    }
+    for record in ["state/sandboxes", "state/containers"] {
+        for entry in std::fs::read_dir(node.path(record)).unwrap().flatten() {
+            for name in ["sandbox.json", "container.json"] {
+                let path = entry.path().join(name);
+                let Ok(text) = std::fs::read_to_string(&path) else { continue };
+                let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+                value["boot_id"] = "another".into();
+                std::fs::write(path, value.to_string()).unwrap();
+            }
+        }
+    }
+    node.restart().await;
+    let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false };
+    let status = node.cri.runtime.pod_sandbox_status(request).await.unwrap().into_inner().status.unwrap();
+    assert_eq!(status.state, PodSandboxState::SandboxNotready as i32);
+    for container in [&id, &fresh] {
+        assert_eq!(node.status(container).await.state, ContainerState::ContainerExited as i32);
+    }
+    node.remove(&sandbox).await;
+    node.assert_empty().await;
+}

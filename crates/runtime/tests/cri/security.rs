@@ -1,0 +1,124 @@
+//! What containers may do and see.
+
+use corten_cri::v1::{self, LinuxContainerSecurityContext, NamespaceMode, NamespaceOption};
+
+use crate::support::{Node, confined, log, shell};
+
+fn secured(name: &str, script: &str, security: LinuxContainerSecurityContext) -> v1::ContainerConfig {
+    let mut config = shell(name, script);
+    config.linux = Some(confined(security));
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_looked_up_in_the_image() {
+    let mut node = Node::start().await;
+    let security = LinuxContainerSecurityContext { run_as_username: "user".to_owned(), supplemental_groups: vec![7], ..Default::default() };
+    let script = "id -u; id -g; id -G; echo $HOME; echo reopened > /dev/stdout; touch /x || echo denied";
+    let (status, lines) = node.outcome(secured("u", script, security)).await;
+    let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!(out, ["1000", "1001", "1001 1002 7", "/home/user", "reopened", "denied"]);
+    let user = status.user.unwrap().linux.unwrap();
+    assert_eq!((user.uid, user.gid, user.supplemental_groups.as_slice()), (1000, 1001, [1001, 1002, 7].as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seccomp_and_privileges_hold_for_the_container_and_for_exec() {
+    let mut node = Node::start().await;
+    for (name, no_new_privs) in [("plain", false), ("nnp", true)] {
+        let security = LinuxContainerSecurityContext {
+            seccomp: Some(v1::SecurityProfile::default()),
+            no_new_privs,
+            capabilities: Some(v1::Capability { drop_capabilities: vec!["ALL".to_owned()], add_capabilities: vec!["CHOWN".to_owned()], ..Default::default() }),
+            ..Default::default()
+        };
+        let sandbox = node.run(node.pod(name)).await;
+        let look = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; unshare -U true || echo refused";
+        let id = node.launch(&sandbox, secured("c", &format!("{look}; sleep 1000"), security)).await;
+        let inside = node.exec(&id, look, 10).await.unwrap();
+        let exec = String::from_utf8_lossy(&inside.stdout).into_owned();
+        let expected = format!(
+            "CapEff:\t0000000000000001\nCapBnd:\t0000000000000001\nNoNewPrivs:\t{}\nSeccomp:\t2\nrefused\n",
+            i32::from(no_new_privs)
+        );
+        assert_eq!(exec, expected);
+        let own: String = crate::support::eventually("it has looked", async || {
+            let lines = log(&node, name, "c");
+            let lines: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+            (lines.len() == 5).then(|| lines.join("\n") + "\n")
+        })
+        .await;
+        assert_eq!(own, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_is_hidden_and_the_root_can_be_read_only() {
+    let mut node = Node::start().await;
+    let security = LinuxContainerSecurityContext { readonly_rootfs: true, ..Default::default() };
+    let script = "touch /x || echo ro; echo 1 > /proc/sys/kernel/domainname || echo ro; wc -c < /proc/kcore; ls /sys/firmware; echo > /dev/shm/x && echo shm; ls -d /proc/[0-9]* | wc -l";
+    let (_, lines) = node.outcome(secured("r", script, security)).await;
+    let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!(out, ["ro", "ro", "0", "shm", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_may_share_its_processes() {
+    let mut node = Node::start().await;
+    let shared = NamespaceOption { pid: NamespaceMode::Pod as i32, ..Default::default() };
+    let mut pod = node.pod("shared");
+    pod.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options = Some(shared.clone());
+    let sandbox = node.run(pod).await;
+    let security = || LinuxContainerSecurityContext { namespace_options: Some(shared.clone()), ..Default::default() };
+    let first = node.launch(&sandbox, secured("first", "sleep 4321", security())).await;
+    let second = node.launch(&sandbox, secured("second", "sleep 1000", security())).await;
+    let seen = node.exec(&second, "ps | grep -c '[s]leep 4321'; cat /proc/1/comm", 10).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), "1\npause\n");
+    // The end of one, background processes and all, is not the end of the other.
+    node.exec(&first, "sleep 5555 & true", 10).await.unwrap();
+    node.cri.runtime.stop_container(v1::StopContainerRequest { container_id: first, timeout: 0 }).await.unwrap();
+    let left = node.exec(&second, "ps | grep -c '[s]leep 5555'", 10).await.unwrap();
+    assert_eq!(left.stdout, b"0\n");
+    node.remove(&sandbox).await;
+    node.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_of_a_pod_share_network_ipc_and_name_but_not_processes() {
+    let mut node = Node::start().await;
+    let mut pod = node.pod("p");
+    pod.dns_config = Some(v1::DnsConfig { servers: vec!["10.43.0.10".to_owned()], searches: vec!["svc".to_owned()], options: vec!["ndots:5".to_owned()] });
+    pod.linux.as_mut().unwrap().sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+    let sandbox = node.run(pod).await;
+    let first = node.launch(&sandbox, shell("first", "sleep 1000")).await;
+    let second = node.launch(&sandbox, shell("second", "sleep 1000")).await;
+    let look = "for n in net ipc uts pid mnt; do readlink /proc/self/ns/$n; done; cat /etc/resolv.conf /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let seen = [node.exec(&first, look, 10).await.unwrap(), node.exec(&second, look, 10).await.unwrap()];
+    let lines: Vec<Vec<String>> = seen.iter().map(|seen| String::from_utf8_lossy(&seen.stdout).lines().map(str::to_owned).collect()).collect();
+    assert_eq!(lines[0][..3], lines[1][..3]);
+    assert_ne!(lines[0][3], lines[1][3]);
+    assert_ne!(lines[0][4], lines[1][4]);
+    assert_eq!(lines[0][5..], ["search svc", "nameserver 10.43.0.10", "options ndots:5", "0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_of_the_node() {
+    let mut node = Node::start().await;
+    let dir = node.path("volume");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("file"), "content\n").unwrap();
+    let mount = |path: &str, readonly, recursive_read_only| v1::Mount {
+        container_path: path.to_owned(),
+        host_path: dir.display().to_string(),
+        readonly,
+        recursive_read_only,
+        ..Default::default()
+    };
+    let mut config = shell("m", "cat /ro/file; echo new > /rw/made; echo x > /ro/no || echo ro; echo x > /rro/no || echo rro; pwd");
+    config.mounts = vec![mount("/ro", true, false), mount("/rw", false, false), mount("/rro", true, true)];
+    config.working_dir = "/made/for/me".to_owned();
+    let (status, lines) = node.outcome(config).await;
+    let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!((out, status.mounts.len()), (vec!["content", "ro", "rro", "/made/for/me"], 3));
+    assert_eq!(std::fs::read_to_string(node.path("volume/made")).unwrap(), "new\n");
+}

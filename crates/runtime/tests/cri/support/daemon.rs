@@ -1,0 +1,74 @@
+//! The daemon process of a test.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use corten_image::build::{Image, Rootfs};
+use corten_image::{ContainerConfig, Store};
+use corten_network::PodNetwork;
+use corten_runtime::{Options, Runtime};
+use tokio_util::sync::CancellationToken;
+
+/// Its settings, which only a test gives it.
+pub(crate) const DIR: &str = "CORTEN_RUNTIME_TEST_DIR";
+pub(crate) const CGROUP: &str = "CORTEN_RUNTIME_TEST_CGROUP";
+
+/// Said when the socket is there.
+pub(crate) const READY: &str = "the runtime listens";
+
+/// The image of all test containers.
+pub(crate) const IMAGE: &str = "test.local/busybox:1";
+
+const APPLETS: &[&str] = &[
+    "sh", "cat", "echo", "sleep", "true", "false", "id", "stty", "ls", "head", "dd", "tail", "hostname", "wc", "mkdir", "touch", "kill", "env",
+    "grep", "printf", "readlink", "mount", "ps", "nc", "unshare", "ip", "pwd", "test", "seq", "yes",
+];
+
+/// Runs until it is killed.
+pub(crate) fn main() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("corten_runtime=debug,warn").init();
+    let dir = PathBuf::from(std::env::var_os(DIR).expect("a directory"));
+    let cgroup_root = std::env::var(CGROUP).expect("a cgroup");
+    tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().expect("a tokio runtime").block_on(serve(&dir, cgroup_root));
+}
+
+async fn serve(dir: &Path, cgroup_root: String) {
+    let images = Store::open(corten_image::Options { dir: dir.join("images"), ..corten_image::Options::default() }).await.expect("an image store");
+    if images.get(IMAGE).await.expect("the image store answers").is_none() {
+        let image = busybox().expect("an image");
+        images.import(&image, &[IMAGE.parse().expect("a name")]).expect("the image is imported");
+    }
+    let options = corten_network::Options { dir: dir.join("network"), node_address: None, mtu: 1500 };
+    let network = PodNetwork::open(options).await.expect("a network");
+    network.set_pod_cidr("10.99.0.0/24".parse().expect("a range")).expect("the range is set");
+    let runtime = Runtime::open(Options {
+        state_dir: dir.join("state"),
+        run_dir: dir.join("run"),
+        socket: dir.join("cri.sock"),
+        images,
+        network: Arc::new(network),
+        cgroup_root,
+        streaming_address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        shim: corten_embedded::SHIM,
+        version: "test".to_owned(),
+    });
+    let runtime = runtime.await.expect("the runtime starts");
+    println!("\n{READY}");
+    runtime.serve(CancellationToken::new()).await;
+}
+
+fn busybox() -> std::io::Result<Image> {
+    let mut rootfs = Rootfs::new();
+    rootfs.host_file("/bin/busybox", Path::new("/bin/busybox"))?;
+    for applet in APPLETS {
+        rootfs.symlink(&format!("/bin/{applet}"), "busybox");
+    }
+    rootfs
+        .file("/etc/passwd", "root:x:0:0::/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n", 0o644)
+        .file("/etc/group", "root:x:0:\nuser:x:1001:\nextra:x:1002:user\n", 0o644)
+        .directory("/tmp", 0o1777)
+        .directory("/root", 0o700);
+    let config = ContainerConfig { cmd: vec!["sh".to_owned()], env: vec!["PATH=/bin".to_owned()], ..ContainerConfig::default() };
+    Image::new(&rootfs, config)
+}
