@@ -3,14 +3,13 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/>
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_pki::Identity;
 use http::{Method, StatusCode};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::answer::Refusal;
 
@@ -38,16 +37,37 @@ struct Decision {
     until: Instant,
 }
 
+/// Decisions that still hold.
+#[derive(Debug, Default)]
+struct Decisions(HashMap<Question, Decision>);
+
+impl Decisions {
+    fn get(&self, question: &Question, now: Instant) -> Option<bool> {
+        self.0.get(question).filter(|decision| decision.until > now).map(|decision| decision.allowed)
+    }
+
+    fn put(&mut self, question: Question, allowed: bool, now: Instant) {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, decision| decision.until > now);
+        }
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
+        let until = now + if allowed { ALLOWED } else { DENIED };
+        self.0.insert(question, Decision { allowed, until });
+    }
+}
+
 /// Asks the API server and remembers.
 pub(super) struct Access {
     reviews: Api<SubjectAccessReview>,
     node: String,
-    decisions: Mutex<HashMap<Question, Decision>>,
+    decisions: Mutex<Decisions>,
 }
 
 impl Access {
     pub(super) fn new(client: kube::Client, node: &str) -> Self {
-        Self { reviews: Api::all(client), node: node.to_owned(), decisions: Mutex::new(HashMap::new()) }
+        Self { reviews: Api::all(client), node: node.to_owned(), decisions: Mutex::default() }
     }
 
     /// Whether a request may go on: one of its subresources must be allowed.
@@ -75,29 +95,17 @@ impl Access {
     }
 
     async fn decide(&self, question: Question) -> Result<bool, ReviewError> {
-        if let Some(known) = self.decisions.lock().get(&question).filter(|known| known.until > Instant::now()) {
-            return Ok(known.allowed);
+        let known = self.decisions.lock().get(&question, Instant::now());
+        if let Some(allowed) = known {
+            return Ok(allowed);
         }
         let review = review(&question, &self.node);
         let parameters = PostParams::default();
         let answer = tokio::time::timeout(PATIENCE, self.reviews.create(&parameters, &review)).await;
         let status = answer.map_err(|_| ReviewError::Slow)??.status.ok_or(ReviewError::NoStatus)?;
         let allowed = status.allowed && status.denied != Some(true);
-        self.remember(question, allowed);
+        self.decisions.lock().put(question, allowed, Instant::now());
         Ok(allowed)
-    }
-
-    fn remember(&self, question: Question, allowed: bool) {
-        let now = Instant::now();
-        let mut decisions = self.decisions.lock();
-        if decisions.len() >= MOST {
-            decisions.retain(|_, decision| decision.until > now);
-        }
-        if decisions.len() >= MOST {
-            decisions.clear();
-        }
-        let until = now + if allowed { ALLOWED } else { DENIED };
-        decisions.insert(question, Decision { allowed, until });
     }
 }
 

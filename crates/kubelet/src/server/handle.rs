@@ -52,6 +52,7 @@ struct PodList<'a> {
 
 fn pods(node: &Node) -> Result<Answer, Refusal> {
     let pods = node.pods.list();
-    let list = PodList { kind: "PodList", api_version: "v1", metadata: serde_json::Map::new(), items: pods.iter().map(AsRef::as_ref).collect() };
+    let list =
+        PodList { kind: "PodList", api_version: "v1", metadata: serde_json::Map::new(), items: pods.iter().map(AsRef::as_ref).collect() };
     serde_json::to_vec(&list).map(json).map_err(|error| Refusal::internal(error.to_string()))
 }

@@ -63,12 +63,8 @@ pub(crate) async fn serve(
     tls: Arc<rustls::ServerConfig>,
     token: CancellationToken,
 ) {
-    let node = Node {
-        access: Access::new(context.client.clone(), &context.node_name),
-        pods,
-        runtime: context.runtime.clone(),
-        ending: token,
-    };
+    let node =
+        Node { access: Access::new(context.client.clone(), &context.node_name), pods, runtime: context.runtime.clone(), ending: token };
     listener::serve(Arc::new(node), listener, tls).await;
 }
 

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        let missing = ["", "/", "/nothing", "/exec", "/exec/ns/web", "/exec/ns//nginx", "/exec/a/b/c/d/e", "/containerLogs/ns/web/u1/nginx", "//"];
+        let missing =
+            ["", "/", "/nothing", "/exec", "/exec/ns/web", "/exec/ns//nginx", "/exec/a/b/c/d/e", "/containerLogs/ns/web/u1/nginx", "//"];
         for path in missing {
             assert_eq!(Route::of(&Method::GET, path).unwrap_err().code, StatusCode::NOT_FOUND, "{path}");
         }

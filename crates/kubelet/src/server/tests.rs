@@ -1,0 +1,269 @@
+//! The whole server over TLS, with a runtime and an API server that only do what is asked of them here.
+
+mod runtime;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use corten_cri::v1::ContainerState;
+use corten_pki::{Authority, ClientVerification, Identity, Leaf};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The group that the API server allows everything.
+const ADMINS: &str = "admins";
+
+impl KnownPods for Vec<Arc<Pod>> {
+    fn list(&self) -> Vec<Arc<Pod>> {
+        self.clone()
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        self.iter().find(|pod| crate::pod::name(pod) == name && crate::pod::namespace(pod) == namespace).cloned()
+    }
+}
+
+fn api_server() -> kube::Client {
+    let service = tower::service_fn(|request: Request<kube::client::Body>| async {
+        let bytes = request.into_body().collect().await.unwrap().to_bytes();
+        let mut review: Value = serde_json::from_slice(&bytes).unwrap();
+        let groups = review["spec"]["groups"].as_array().unwrap();
+        review["status"] = json!({"allowed": groups.contains(&json!(ADMINS))});
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(review.to_string())))
+    });
+    kube::Client::new(service, "default")
+}
+
+struct Served {
+    address: SocketAddr,
+    authority: Authority,
+    runtime: Arc<runtime::Fake>,
+    ending: CancellationToken,
+    task: JoinHandle<()>,
+    _dir: TempDir,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open(&dir.path().join("pki"), "ca", SystemTime::now()).unwrap();
+        let leaf = Leaf::server("system:node:n1", ["n1"], ["127.0.0.1".parse().unwrap()]);
+        let credential = authority.issue(&leaf, SystemTime::now()).unwrap();
+        let clients = ClientVerification::Optional(authority.certificate().to_owned());
+        let tls = corten_pki::server_config(&credential, &clients, &["http/1.1"]).unwrap();
+        let pod = json!({"metadata": {"name": "web", "namespace": "ns", "uid": "u1"}, "spec": {"containers": [{"name": "nginx"}, {"name": "idle"}]}});
+        let pods: Vec<Arc<Pod>> = vec![Arc::new(serde_json::from_value(pod).unwrap())];
+        let (fake, runtime) = runtime::start(dir.path()).await;
+        let ending = CancellationToken::new();
+        let node = Node { access: Access::new(api_server(), "n1"), pods: Arc::new(pods), runtime, ending: ending.clone() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(listener::serve(Arc::new(node), listener, tls));
+        Self { address, authority, runtime: fake, ending, task, _dir: dir }
+    }
+
+    /// Sends a request as a member of a group, or as nobody.
+    async fn send(&self, group: Option<&str>, request: Request<Empty<Bytes>>) -> Response<Incoming> {
+        let leaf = group.map(|group| Leaf::client(Identity::new("u", [group])));
+        let credential = leaf.map(|leaf| self.authority.issue(&leaf, SystemTime::now()).unwrap());
+        let config = corten_pki::client_config(self.authority.certificate(), credential.as_ref(), &["http/1.1"]).unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::from(self.address.ip());
+        let stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()
+    }
+
+    /// Status and text of a request's answer.
+    async fn ask(&self, group: Option<&str>, method: Method, path: &str) -> (StatusCode, String) {
+        let request = Request::builder().method(method).uri(path).header("host", "n1").body(Empty::new()).unwrap();
+        let response = self.send(group, request).await;
+        let status = response.status();
+        let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.unwrap().unwrap();
+        (status, String::from_utf8(body.to_bytes().to_vec()).unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        self.ask(Some(ADMINS), Method::GET, path).await
+    }
+
+    async fn upgrade(&self, path: &str) -> Response<Incoming> {
+        let request = Request::builder()
+            .uri(path)
+            .header("host", "n1")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-protocol", "v5.channel.k8s.io")
+            .header("x-secret", "stays here");
+        self.send(Some(ADMINS), request.body(Empty::new()).unwrap()).await
+    }
+
+    async fn end(self) {
+        self.ending.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
+    }
+}
+
+fn line(text: &str) -> String {
+    format!("2026-01-01T00:00:00.000000001Z stdout F {text}\n")
+}
+
+#[tokio::test]
+async fn only_who_is_known_and_allowed_is_answered() {
+    let served = Served::start().await;
+    assert_eq!(served.ask(None, Method::GET, "/healthz").await, (StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()));
+    let words = "Forbidden (user=u, verb=get, resource=nodes, subresource(s)=[healthz proxy])\n".to_owned();
+    assert_eq!(served.ask(Some("others"), Method::GET, "/healthz").await, (StatusCode::FORBIDDEN, words));
+    assert_eq!(served.get("/healthz").await, (StatusCode::OK, "ok".to_owned()));
+    assert_eq!(served.get("/nothing").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(served.ask(Some(ADMINS), Method::PUT, "/pods").await.0, StatusCode::METHOD_NOT_ALLOWED);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn garbage_is_refused_and_others_go_on() {
+    let served = Served::start().await;
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"\x16\x03\x01\xff\xff"] {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        // A reset is as good as an end.
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+    }
+    // One that says nothing and stays does not hold up anybody, nor the end.
+    let _silent = TcpStream::connect(served.address).await.unwrap();
+    assert_eq!(served.get("/healthz").await.0, StatusCode::OK);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn pods_are_listed() {
+    let served = Served::start().await;
+    let (status, text) = served.get("/pods").await;
+    let list: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &list["kind"], &list["apiVersion"]), (StatusCode::OK, &json!("PodList"), &json!("v1")));
+    assert_eq!(list["items"][0]["metadata"]["name"], "web");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn logs_are_read_and_followed() {
+    let served = Served::start().await;
+    std::fs::write(&served.runtime.log, line("one") + &line("two")).unwrap();
+    let path = "/containerLogs/ns/web/nginx";
+    assert_eq!(served.get(path).await, (StatusCode::OK, "one\ntwo\n".to_owned()));
+    let times = "2026-01-01T00:00:00.000000001Z two\n".to_owned();
+    assert_eq!(served.get(&format!("{path}?tailLines=1&timestamps=true")).await.1, times);
+
+    let request = Request::builder().uri(format!("{path}?follow=true")).header("host", "n1").body(Empty::new()).unwrap();
+    let mut body = served.send(Some(ADMINS), request).await.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "one\ntwo\n");
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&served.runtime.log)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, line("three").as_bytes()))
+        .unwrap();
+    *served.runtime.state.lock() = ContainerState::ContainerExited;
+    let rest = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap().unwrap();
+    assert_eq!(rest.to_bytes(), "three\n");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn logs_that_cannot_be_are_refused() {
+    let served = Served::start().await;
+    let cases = [
+        ("/containerLogs/ns/other/nginx", StatusCode::NOT_FOUND, r#"pod "other" does not exist"#),
+        ("/containerLogs/ns/web/other", StatusCode::NOT_FOUND, r#"container "other" not found in pod "web""#),
+        ("/containerLogs/ns/web/idle", StatusCode::BAD_REQUEST, r#"container "idle" in pod "web" is not available"#),
+        (
+            "/containerLogs/ns/web/nginx?previous=true",
+            StatusCode::BAD_REQUEST,
+            r#"previous terminated container "nginx" in pod "web" not found"#,
+        ),
+        ("/containerLogs/ns/web/nginx?tailLines=x", StatusCode::BAD_REQUEST, r#"{"message": "Unable to decode query."}"#),
+    ];
+    for (path, status, words) in cases {
+        assert_eq!(served.get(path).await, (status, words.to_owned()), "{path}");
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn sessions_are_passed_through() {
+    let served = Served::start().await;
+    for path in ["/exec/ns/web/nginx?command=sh&command=-c&input=1&output=1&error=1", "/portForward/ns/web/u1?port=80"] {
+        let response = served.upgrade(path).await;
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{path}");
+        assert_eq!(response.headers()["upgrade"], "websocket");
+        let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"hello");
+        stream.write_all(b"again").await.unwrap();
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"again");
+        stream.write_all(b"bye").await.unwrap();
+        // The runtime ends it, and the client sees an orderly end.
+        assert_eq!(tokio::time::timeout(PATIENCE, stream.read(&mut heard)).await.unwrap().unwrap(), 0);
+    }
+    let asked = served.runtime.asked.lock().take().unwrap();
+    assert_eq!((asked.container_id.as_str(), asked.cmd), ("c1", vec!["sh".to_owned(), "-c".to_owned()]));
+    assert!(asked.stdin && asked.stdout && asked.stderr && !asked.tty);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn sessions_that_cannot_be_are_refused() {
+    let served = Served::start().await;
+    let refused = served.upgrade("/exec/ns/web/nginx?command=refused&output=1").await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert_eq!(refused.into_body().collect().await.unwrap().to_bytes(), "no");
+    let missing = r#"container not found ("idle")"#;
+    assert_eq!(served.get("/exec/ns/web/idle?command=a&output=1").await, (StatusCode::INTERNAL_SERVER_ERROR, missing.to_owned()));
+    assert_eq!(served.get("/exec/ns/other/nginx?command=a&output=1").await, (StatusCode::NOT_FOUND, "pod does not exist".to_owned()));
+    assert_eq!(served.get("/exec/ns/web/u2/nginx?command=a&output=1").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(served.get("/exec/ns/web/nginx?command=a").await.0, StatusCode::BAD_REQUEST);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn commands_are_run() {
+    let served = Served::start().await;
+    let run = |command: &'static str| served.ask(Some(ADMINS), Method::POST, command);
+    assert_eq!(run("/run/ns/web/nginx?cmd=ls%20-l").await, (StatusCode::OK, "ls+-l!".to_owned()));
+    let words = "command 'false' exited with 1: !".to_owned();
+    assert_eq!(run("/run/ns/web/nginx?cmd=false").await, (StatusCode::INTERNAL_SERVER_ERROR, words));
+    served.end().await;
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_sessions() {
+    let served = Served::start().await;
+    std::fs::write(&served.runtime.log, line("one")).unwrap();
+    let response = served.upgrade("/exec/ns/web/nginx?command=sh&output=1").await;
+    let mut session = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    let request = Request::builder().uri("/containerLogs/ns/web/nginx?follow=true").header("host", "n1").body(Empty::new()).unwrap();
+    let log = served.send(Some(ADMINS), request).await;
+    served.end().await;
+    assert_eq!(log.into_body().collect().await.unwrap().to_bytes(), "one\n");
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, session.read_to_end(&mut said)).await.unwrap();
+}
