@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::upgrade::{Protocol, Socket};
 
@@ -87,7 +89,7 @@ fn frame(channel: u8, payload: &[u8]) -> Message {
 pub(super) async fn refuse(mut socket: Socket, message: &str) {
     // A client that is gone needs no reason.
     let _ = socket.send(frame(ERROR, failure(message).to_string().as_bytes())).await;
-    let _ = socket.close(None).await;
+    let _ = socket.close(Some(good_bye())).await;
 }
 
 /// Runs a session until `end` gives the final status or the client goes away. `resize` is called with every new size.
@@ -139,7 +141,13 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut outgoing: mpsc::Receive
             return;
         }
     }
+    let _ = sink.send(Message::Close(Some(good_bye()))).await;
     let _ = sink.close().await;
+}
+
+/// The normal end. Clients take a close frame without a code for a broken connection, and throw the status away.
+fn good_bye() -> CloseFrame {
+    CloseFrame { code: CloseCode::Normal, reason: "".into() }
 }
 
 /// Sends one output as it comes.
