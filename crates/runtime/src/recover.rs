@@ -51,9 +51,7 @@ async fn sandbox(engine: &Arc<Engine>, id: &str) -> Result<()> {
     };
     let Some(made) = record::<Made>(&paths.ready()) else {
         // Nobody was ever told of it.
-        engine.tear_down(&wanted, None).await?;
-        engine.layout.remove(&wanted.cgroup_parent)?;
-        return blocking(move || files::remove_tree(&paths.dir)).await;
+        return engine.discard(&wanted).await;
     };
     engine.with_tables(|tables| tables.names.reserve("sandbox", &wanted.name, id))?;
     let stopped = paths.stopped().exists() || wanted.boot_id != engine.boot_id;
@@ -134,7 +132,8 @@ async fn orphan(engine: &Arc<Engine>, id: &str) -> Result<()> {
 
 /// Removes what has our names on it and belongs to nothing: pinned namespaces, sockets, addresses, image pins.
 async fn sweep(engine: &Arc<Engine>) -> Result<()> {
-    let live: HashSet<String> = engine.sandboxes().iter().filter(|sandbox| sandbox.is_ready()).map(|sandbox| sandbox.record.id.clone()).collect();
+    let live: HashSet<String> =
+        engine.sandboxes().iter().filter(|sandbox| sandbox.is_ready()).map(|sandbox| sandbox.record.id.clone()).collect();
     for name in files::names_in(&engine.paths.network_namespaces()) {
         if !live.contains(&name) {
             corten_network::netns::remove(&engine.paths.network_namespaces().join(&name))?;

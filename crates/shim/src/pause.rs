@@ -19,13 +19,17 @@ pub(crate) fn main() -> anyhow::Result<()> {
     };
     match child {
         -1 => Err(std::io::Error::last_os_error().into()),
-        0 => hold(),
+        0 => {
+            drop(socket);
+            hold()
+        }
         pid => Ok(wire::send(&socket, &crate::children::Report::Started { pid }, &[])?),
     }
 }
 
 /// Reaps what containers leave behind until it is told to end.
 fn hold() -> ! {
+    let _ = rustix::thread::set_name(c"pause");
     let Ok(signals) = Signals::block(&[Signal::CHILD, Signal::TERM, Signal::INT]) else { exit(1) };
     loop {
         match signals.wait() {

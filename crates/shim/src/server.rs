@@ -45,6 +45,7 @@ pub(crate) struct Server {
 
 /// Serves until told to shut down.
 pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
+    close_inherited()?;
     detach()?;
     rustix::process::set_child_subreaper(Pid::from_raw(1))?;
     let signals = Signals::block(&[Signal::CHILD])?;
@@ -74,6 +75,16 @@ pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
     }
     let _ = fs::remove_file(socket);
     Ok(())
+}
+
+/// Closes whatever somebody forgot to mark as close-on-exec: a shim lives long, and would hold it open.
+#[allow(unsafe_code)]
+fn close_inherited() -> Result<()> {
+    // SAFETY: the first thing that this program does; it has opened nothing yet beyond its stdio.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()).context("cannot close inherited descriptors"),
+    }
 }
 
 /// Leaves the daemon's process tree and session: this shim is not its child, and its terminal is not ours.

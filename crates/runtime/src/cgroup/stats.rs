@@ -63,5 +63,9 @@ pub(crate) fn read(layout: &Layout, cgroup: &str) -> Result<Usage> {
 
 /// The value of a `key value` line.
 fn keyed(text: &str, key: &str) -> u64 {
-    text.lines().filter_map(|line| line.split_once(' ')).find(|(name, _)| *name == key).and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(name, _)| *name == key)
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
 }

@@ -77,11 +77,7 @@ impl Engine {
                 used_bytes: value(bytes),
                 inodes_used: value(inodes),
             }),
-            swap: usage.as_ref().map(|usage| v1::SwapUsage {
-                timestamp,
-                swap_available_bytes: None,
-                swap_usage_bytes: value(usage.swap),
-            }),
+            swap: usage.as_ref().map(|usage| v1::SwapUsage { timestamp, swap_available_bytes: None, swap_usage_bytes: value(usage.swap) }),
             io: None,
         })
     }
@@ -93,7 +89,10 @@ impl Engine {
     }
 
     /// `ListContainerStats`. A container that ends meanwhile is left out.
-    pub(crate) async fn list_container_stats(self: &Arc<Self>, filter: Option<v1::ContainerStatsFilter>) -> Result<Vec<v1::ContainerStats>> {
+    pub(crate) async fn list_container_stats(
+        self: &Arc<Self>,
+        filter: Option<v1::ContainerStatsFilter>,
+    ) -> Result<Vec<v1::ContainerStats>> {
         let filter = filter.unwrap_or_default();
         let mut containers = self.containers();
         containers.retain(|container| {

@@ -110,7 +110,13 @@ fn number(name: &str) -> Option<i32> {
         return (1..=*REAL_TIME.end()).contains(&number).then_some(number);
     }
     let name = name.strip_prefix("SIG").unwrap_or(name);
-    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.trim_start_matches("PLUS").trim_start_matches("MINUS").trim_start_matches(['+', '-']).parse().ok() };
+    let offset = |rest: &str| {
+        if rest.is_empty() {
+            Some(0)
+        } else {
+            rest.trim_start_matches("PLUS").trim_start_matches("MINUS").trim_start_matches(['+', '-']).parse().ok()
+        }
+    };
     if let Some(rest) = name.strip_prefix("RTMIN") {
         return offset(rest).map(|offset: i32| REAL_TIME.start() + offset).filter(|number| REAL_TIME.contains(number));
     }
@@ -122,13 +128,40 @@ fn number(name: &str) -> Option<i32> {
 
 /// Names of signals, with their synonyms.
 const NUMBERS: &[(&str, Signal)] = &[
-    ("ABRT", Signal::ABORT), ("ALRM", Signal::ALARM), ("BUS", Signal::BUS), ("CHLD", Signal::CHILD), ("CLD", Signal::CHILD),
-    ("CONT", Signal::CONT), ("FPE", Signal::FPE), ("HUP", Signal::HUP), ("ILL", Signal::ILL), ("INT", Signal::INT), ("IO", Signal::IO),
-    ("IOT", Signal::ABORT), ("KILL", Signal::KILL), ("PIPE", Signal::PIPE), ("POLL", Signal::IO), ("PROF", Signal::PROF),
-    ("PWR", Signal::POWER), ("QUIT", Signal::QUIT), ("SEGV", Signal::SEGV), ("STKFLT", Signal::STKFLT), ("STOP", Signal::STOP),
-    ("SYS", Signal::SYS), ("TERM", Signal::TERM), ("TRAP", Signal::TRAP), ("TSTP", Signal::TSTP), ("TTIN", Signal::TTIN),
-    ("TTOU", Signal::TTOU), ("URG", Signal::URG), ("USR1", Signal::USR1), ("USR2", Signal::USR2), ("VTALRM", Signal::VTALARM),
-    ("WINCH", Signal::WINCH), ("XCPU", Signal::XCPU), ("XFSZ", Signal::XFSZ),
+    ("ABRT", Signal::ABORT),
+    ("ALRM", Signal::ALARM),
+    ("BUS", Signal::BUS),
+    ("CHLD", Signal::CHILD),
+    ("CLD", Signal::CHILD),
+    ("CONT", Signal::CONT),
+    ("FPE", Signal::FPE),
+    ("HUP", Signal::HUP),
+    ("ILL", Signal::ILL),
+    ("INT", Signal::INT),
+    ("IO", Signal::IO),
+    ("IOT", Signal::ABORT),
+    ("KILL", Signal::KILL),
+    ("PIPE", Signal::PIPE),
+    ("POLL", Signal::IO),
+    ("PROF", Signal::PROF),
+    ("PWR", Signal::POWER),
+    ("QUIT", Signal::QUIT),
+    ("SEGV", Signal::SEGV),
+    ("STKFLT", Signal::STKFLT),
+    ("STOP", Signal::STOP),
+    ("SYS", Signal::SYS),
+    ("TERM", Signal::TERM),
+    ("TRAP", Signal::TRAP),
+    ("TSTP", Signal::TSTP),
+    ("TTIN", Signal::TTIN),
+    ("TTOU", Signal::TTOU),
+    ("URG", Signal::URG),
+    ("USR1", Signal::USR1),
+    ("USR2", Signal::USR2),
+    ("VTALRM", Signal::VTALARM),
+    ("WINCH", Signal::WINCH),
+    ("XCPU", Signal::XCPU),
+    ("XFSZ", Signal::XFSZ),
 ];
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result, blocking};
+use crate::error::{Error, Result};
 use crate::events::Kind;
-use crate::files;
 
 impl Engine {
     /// Removes a sandbox with all that is in it, stopping it first if need be. May be repeated.
@@ -20,13 +19,7 @@ impl Engine {
         for container in self.containers_of(id) {
             self.remove(&container).await?;
         }
-        let (layout, cgroup, dir) = (self.layout.clone(), sandbox.record.cgroup_parent.clone(), sandbox.paths.dir.clone());
-        blocking(move || {
-            // Another sandbox of the same pod may be in it already.
-            layout.remove(&cgroup)?;
-            files::remove_tree(&dir)
-        })
-        .await?;
+        self.discard(&sandbox.record).await?;
         self.with_tables(|tables| {
             tables.sandboxes.remove(id);
             tables.names.release(&sandbox.record.name);

@@ -53,7 +53,7 @@ impl Engine {
                 Ok(id)
             }
             Err(error) => {
-                if let Err(left) = self.tear_down(&record, None).await {
+                if let Err(left) = self.discard(&record).await {
                     tracing::error!(sandbox = %id, error = %left, "a sandbox that could not be made is not all gone");
                 }
                 self.with_tables(|tables| tables.names.release(&name));

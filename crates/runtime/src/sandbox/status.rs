@@ -27,9 +27,7 @@ impl Sandbox {
                 ip: addresses.next().unwrap_or_default(),
                 additional_ips: addresses.map(|ip| v1::PodIp { ip }).collect(),
             }),
-            linux: Some(v1::LinuxPodSandboxStatus {
-                namespaces: Some(v1::Namespace { options: Some(spec::namespace_options(config)) }),
-            }),
+            linux: Some(v1::LinuxPodSandboxStatus { namespaces: Some(v1::Namespace { options: Some(spec::namespace_options(config)) }) }),
             labels: config.labels.clone(),
             annotations: config.annotations.clone(),
             runtime_handler: self.record.handler.clone(),
@@ -86,9 +84,6 @@ impl Engine {
 }
 
 /// Whether all labels of a selector are there.
-pub(crate) fn selects(
-    selector: &std::collections::HashMap<String, String>,
-    labels: &std::collections::HashMap<String, String>,
-) -> bool {
+pub(crate) fn selects(selector: &std::collections::HashMap<String, String>, labels: &std::collections::HashMap<String, String>) -> bool {
     selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }

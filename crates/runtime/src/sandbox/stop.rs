@@ -63,6 +63,18 @@ impl Engine {
         .await
     }
 
+    /// Removes all of a sandbox that has no containers any more, records too.
+    pub(crate) async fn discard(self: &Arc<Self>, record: &SandboxRecord) -> Result<()> {
+        self.tear_down(record, None).await?;
+        let (layout, cgroup, dir) = (self.layout.clone(), record.cgroup_parent.clone(), self.paths.sandbox(&record.id).dir);
+        blocking(move || {
+            // That it is not empty is right: another sandbox of the same pod may be in it already.
+            layout.remove(&cgroup)?;
+            files::remove_tree(&dir)
+        })
+        .await
+    }
+
     /// A shim went away by itself. Its containers have lost their parent, their output and their exit codes, so they are
     /// killed and count as ended for an unknown reason; the sandbox is not ready any more, and the kubelet makes a new one.
     pub(crate) fn shim_lost(self: &Arc<Self>, id: &str) {

@@ -76,9 +76,7 @@ pub(crate) async fn serve(engine: Arc<Engine>, listener: UnixListener, token: Ca
         let (runtime, image) = (runtime.clone(), image.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let (mut runtime, mut image) = (runtime.clone(), image.clone());
-            async move {
-                if request.uri().path().starts_with(IMAGE_PREFIX) { image.call(request).await } else { runtime.call(request).await }
-            }
+            async move { if request.uri().path().starts_with(IMAGE_PREFIX) { image.call(request).await } else { runtime.call(request).await } }
         });
         let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);

@@ -145,7 +145,10 @@ impl RuntimeService for Service {
         Ok(Response::new(self.engine.container_status(&request.into_inner())?))
     }
 
-    async fn update_container_resources(&self, request: Request<v1::UpdateContainerResourcesRequest>) -> Answer<v1::UpdateContainerResourcesResponse> {
+    async fn update_container_resources(
+        &self,
+        request: Request<v1::UpdateContainerResourcesRequest>,
+    ) -> Answer<v1::UpdateContainerResourcesResponse> {
         self.engine.update_container_resources(request.into_inner()).await?;
         Ok(Response::new(v1::UpdateContainerResourcesResponse {}))
     }
@@ -203,8 +206,10 @@ impl RuntimeService for Service {
         Err(unimplemented("ListPodSandboxMetrics"))
     }
 
-    async fn update_pod_sandbox_resources(&self, _: Request<v1::UpdatePodSandboxResourcesRequest>) -> Answer<v1::UpdatePodSandboxResourcesResponse> {
+    async fn update_pod_sandbox_resources(
+        &self,
+        _: Request<v1::UpdatePodSandboxResourcesRequest>,
+    ) -> Answer<v1::UpdatePodSandboxResourcesResponse> {
         Err(unimplemented("UpdatePodSandboxResources"))
     }
-
 }

@@ -31,11 +31,7 @@ impl Program {
 
     /// Starts a shim and returns when its socket is there. It is nobody's child by then.
     pub(crate) async fn start(&self, paths: &SandboxPaths, serve: &Serve) -> Result<()> {
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(paths.shim_log())
-            .map_err(Error::io("open", &paths.shim_log()))?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(paths.shim_log()).map_err(Error::io("open", &paths.shim_log()))?;
         let settings = serde_json::to_string(serve).map_err(Error::internal)?;
         // Not `output()`: it would make a pipe of standard error too, and wait until the shim, which keeps it, ends.
         let child = tokio::process::Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))

@@ -32,8 +32,7 @@ impl Inbox {
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
                 let mut ancillary = RecvAncillaryBuffer::new(&mut space);
                 let mut buffer = [0; 16 << 10];
-                let received =
-                    rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+                let received = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
                 for message in ancillary.drain() {
                     if let RecvAncillaryMessage::ScmRights(fds) = message {
                         self.fds.extend(fds);

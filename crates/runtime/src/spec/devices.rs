@@ -24,12 +24,15 @@ pub(super) fn make(source: &Source<'_>) -> Result<Devices> {
     if source.privileged() {
         let mut nodes = Vec::new();
         walk(Path::new("/dev"), Path::new("/dev"), &mut nodes);
-        return Ok(Devices { nodes: nodes.into_iter().map(|node| node.0).collect(), rules: vec![json!({ "allow": true, "access": "rwm" })] });
+        return Ok(Devices {
+            nodes: nodes.into_iter().map(|node| node.0).collect(),
+            rules: vec![json!({ "allow": true, "access": "rwm" })],
+        });
     }
     let mut devices = Devices { nodes: Vec::new(), rules: vec![json!({ "allow": false, "access": "rwm" })] };
     for device in &source.config.devices {
-        let host = fs::canonicalize(&device.host_path)
-            .map_err(|error| Error::Invalid(format!("device {:?}: {error}", device.host_path)))?;
+        let host =
+            fs::canonicalize(&device.host_path).map_err(|error| Error::Invalid(format!("device {:?}: {error}", device.host_path)))?;
         let mut found = Vec::new();
         if host.is_dir() {
             walk(&host, Path::new(&device.container_path), &mut found);

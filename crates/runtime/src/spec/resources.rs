@@ -33,8 +33,7 @@ pub(crate) fn make(asked: &LinuxContainerResources, layout: &Layout, device_rule
     {
         resources["unified"] = json!(asked.unified);
     }
-    let huge: Vec<Value> =
-        asked.hugepage_limits.iter().map(|limit| json!({ "pageSize": limit.page_size, "limit": limit.limit })).collect();
+    let huge: Vec<Value> = asked.hugepage_limits.iter().map(|limit| json!({ "pageSize": limit.page_size, "limit": limit.limit })).collect();
     if !huge.is_empty() && layout.file("hugetlb", "/", "").is_some() {
         resources["hugepageLimits"] = json!(huge);
     }

@@ -73,7 +73,8 @@ fn from_files(security: &LinuxContainerSecurityContext, image_user: &str, passwd
             (uid, by_id(uid))
         }
         name => {
-            let entry = by_name(name).ok_or_else(|| Error::Invalid(format!("unable to find user {name}: no matching entries in passwd file")))?;
+            let entry =
+                by_name(name).ok_or_else(|| Error::Invalid(format!("unable to find user {name}: no matching entries in passwd file")))?;
             (entry.uid, Some(entry))
         }
     };
@@ -142,9 +143,11 @@ mod tests {
     #[test]
     fn unknown_names_and_impossible_ids_are_refused() {
         assert!(resolve(&LinuxContainerSecurityContext::default(), "nobody").unwrap_err().contains("unable to find user nobody"));
-        let security = LinuxContainerSecurityContext { run_as_user: Some(Int64Value { value: -2 }), ..LinuxContainerSecurityContext::default() };
+        let security =
+            LinuxContainerSecurityContext { run_as_user: Some(Int64Value { value: -2 }), ..LinuxContainerSecurityContext::default() };
         assert!(resolve(&security, "").unwrap_err().contains("out of range"));
-        let security = LinuxContainerSecurityContext { run_as_group: Some(Int64Value { value: 3 }), ..LinuxContainerSecurityContext::default() };
+        let security =
+            LinuxContainerSecurityContext { run_as_group: Some(Int64Value { value: 3 }), ..LinuxContainerSecurityContext::default() };
         assert!(resolve(&security, "").unwrap_err().contains("without user"));
     }
 }

@@ -113,7 +113,8 @@ impl Engine {
     pub(crate) fn port_forward_url(&self, request: &v1::PortForwardRequest) -> Result<String> {
         let sandbox = self.sandbox(&request.pod_sandbox_id)?;
         sandbox.shim()?;
-        let ports = request.port.iter().map(|port| u16::try_from(*port).map_err(|_| Error::Invalid(format!("port {port} is out of range"))));
+        let ports =
+            request.port.iter().map(|port| u16::try_from(*port).map_err(|_| Error::Invalid(format!("port {port} is out of range"))));
         let ports = ports.collect::<Result<Vec<u16>>>()?;
         Ok(self.streaming.url("portforward", Task::PortForward { sandbox: sandbox.record.id.clone(), ports }))
     }

@@ -39,7 +39,9 @@ impl Protocol {
     /// The first of the client's choices that is spoken.
     fn choose(headers: &HeaderMap) -> Option<Protocol> {
         let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-        offered.flat_map(|list| list.split(',')).find_map(|name| [Protocol::V5, Protocol::V4].into_iter().find(|known| known.name() == name.trim()))
+        offered
+            .flat_map(|list| list.split(','))
+            .find_map(|name| [Protocol::V5, Protocol::V4].into_iter().find(|known| known.name() == name.trim()))
     }
 }
 
@@ -52,7 +54,11 @@ fn refuse(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
 /// Whether a header's comma-separated list has a word.
 fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     let values = headers.get_all(name);
-    values.iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
+    values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
 /// Answers a request; if all is right, the session goes on by itself.

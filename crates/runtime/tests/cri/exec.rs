@@ -23,9 +23,14 @@ async fn exec_sync_returns_output_and_code() {
     config.envs = vec![v1::KeyValue { key: "COLOR".to_owned(), value: "rust".to_owned() }];
     let id = node.launch(&sandbox, config).await;
     let done = node.exec(&id, "echo $COLOR $HOME; echo err >&2; exit 5", 10).await.unwrap();
-    assert_eq!((String::from_utf8_lossy(&done.stdout).as_ref(), done.stderr.as_slice(), done.exit_code), ("rust /root\n", b"err\n".as_slice(), 5));
+    assert_eq!(
+        (String::from_utf8_lossy(&done.stdout).as_ref(), done.stderr.as_slice(), done.exit_code),
+        ("rust /root\n", b"err\n".as_slice(), 5)
+    );
     // Same namespaces and cgroup as the container's own process.
-    let inside = node.exec(&id, "for n in mnt pid net ipc uts; do test $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) || echo $n; done", 10).await;
+    let inside = node
+        .exec(&id, "for n in mnt pid net ipc uts; do test $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) || echo $n; done", 10)
+        .await;
     assert_eq!(String::from_utf8_lossy(&inside.unwrap().stdout), "");
 
     let error = node.exec(&id, "sleep 100", 1).await.unwrap_err();

@@ -147,7 +147,9 @@ async fn events_tell_what_happens() {
         }
         seen.push((event.container_id == sandbox, kind));
     }
-    use ContainerEventType::{ContainerCreatedEvent as C, ContainerDeletedEvent as D, ContainerStartedEvent as A, ContainerStoppedEvent as O};
+    use ContainerEventType::{
+        ContainerCreatedEvent as C, ContainerDeletedEvent as D, ContainerStartedEvent as A, ContainerStoppedEvent as O,
+    };
     assert_eq!(seen, [(true, C), (true, A), (false, C), (false, A), (false, O), (true, O), (false, D), (true, D)]);
 }
 
@@ -165,7 +167,10 @@ async fn lists_are_filtered() {
     let all = node.cri.runtime.list_pod_sandbox(v1::ListPodSandboxRequest { filter: None }).await.unwrap().into_inner().items;
     assert_eq!(all.len(), 2);
     let by_state = |state: ContainerState| v1::ListContainersRequest {
-        filter: Some(v1::ContainerFilter { state: Some(v1::ContainerStateValue { state: state as i32 }), ..v1::ContainerFilter::default() }),
+        filter: Some(v1::ContainerFilter {
+            state: Some(v1::ContainerStateValue { state: state as i32 }),
+            ..v1::ContainerFilter::default()
+        }),
     };
     let running = node.cri.runtime.list_containers(by_state(ContainerState::ContainerRunning)).await.unwrap().into_inner().containers;
     assert_eq!(running.iter().map(|item| &item.id).collect::<Vec<_>>(), [&id]);

@@ -1,7 +1,10 @@
 //! The runtime as a kubelet meets it: a daemon of its own for every test, in network and mount namespaces of its own, driven over
 //! its gRPC socket. Needs root, and `busybox-static`, which it installs from Debian if it is absent.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
+
 mod exec;
+mod footprint;
 mod lifecycle;
 mod limits;
 mod restart;

@@ -35,7 +35,8 @@ async fn a_killed_daemon_adopts_what_runs() {
     assert_eq!(log(&node, "p", "ender"), ["stdout F last words"]);
     node.start_container(&waiting).await.unwrap();
     assert_eq!(node.exec(&counter, "echo $((6*7))", 10).await.unwrap().stdout, b"42\n");
-    let error = node.cri.runtime.run_pod_sandbox(v1::RunPodSandboxRequest { config: Some(node.pod("p")), runtime_handler: String::new() }).await;
+    let error =
+        node.cri.runtime.run_pod_sandbox(v1::RunPodSandboxRequest { config: Some(node.pod("p")), runtime_handler: String::new() }).await;
     assert_eq!(error.unwrap_err().code(), Code::AlreadyExists, "names are remembered");
     node.remove(&sandbox).await;
     assert!(!alive(before.0));
@@ -52,7 +53,8 @@ async fn a_daemon_killed_in_the_middle_leaves_nothing_behind() {
             let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
             let Ok(sandbox) = client.run_pod_sandbox(request).await else { return };
             let id = sandbox.into_inner().pod_sandbox_id;
-            let request = v1::CreateContainerRequest { pod_sandbox_id: id.clone(), config: Some(shell("c", "sleep 1000")), sandbox_config: None };
+            let request =
+                v1::CreateContainerRequest { pod_sandbox_id: id.clone(), config: Some(shell("c", "sleep 1000")), sandbox_config: None };
             let Ok(container) = client.create_container(request).await else { return };
             let container_id = container.into_inner().container_id;
             let _ = client.start_container(v1::StartContainerRequest { container_id }).await;

@@ -21,8 +21,8 @@ pub(crate) const READY: &str = "the runtime listens";
 pub(crate) const IMAGE: &str = "test.local/busybox:1";
 
 const APPLETS: &[&str] = &[
-    "sh", "cat", "echo", "sleep", "true", "false", "id", "stty", "ls", "head", "dd", "tail", "hostname", "wc", "mkdir", "touch", "kill", "env",
-    "grep", "printf", "readlink", "mount", "ps", "nc", "unshare", "ip", "pwd", "test", "seq", "yes",
+    "sh", "cat", "echo", "sleep", "true", "false", "id", "stty", "ls", "head", "dd", "tail", "hostname", "wc", "mkdir", "touch", "kill",
+    "env", "grep", "printf", "readlink", "mount", "ps", "nc", "unshare", "ip", "pwd", "test", "seq", "yes",
 ];
 
 /// Runs until it is killed.
@@ -30,11 +30,17 @@ pub(crate) fn main() {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("corten_runtime=debug,warn").init();
     let dir = PathBuf::from(std::env::var_os(DIR).expect("a directory"));
     let cgroup_root = std::env::var(CGROUP).expect("a cgroup");
-    tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().expect("a tokio runtime").block_on(serve(&dir, cgroup_root));
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .expect("a tokio runtime")
+        .block_on(serve(&dir, cgroup_root));
 }
 
 async fn serve(dir: &Path, cgroup_root: String) {
-    let images = Store::open(corten_image::Options { dir: dir.join("images"), ..corten_image::Options::default() }).await.expect("an image store");
+    let images =
+        Store::open(corten_image::Options { dir: dir.join("images"), ..corten_image::Options::default() }).await.expect("an image store");
     if images.get(IMAGE).await.expect("the image store answers").is_none() {
         let image = busybox().expect("an image");
         images.import(&image, &[IMAGE.parse().expect("a name")]).expect("the image is imported");

@@ -40,12 +40,20 @@ impl Node {
     /// The configuration of a pod.
     pub(crate) fn pod(&self, name: &str) -> v1::PodSandboxConfig {
         v1::PodSandboxConfig {
-            metadata: Some(v1::PodSandboxMetadata { name: name.to_owned(), namespace: "default".to_owned(), uid: format!("uid-{name}"), attempt: 0 }),
+            metadata: Some(v1::PodSandboxMetadata {
+                name: name.to_owned(),
+                namespace: "default".to_owned(),
+                uid: format!("uid-{name}"),
+                attempt: 0,
+            }),
             hostname: name.to_owned(),
             log_directory: self.path(&format!("logs/{name}")).display().to_string(),
             linux: Some(v1::LinuxPodSandboxConfig {
                 cgroup_parent: format!("{}/kubepods/{name}", self.cgroup),
-                security_context: Some(v1::LinuxSandboxSecurityContext { namespace_options: Some(options()), ..v1::LinuxSandboxSecurityContext::default() }),
+                security_context: Some(v1::LinuxSandboxSecurityContext {
+                    namespace_options: Some(options()),
+                    ..v1::LinuxSandboxSecurityContext::default()
+                }),
                 ..v1::LinuxPodSandboxConfig::default()
             }),
             ..v1::PodSandboxConfig::default()
@@ -111,7 +119,11 @@ impl Node {
     /// Stops and removes a sandbox.
     pub(crate) async fn remove(&mut self, sandbox: &str) {
         self.cri.runtime.stop_pod_sandbox(v1::StopPodSandboxRequest { pod_sandbox_id: sandbox.to_owned() }).await.expect("it stops");
-        self.cri.runtime.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox.to_owned() }).await.expect("it is removed");
+        self.cri
+            .runtime
+            .remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox.to_owned() })
+            .await
+            .expect("it is removed");
     }
 
     /// Runs a program in a container.
