@@ -62,26 +62,16 @@ pub async fn connect(path: &Path) -> Result<Clients, ConnectError> {
     let channel = Endpoint::from_static("http://localhost")
         .connect_with_connector(connector)
         .await
-        .map_err(|source| ConnectError {
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(|source| ConnectError { path: path.to_owned(), source })?;
     Ok(Clients {
-        runtime: RuntimeServiceClient::new(channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE),
-        image: ImageServiceClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE),
+        runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE),
+        image: ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE),
     })
 }
 
 impl fmt::Debug for v1::AuthConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthConfig")
-            .field("username", &self.username)
-            .field("server_address", &self.server_address)
-            .finish_non_exhaustive()
+        f.debug_struct("AuthConfig").field("username", &self.username).field("server_address", &self.server_address).finish_non_exhaustive()
     }
 }
 
