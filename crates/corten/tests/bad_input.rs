@@ -12,7 +12,8 @@ const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 fn errors_are_the_references() {
     let cluster = Cluster::up(CORTEN, Options::default());
     let refuse = |manifest: &str, expected: &[&str]| {
-        let outcome = cluster.kubectl_input(&["create", "-f", "-"], manifest);
+        // kubectl takes what begins with a brace for JSON.
+        let outcome = cluster.kubectl_input(&["create", "-f", "-"], &format!("# YAML\n{manifest}"));
         assert!(!outcome.succeeded(), "accepted: {manifest}");
         for words in expected {
             assert!(outcome.stderr.contains(words), "{manifest}\nexpected {words:?} in {}", outcome.stderr);

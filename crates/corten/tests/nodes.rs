@@ -11,7 +11,7 @@ fn a_second_node_joins_and_its_pods_are_reached() {
     assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 2, "{nodes}");
     for node in ["corten", "corten-2"] {
         cluster.apply(&format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: on-{node}}}, spec: {{nodeName: {node}, terminationGracePeriodSeconds: 1, containers: [{{name: main, image: corten.local/hello}}]}}}}"
+            "# YAML\n{{apiVersion: v1, kind: Pod, metadata: {{name: on-{node}}}, spec: {{nodeName: {node}, terminationGracePeriodSeconds: 1, containers: [{{name: main, image: corten.local/hello}}]}}}}"
         ));
     }
     for node in ["corten", "corten-2"] {

@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use corten_apiserver::ApiServer;
 use corten_client::in_process;
 use corten_pki::Identity;
 use serde::{Deserialize, Serialize};

@@ -5,13 +5,13 @@ pub(crate) mod node;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use ipnet::Ipv4Net;
 
-use crate::cli::{AgentOptions, ServerOptions, UpOptions, loopback};
+use crate::cli::{AgentOptions, ServerOptions, UpOptions};
 use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::lock::Lock;
@@ -54,7 +54,6 @@ pub(crate) fn run(options: &UpOptions) -> Result<()> {
 }
 
 fn start_server(layout: &Layout, options: &UpOptions) -> Result<()> {
-    let port = api_port(layout, options.cluster.api_port)?;
     let address = node_address(1)?;
     let mut cluster = options.cluster.clone();
     cluster.data.data_dir = layout.data().to_owned();
@@ -62,7 +61,7 @@ fn start_server(layout: &Layout, options: &UpOptions) -> Result<()> {
     cluster.node.node_ip = Some(address);
     namespaces::create(layout, &layout.namespace("fabric"), &name, address, NODE_NETWORK)?;
     let server = ServerOptions { cluster, bind_address: Ipv4Addr::UNSPECIFIED.into() };
-    launch(layout, &Spec::Server { options: server, forward: port })
+    launch(layout, &Spec::Server { options: server, forward: options.cluster.api_port })
 }
 
 fn start_agent(cluster: &Layout, layout: &Layout, number: u8, options: &UpOptions) -> Result<()> {
@@ -88,19 +87,6 @@ fn start_agent(cluster: &Layout, layout: &Layout, number: u8, options: &UpOption
 
 fn node_address(number: u8) -> Result<Ipv4Addr> {
     NODE_NETWORK.hosts().nth(usize::from(number) - 1).context("too many nodes")
-}
-
-/// The loopback port of the cluster's API: the one it had before, else the wanted one, else any free one.
-fn api_port(layout: &Layout, wanted: u16) -> Result<u16> {
-    let remembered = fs::read_to_string(layout.data().join("port")).ok().and_then(|text| text.trim().parse().ok());
-    for port in remembered.into_iter().chain([wanted, 0]) {
-        if let Ok(listener) = TcpListener::bind(loopback(port)) {
-            let port = listener.local_addr()?.port();
-            fs::write(layout.data().join("port"), port.to_string()).context("cannot remember the API port")?;
-            return Ok(port);
-        }
-    }
-    bail!("no free port on 127.0.0.1")
 }
 
 /// Starts the node's process in the background and follows what it reports until it is ready.

@@ -20,7 +20,7 @@ pub(crate) enum Spec {
     Server {
         /// As `corten server` takes them.
         options: ServerOptions,
-        /// Port on the machine's loopback that leads to the API.
+        /// Port on the machine's loopback that leads to the API, if it is free.
         forward: u16,
     },
     /// A further node.
@@ -40,8 +40,9 @@ pub(crate) fn run(spec: &Path) -> Result<()> {
     match spec {
         Spec::Server { options, forward } => {
             // A socket belongs to the network namespace it was made in, whoever uses it later: this one stays the machine's.
-            let listener = TcpListener::bind(loopback(forward)).with_context(|| format!("cannot listen on 127.0.0.1:{forward}"))?;
-            namespaces::enter(&Layout::new(&options.cluster.data.data_dir)?)?;
+            let layout = Layout::new(&options.cluster.data.data_dir)?;
+            let listener = forward_listener(&layout, forward)?;
+            namespaces::enter(&layout)?;
             server::start(&options, Some(listener), phases)
         }
         Spec::Agent { options } => {
@@ -49,4 +50,17 @@ pub(crate) fn run(spec: &Path) -> Result<()> {
             agent::start(&options, phases)
         }
     }
+}
+
+/// Listens on the loopback port that the cluster's API had before, else on the wanted one, else on any free one.
+fn forward_listener(layout: &Layout, wanted: u16) -> Result<TcpListener> {
+    let remembered = layout.data().join("port");
+    let before = fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse().ok());
+    let listener = before.into_iter().chain([wanted]).find_map(|port| TcpListener::bind(loopback(port)).ok());
+    let listener = match listener {
+        Some(listener) => listener,
+        None => TcpListener::bind(loopback(0)).context("no free port on 127.0.0.1")?,
+    };
+    fs::write(&remembered, listener.local_addr()?.port().to_string()).with_context(|| format!("cannot write {}", remembered.display()))?;
+    Ok(listener)
 }
