@@ -69,7 +69,7 @@ pub(crate) struct ContainerRecord {
     pub(crate) config: Encoded<v1::ContainerConfig>,
 }
 
-/// What came of starting a container.
+/// What came of starting a container, as far as the daemon saw it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Start {
@@ -78,6 +78,13 @@ pub(crate) enum Start {
         /// Its first process.
         pid: i32,
         /// When.
+        at: i64,
+    },
+    /// It ran, and was lost with its shim: nobody saw how it ended.
+    Lost {
+        /// When it was started.
+        started_at: i64,
+        /// When its end was noticed.
         at: i64,
     },
     /// It could not be started.

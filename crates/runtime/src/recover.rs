@@ -83,7 +83,15 @@ async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerR
     }
     let start = record::<Start>(&paths.state());
     let exit = record::<Exit>(&paths.exit()).or_else(|| known.and_then(|known| known.exit.clone()));
+    let noticed = matches!(start, Some(Start::Lost { .. }));
     let life = life(start, exit, known, sandbox.is_ready(), record_.boot_id == engine.boot_id);
+    if let Life::Exited(exited) = &life
+        && exited.reason == Exited::UNKNOWN
+        && !noticed
+    {
+        // The next daemon must not think that it ended when that one was started.
+        files::publish(&paths.state(), &Start::Lost { started_at: exited.started_at, at: exited.finished_at })?;
+    }
     let reserved = engine.with_tables(|tables| tables.names.reserve("container", &record_.name, &record_.id));
     if let Err(error) = reserved {
         tracing::warn!(container = %record_.id, %error, "two containers have one name");
@@ -104,6 +112,9 @@ fn life(start: Option<Start>, exit: Option<Exit>, known: Option<&Known>, ready: 
     };
     if let Some(Start::Failed { message, at }) = start {
         return Life::Exited(Exited::not_started(message, at));
+    }
+    if let Some(Start::Lost { started_at, at }) = start {
+        return Life::Exited(Exited::unseen(started_at, at));
     }
     if let Some(exit) = exit {
         let finished_at = exit.finished_at;

@@ -62,6 +62,9 @@ pub(crate) struct Exited {
 }
 
 impl Exited {
+    /// The reason of an end that nobody saw.
+    pub(crate) const UNKNOWN: &str = "Unknown";
+
     /// By what the shim has seen.
     pub(crate) fn seen(exit: &Exit, started_at: i64) -> Exited {
         let reason = match exit.code {
@@ -79,7 +82,7 @@ impl Exited {
 
     /// Nobody saw how.
     pub(crate) fn unseen(started_at: i64, finished_at: i64) -> Exited {
-        Exited { code: 255, started_at, finished_at, reason: "Unknown", message: String::new() }
+        Exited { code: 255, started_at, finished_at, reason: Exited::UNKNOWN, message: String::new() }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::files;
+use crate::record::Start;
 use crate::shim::{Shim, ShimError};
 
 /// How long a killed process may take: longer than this it is stuck behind the kernel, and the kubelet tries again.
@@ -60,12 +61,22 @@ impl Engine {
             }
         }
         let exit = files::load(&container.paths.exit()).ok().flatten();
+        let mut lost = None;
         let changed = container.change(|life| match life {
             Life::Exited(_) | Life::Created => None,
-            Life::Running { at, .. } | Life::Starting { at } => {
-                Some(Life::Exited(exit.as_ref().map_or_else(|| Exited::unseen(*at, files::now()), |exit| Exited::seen(exit, *at))))
-            }
+            Life::Running { at, .. } | Life::Starting { at } => Some(Life::Exited(match &exit {
+                Some(exit) => Exited::seen(exit, *at),
+                None => {
+                    let now = files::now();
+                    lost = Some(Start::Lost { started_at: *at, at: now });
+                    Exited::unseen(*at, now)
+                }
+            })),
         });
+        // The next daemon must not think that it ended when that one was started.
+        if let Some(Err(error)) = lost.map(|lost| files::publish(&container.paths.state(), &lost)) {
+            tracing::warn!(container = %container.id, %error, "the loss is not recorded");
+        }
         if changed {
             self.announce(container, Kind::Stopped);
         }

@@ -44,3 +44,9 @@ fn one_that_could_not_be_started_says_so() {
     let Life::Exited(exited) = life(failed, None, None, true, true) else { panic!("it runs") };
     assert_eq!((exited.code, exited.reason, exited.message.as_str()), (128, "StartError", "no such file"));
 }
+
+#[test]
+fn a_loss_that_was_noticed_keeps_its_time() {
+    let lost = Some(Start::Lost { started_at: 5, at: 8 });
+    assert_eq!(life(lost, None, None, false, true), Life::Exited(Exited::unseen(5, 8)));
+}

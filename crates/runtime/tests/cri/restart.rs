@@ -90,6 +90,10 @@ async fn the_death_of_a_shim_is_noticed() {
     assert_eq!(status.state, PodSandboxState::SandboxNotready as i32);
     let error = node.create(&sandbox, shell("d", "true")).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
+    let ended = node.status(&id).await.finished_at;
+    node.kill();
+    node.restart().await;
+    assert_eq!(node.status(&id).await.finished_at, ended, "it is remembered when that was");
     node.remove(&sandbox).await;
     node.assert_empty().await;
 }
@@ -105,7 +109,11 @@ async fn a_shim_that_died_with_the_daemon_is_noticed_too() {
         rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
     }
     node.restart().await;
-    assert_eq!(node.status(&id).await.exit_code, 255);
+    let ended = node.status(&id).await;
+    assert_eq!(ended.exit_code, 255);
+    node.kill();
+    node.restart().await;
+    assert_eq!(node.status(&id).await.finished_at, ended.finished_at, "it is remembered when that was noticed");
     eventually("its process is killed", async || (!alive(pid)).then_some(())).await;
     node.remove(&sandbox).await;
     node.assert_empty().await;
