@@ -12,6 +12,10 @@ use crate::poll::{Poll, Source};
 /// The most that is read for one event, so that a loud container does not starve the others.
 const TURN: usize = 64 << 10;
 
+/// How much output is cut into records at a time, and how many bytes of records are written at once.
+const PIECE: usize = 512;
+const FULL: usize = 32 << 10;
+
 /// The most that is still read after the first process has ended, should something else hold the stream and go on writing.
 const LAST: usize = 4 << 20;
 
@@ -51,8 +55,8 @@ impl Output {
                 Ok(0) | Err(Errno::IO) => break false,
                 Ok(count) => {
                     let bytes = buffer.get(..count).unwrap_or_default();
-                    if log.is_some() {
-                        self.lines.push(bytes, clock::now(), &mut records);
+                    if let Some(log) = log {
+                        write_records(&mut self.lines, bytes, log, &mut records);
                     }
                     let mut behind = false;
                     for follower in followers.iter_mut().filter(|follower| follower.stream == self.stream) {
@@ -127,6 +131,19 @@ impl Output {
     /// Whether the stream has ended.
     pub(crate) fn ended(&self) -> bool {
         self.fd.is_none()
+    }
+}
+
+/// Logs `bytes`. A record is much longer than a short line, so they are written out piece by piece: what a loud container
+/// made this process hold once, it would hold for ever.
+fn write_records(lines: &mut Lines, bytes: &[u8], log: &mut LogFile, records: &mut Vec<u8>) {
+    let now = clock::now();
+    for piece in bytes.chunks(PIECE) {
+        lines.push(piece, now, records);
+        if records.len() >= FULL {
+            log.write(records);
+            records.clear();
+        }
     }
 }
 
