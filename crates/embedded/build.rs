@@ -17,10 +17,7 @@ fn main() {
     let nested = out.join("target");
 
     let mut build = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
-    build
-        .args(["build", "--locked", "--profile", "shim", "--target", &target, "--target-dir"])
-        .arg(&nested)
-        .current_dir(crates);
+    build.args(["build", "--locked", "--profile", "shim", "--target", &target, "--target-dir"]).arg(&nested).current_dir(crates);
     for (package, folder) in PROGRAMS {
         build.args(["--package", package]);
         for part in ["src", "Cargo.toml"] {

@@ -1,5 +1,7 @@
 //! What real clients ask a cluster before they do anything.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 use corten_testkit::{Cluster, Options, PATIENCE, tools, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");

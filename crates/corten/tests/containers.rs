@@ -1,5 +1,7 @@
 //! Containers as their user sees them: logs, exec, restarts, images that cannot be had.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 

@@ -1,5 +1,7 @@
 //! The main job: a Deployment of three nginx containers, driven by the real `kubectl`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 use corten_testkit::{Cluster, Options, PATIENCE, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");

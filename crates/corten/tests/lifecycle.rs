@@ -1,5 +1,7 @@
 //! Clusters come, survive, and go without a trace.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

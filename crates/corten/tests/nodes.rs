@@ -1,5 +1,7 @@
 //! Clusters of several nodes: agents join by token, pods reach each other across nodes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 use corten_testkit::{Cluster, Options};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");

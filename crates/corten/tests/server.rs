@@ -1,5 +1,7 @@
 //! `corten server`, the production form, in namespaces that stand for a machine.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

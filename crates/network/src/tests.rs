@@ -185,11 +185,10 @@ fn nodes_of_one_machine_reach_each_others_pods() {
         let dir = namespaces.path(&format!("records{n}"));
         let address = Ipv4Addr::new(10, 41, 0, n);
         let (inner, wire) = (node.clone(), wire.clone());
-        let made = in_node(&pod.clone(), async move || {
+        in_node(&pod.clone(), async move || {
             fabric::connect(&wire, &inner, address, network).await.unwrap();
             fabric::connect(&wire, &inner, address, network).await.unwrap();
         });
-        let () = made;
         let inner = pod.clone();
         let ip = in_node(&node, async move || {
             let mut routes = node::NodeNetwork::open().unwrap();

@@ -48,7 +48,7 @@ impl Identities {
         let mut api = authority.ensure("apiserver", &Leaf::server("kube-apiserver", names, addresses), now).with_context(failed)?;
         // The CA is part of the chain: a joining node knows it by its hash alone.
         api.certificate.push_str(authority.certificate());
-        let kubelet_leaf = Leaf::server(&format!("system:node:{node}"), [node], [IpAddr::from([127, 0, 0, 1]), address]);
+        let kubelet_leaf = Leaf::server(format!("system:node:{node}"), [node], [IpAddr::from([127, 0, 0, 1]), address]);
         let kubelet = authority.ensure("kubelet", &kubelet_leaf, now).with_context(failed)?;
         let kubelet_client =
             authority.ensure("apiserver-kubelet-client", &Leaf::client(Identity::kubelet_client()), now).with_context(failed)?;
