@@ -25,6 +25,12 @@ const LICENCES: [&str; 12] = [
     "CDLA-Permissive-2.0",
 ];
 
+/// Crates whose manifest does not name an allowed licence, and what was found on reading.
+const EXCEPTIONS: [(&str, &str); 2] = [
+    ("pathrs", "MPL-2.0: copyleft for its own files alone, used unchanged by libcontainer"),
+    ("rust-criu", "names a licence file, which is MIT"),
+];
+
 /// Crates that are there in more than one version, each for a dependency that we cannot move.
 const DUPLICATES: &[(&str, &str)] = &include!("duplicates.in");
 
@@ -57,6 +63,7 @@ fn licences_are_permissive() {
         .unwrap()
         .iter()
         .filter(|package| !package["license"].as_str().is_some_and(is_allowed))
+        .filter(|package| !EXCEPTIONS.iter().any(|(name, _)| package["name"] == *name))
         .map(|package| format!("{} {}: {}", package["name"], package["version"], package["license"]))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -123,6 +130,7 @@ fn violations(forbidden: &[&str], allowed: impl Fn(&Path) -> bool) -> Vec<String
 
 fn is_test(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs" || part.as_os_str() == "benches")
+        || path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_tests"))
 }
 
 /// Settings come in as arguments; a component that reads the environment cannot be run twice in a process.
@@ -148,7 +156,7 @@ fn the_schema_does_no_io() {
 #[test]
 fn only_the_api_server_works_on_the_store() {
     let found = violations(&["corten_store::"], |path| {
-        ["crates/store/", "crates/apiserver/", "crates/corten/"].iter().any(|home| path.starts_with(home))
+        is_test(path) || ["crates/store/", "crates/apiserver/", "crates/corten/"].iter().any(|home| path.starts_with(home))
     });
     assert!(found.is_empty(), "{found:#?}");
 }
