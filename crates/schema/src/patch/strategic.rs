@@ -232,7 +232,9 @@ fn plain(value: &Value) -> Value {
             Value::Map(result)
         }
         Value::List(items) => {
-            Value::List(items.iter().filter(|item| item.get(DIRECTIVE).and_then(Value::as_str) != Some("delete")).map(plain).collect())
+            // An item with either directive says what becomes of others; here there are none.
+            let says_only = |item: &Value| matches!(item.get(DIRECTIVE).and_then(Value::as_str), Some("delete" | "replace"));
+            Value::List(items.iter().filter(|item| !says_only(item)).map(plain).collect())
         }
         other => other.clone(),
     }

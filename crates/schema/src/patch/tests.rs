@@ -110,6 +110,15 @@ fn atomic_lists_and_maps() {
 }
 
 #[test]
+fn directives_where_nothing_was_leave_nothing() {
+    apply(
+        &pod(value!({})),
+        pod(value!({"containers": [{"$patch": "replace"}, {"name": "a"}, {"$patch": "delete", "name": "b"}]})),
+        pod(value!({"containers": [{"name": "a"}]})),
+    );
+}
+
+#[test]
 fn element_order() {
     let target = pod(value!({"containers": [{"name": "a"}, {"name": "server"}, {"name": "b"}]}));
     apply(
