@@ -12,7 +12,7 @@ use super::{
     list::ListOptions,
     patch::Patch,
     table::Include,
-    watch::WatchOptions,
+    watch::{Handshake, WatchOptions},
 };
 use crate::{
     authz,
@@ -41,7 +41,8 @@ pub(crate) async fn serve(server: Arc<Server>, context: Arc<Context>, request: R
     if !allowed(&kind, info.verb) {
         return Err(ApiError::method_not_supported(&kind.group_resource(), info.verb.as_str()));
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let handshake = if info.verb == Verb::Watch { Handshake::asked(&mut parts)? } else { None };
     let verb = Verbs { server: &server, kind: &kind, context: &context, headers: &parts.headers };
     match info.verb {
         Verb::Get => {
@@ -56,7 +57,11 @@ pub(crate) async fn serve(server: Arc<Server>, context: Arc<Context>, request: R
             let options = WatchOptions::parse(&info.query, &kind)?;
             let answer = verb.answer()?;
             let (accepted, include) = (answer.accepted, answer.include);
-            server.watch(&kind, accepted, include, verb.namespace(), options).await
+            let response = server.watch(&kind, accepted, include, verb.namespace(), options).await?;
+            Ok(match handshake {
+                Some(handshake) => handshake.accept(response, accepted.encoding, server.ending.clone()),
+                None => response,
+            })
         }
         Verb::Create => verb.create(body).await,
         Verb::Update => verb.update(body, Part::Main, "").await,

@@ -2,6 +2,7 @@
 
 mod frame;
 mod stream;
+mod websocket;
 
 use std::{
     sync::Arc,
@@ -10,6 +11,8 @@ use std::{
 
 use corten_store::Revision;
 use http::{HeaderValue, header};
+
+pub(super) use self::websocket::Handshake;
 
 use self::{
     frame::Framer,

@@ -24,19 +24,27 @@ pub struct Api {
     pub authority: Authority,
     identity: Identity,
     dir: tempfile::TempDir,
+    history: usize,
 }
 
 impl Api {
     /// Starts one with an empty store.
     pub async fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap()).await
+        Self::start_with_history(200_000).await
     }
 
-    async fn start_in(dir: tempfile::TempDir) -> Self {
+    /// Starts one whose store keeps no more changes than this; the server forgets the others when it is restarted.
+    pub async fn start_with_history(changes: usize) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), changes).await
+    }
+
+    async fn start_in(dir: tempfile::TempDir, history: usize) -> Self {
         let now = SystemTime::now();
         let authority = Authority::open(&dir.path().join("pki"), "ca", now).unwrap();
         let signer = TokenSigner::open(&dir.path().join("pki")).unwrap();
-        let store = corten_store::embedded::Embedded::open(corten_store::embedded::Options::new(dir.path().join("store")));
+        let mut store = corten_store::embedded::Options::new(dir.path().join("store"));
+        store.history_changes = history;
+        let store = corten_store::embedded::Embedded::open(store);
         let options = Options {
             store: Arc::new(store.unwrap()),
             service_cidr: "10.43.0.0/16".parse().unwrap(),
@@ -50,15 +58,15 @@ impl Api {
             version: Version { corten: "0.1.0".to_owned(), commit: String::new(), date: String::new() },
         };
         let server = ApiServer::start(options).await.unwrap();
-        Self { server, authority, identity: Identity::admin(), dir }
+        Self { server, authority, identity: Identity::admin(), dir, history }
     }
 
     /// Ends the server and starts another one on the same store.
     pub async fn restart(self) -> Self {
         self.server.close().await;
-        let Self { dir, server, .. } = self;
+        let Self { dir, server, history, .. } = self;
         drop(server);
-        Self::start_in(dir).await
+        Self::start_in(dir, history).await
     }
 
     fn service(&self) -> ApiService {

@@ -12,18 +12,20 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::common::{Api, CONFIG_MAPS, DEADLINE};
 
-struct Listener {
-    api: Api,
-    address: SocketAddr,
-    shutdown: CancellationToken,
+/// An API server behind a TLS listener.
+pub struct Listener {
+    pub api: Api,
+    pub address: SocketAddr,
+    pub shutdown: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
 
-async fn listen() -> Listener {
+pub async fn listen() -> Listener {
     let api = Api::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -37,6 +39,14 @@ async fn listen() -> Listener {
 }
 
 impl Listener {
+    /// A TLS connection of the administrator.
+    pub async fn connect(&self) -> TlsStream<TcpStream> {
+        let credential = self.api.authority.issue(&Leaf::client(Identity::admin()), SystemTime::now()).unwrap();
+        let tls = corten_pki::client_config(self.api.authority.certificate(), Some(&credential), &["http/1.1"]).unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        TlsConnector::from(tls).connect("localhost".try_into().unwrap(), stream).await.unwrap()
+    }
+
     async fn get(&self, path: &str, identity: Option<Identity>, alpn: &[&str]) -> (StatusCode, http::Version, String) {
         let credential = identity.map(|one| self.api.authority.issue(&Leaf::client(one), SystemTime::now()).unwrap());
         let tls = corten_pki::client_config(self.api.authority.certificate(), credential.as_ref(), &[]).unwrap();
@@ -88,7 +98,7 @@ async fn garbage_hurts_nobody() {
         let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap();
     }
     let config = corten_pki::client_config(listener.api.authority.certificate(), None, &[]).unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::clone(&config));
+    let connector = TlsConnector::from(Arc::clone(&config));
     for garbage in [&b"\x00\x01\x02nonsense\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage-garbage-garbage"] {
         let stream = TcpStream::connect(listener.address).await.unwrap();
         let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
