@@ -119,14 +119,18 @@ impl Server {
     }
 
     async fn page(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Listed, ApiError> {
+        let namespace = options.selection.fields.namespace(kind, namespace);
         let prefix = kind.prefix(namespace);
         let snapshot = self.list_snapshot(&prefix, options).await?;
         let last = options.from.as_ref().map(|token| format!("{prefix}{}", token.last));
         let mut entries = Vec::new();
         let mut page = Page::default();
-        let mut walk: Box<dyn Iterator<Item = &Arc<Entry>> + Send> = match &last {
-            Some(last) => Box::new(snapshot.list_after(&prefix, last)),
-            None => Box::new(snapshot.list(&prefix)),
+        let named = options.selection.fields.key(kind, namespace);
+        let mut walk: Box<dyn Iterator<Item = &Arc<Entry>> + Send> = match (&named, &last) {
+            // One name is a look-up, however many objects there are.
+            (Some(key), last) => Box::new(snapshot.get(key).filter(|_| last.as_ref().is_none_or(|last| last < key)).into_iter()),
+            (None, Some(last)) => Box::new(snapshot.list_after(&prefix, last)),
+            (None, None) => Box::new(snapshot.list(&prefix)),
         };
         let all = options.selection.is_empty();
         for entry in walk.by_ref().filter(|entry| all || options.selection.matches(entry)) {

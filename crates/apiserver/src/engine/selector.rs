@@ -218,6 +218,20 @@ impl FieldSelector {
         self.0.iter().find(|test| test.equal && test.field == field).map(|test| test.value.as_str())
     }
 
+    /// The one namespace that can have what is selected: that of the request, or one that the selector names.
+    pub(crate) fn namespace<'a>(&'a self, kind: &Kind, requested: &'a str) -> &'a str {
+        match self.exact("metadata.namespace") {
+            Some(wanted) if requested.is_empty() && kind.served.namespaced => wanted,
+            _ => requested,
+        }
+    }
+
+    /// The key of the one object that can be selected, if the selector names it. `namespace` is that of [`Self::namespace`].
+    pub(crate) fn key(&self, kind: &Kind, namespace: &str) -> Option<String> {
+        let name = self.exact("metadata.name")?;
+        (!kind.served.namespaced || !namespace.is_empty()).then(|| kind.key(namespace, name))
+    }
+
     /// A field other than name and namespace that must have one value, for the ledger's index.
     pub(crate) fn pin(&self) -> Option<(&str, &str)> {
         self.0.iter().find(|test| test.equal && !test.field.starts_with("metadata.")).map(|test| (test.field.as_str(), test.value.as_str()))

@@ -105,13 +105,9 @@ impl WatchOptions {
     /// The prefix of the keys that may be covered, and the filter.
     fn filter(&self, kind: &Kind, namespace: &str) -> (String, Filter) {
         let fields = &self.selection.fields;
-        let namespace = match fields.exact("metadata.namespace") {
-            Some(wanted) if namespace.is_empty() && kind.served.namespaced => wanted,
-            _ => namespace,
-        };
-        let named = fields.exact("metadata.name").filter(|_| !kind.served.namespaced || !namespace.is_empty());
-        let (prefix, filter) = match named {
-            Some(name) => (kind.key(namespace, name), Filter::object(kind.key(namespace, name))),
+        let namespace = fields.namespace(kind, namespace);
+        let (prefix, filter) = match fields.key(kind, namespace) {
+            Some(key) => (key.clone(), Filter::object(key)),
             None => (kind.prefix(namespace), Filter::prefix(kind.prefix(namespace))),
         };
         let filter = match fields.pin() {

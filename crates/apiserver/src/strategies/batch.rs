@@ -4,7 +4,7 @@ use corten_schema::Value;
 
 use super::validation::{Errors, Path, immutable, labels, non_negative, one_of, pod_spec};
 use crate::status::{ApiError, FieldError};
-use crate::strategy::{NameRule, Scope, Strategy};
+use crate::strategy::{NameRule, Scope, SelectableField, Strategy};
 use crate::view::{at, flag, int, text};
 
 const SPEC: Path<'static> = Path::Root("spec");
@@ -15,6 +15,11 @@ const NAME: &str = "batch.kubernetes.io/job-name";
 pub(super) struct Jobs;
 
 impl Strategy for Jobs {
+    fn selectable_fields(&self) -> &'static [SelectableField] {
+        const FIELDS: &[SelectableField] = &[SelectableField { label: "status.successful", path: &["status", "succeeded"], absent: "0" }];
+        FIELDS
+    }
+
     /// The reference keeps the pods of a deleted job unless the client says otherwise (kubectl does).
     fn orphans_by_default(&self) -> bool {
         true

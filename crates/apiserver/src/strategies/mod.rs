@@ -11,11 +11,14 @@ mod pods;
 mod policy;
 mod rbac;
 pub(crate) mod services;
+mod status_only;
 mod storage;
 pub(crate) mod validation;
 mod workloads;
 
 pub(crate) use policy::SYSTEM_CLASSES;
+
+use corten_schema::Value;
 
 use crate::strategy::{Plain, SelectableField, Strategy};
 
@@ -46,7 +49,27 @@ pub fn find(group: &str, plural: &str) -> &'static dyn Strategy {
         ("scheduling.k8s.io", "priorityclasses") => &policy::PriorityClasses,
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &rbac::Roles,
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &rbac::Bindings,
+        ("resource.k8s.io", "resourceslices") => &storage::ResourceSlices,
+        ("storage.k8s.io", "volumeattachments")
+        | ("resource.k8s.io", "resourceclaims")
+        | ("flowcontrol.apiserver.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _) => {
+            &status_only::StatusOnly
+        }
         _ => &Plain,
+    }
+}
+
+/// The metadata that users write.
+const EDITABLE_METADATA: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
+
+/// Puts fields of an object's metadata back to what they were.
+fn keep_metadata(object: &mut Value, old: &Value, fields: &[&str]) {
+    let before = old.metadata();
+    for field in fields {
+        match before.and_then(|metadata| metadata.get(field)) {
+            Some(value) => drop(object.metadata_mut().insert(*field, value.clone())),
+            None => drop(object.metadata_mut().remove(field)),
+        }
     }
 }
 

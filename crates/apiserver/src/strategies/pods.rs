@@ -1,15 +1,21 @@
 //! Pods: what of them may change, how long they may take to end.
 
+mod ephemeral;
+mod resize;
+
 use corten_schema::{Value, value};
 
-use super::field;
 use super::validation::{Errors, Path, immutable, labels, names, pod_spec};
+use super::{EDITABLE_METADATA, field, keep_metadata};
 use crate::status::{ApiError, FieldError};
 use crate::strategy::{Scope, SelectableField, Strategy};
 use crate::view::{at, flag, int, list, text};
 
 /// The strategy of pods.
 pub(super) struct Pods;
+
+/// The annotation of pods that a kubelet has from a file: the API cannot change what runs.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 const FIELDS: &[SelectableField] = &[
     field("spec.nodeName", &["spec", "nodeName"]),
@@ -19,6 +25,8 @@ const FIELDS: &[SelectableField] = &[
     SelectableField { label: "spec.hostNetwork", path: &["spec", "hostNetwork"], absent: "false" },
     field("status.phase", &["status", "phase"]),
     field("status.podIP", &["status", "podIP"]),
+    // Known, but of no value in any pod: as in the reference, which selects by the first address only. A list has no fields.
+    field("status.podIPs", &["status", "podIPs", "ip"]),
     field("status.nominatedNodeName", &["status", "nominatedNodeName"]),
 ];
 
@@ -44,14 +52,22 @@ impl Strategy for Pods {
         Ok(())
     }
 
+    fn prepare_update(&self, scope: Scope<'_>, pod: &mut Value, old: &Value) -> Result<(), ApiError> {
+        match scope.subresource {
+            "resize" => resize::keep_the_rest(pod, old),
+            "ephemeralcontainers" => ephemeral::keep_the_rest(pod, old),
+            _ => return Ok(complete(pod)),
+        }
+        keep_metadata(pod, old, EDITABLE_METADATA);
+        complete(pod);
+        Ok(())
+    }
+
     fn prepare_status(&self, _: Scope<'_>, pod: &mut Value, old: &Value) -> Result<(), ApiError> {
         if text(pod, "status.qosClass").is_empty() {
             pod.set_at(&["status", "qosClass"], text(old, "status.qosClass"));
         }
-        match old.metadata().and_then(|metadata| metadata.get("ownerReferences")).cloned() {
-            Some(owners) => drop(pod.metadata_mut().insert("ownerReferences", owners)),
-            None => drop(pod.metadata_mut().remove("ownerReferences")),
-        }
+        keep_metadata(pod, old, &["ownerReferences"]);
         Ok(())
     }
 
@@ -68,13 +84,15 @@ impl Strategy for Pods {
     }
 
     fn validate_update(&self, scope: Scope<'_>, pod: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = Errors::new();
-        if matches!(scope.subresource, "resize" | "ephemeralcontainers") {
-            pod_spec::validate(&mut errors, Path::Root("spec"), at(pod, "spec").unwrap_or(&Value::Null));
-            return errors;
+        match scope.subresource {
+            "resize" => resize::validate(pod, old),
+            "ephemeralcontainers" => ephemeral::validate(pod, old),
+            _ => {
+                let mut errors = Errors::new();
+                updatable(&mut errors, pod, old);
+                errors
+            }
         }
-        updatable(&mut errors, pod, old);
-        errors
     }
 
     fn validate_status(&self, _: Scope<'_>, pod: &Value, old: &Value) -> Vec<FieldError> {

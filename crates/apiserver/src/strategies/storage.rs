@@ -2,9 +2,10 @@
 
 use corten_schema::{Value, value};
 
+use super::field;
 use super::validation::{Errors, Path, one_of};
 use crate::status::{ApiError, FieldError};
-use crate::strategy::{Scope, Strategy};
+use crate::strategy::{Scope, SelectableField, Strategy};
 use crate::view::{at, entries, list, text, texts};
 
 const SPEC: Path<'static> = Path::Root("spec");
@@ -86,5 +87,15 @@ impl Strategy for Volumes {
             one_of(&mut errors, path, policy, &["Delete", "Recycle", "Retain"]);
         }
         errors
+    }
+}
+
+/// The strategy of resource slices.
+pub(super) struct ResourceSlices;
+
+impl Strategy for ResourceSlices {
+    fn selectable_fields(&self) -> &'static [SelectableField] {
+        const FIELDS: &[SelectableField] = &[field("spec.nodeName", &["spec", "nodeName"]), field("spec.driver", &["spec", "driver"])];
+        FIELDS
     }
 }

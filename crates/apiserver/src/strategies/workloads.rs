@@ -2,9 +2,10 @@
 
 use corten_schema::Value;
 
+use super::keep_metadata;
 use super::validation::{Errors, IMMUTABLE, Path, immutable, labels, non_negative, one_of, pod_spec};
 use crate::status::{ApiError, FieldError};
-use crate::strategy::{Scope, Strategy};
+use crate::strategy::{Scope, SelectableField, Strategy};
 use crate::view::{at, int, text};
 
 const SPEC: Path<'static> = Path::Root("spec");
@@ -102,6 +103,12 @@ fn number_or_percent(errors: &mut Errors, path: Path<'_>, value: Option<&Value>)
 pub(super) struct Deployments;
 
 impl Strategy for Deployments {
+    /// The labels are the users', not the controller's.
+    fn prepare_status(&self, _: Scope<'_>, object: &mut Value, old: &Value) -> Result<(), ApiError> {
+        keep_metadata(object, old, &["labels"]);
+        Ok(())
+    }
+
     fn validate(&self, _: Scope<'_>, object: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let fields = ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"];
@@ -241,6 +248,11 @@ impl Strategy for StatefulSets {
 pub(super) struct ReplicationControllers;
 
 impl Strategy for ReplicationControllers {
+    fn selectable_fields(&self) -> &'static [SelectableField] {
+        const FIELDS: &[SelectableField] = &[SelectableField { label: "status.replicas", path: &["status", "replicas"], absent: "0" }];
+        FIELDS
+    }
+
     fn orphans_by_default(&self) -> bool {
         true
     }

@@ -68,6 +68,58 @@ async fn fields_select() {
 }
 
 #[tokio::test]
+async fn every_kind_knows_its_fields() {
+    let api = Api::start().await;
+    api.created(PODS, pod("a")).await;
+    let service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+    api.created("/api/v1/namespaces/default/services", service).await;
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}}},
+    });
+    api.created("/apis/batch/v1/namespaces/default/jobs", job).await;
+    for (path, selector, expected) in [
+        ("/api/v1/pods", "status.podIPs!=10.0.0.1", "a"),
+        ("/api/v1/pods", "status.podIPs=10.0.0.1", ""),
+        ("/api/v1/services", "spec.type=NodePort", "s"),
+        ("/api/v1/services", "spec.clusterIP=None", ""),
+        ("/apis/batch/v1/jobs", "status.successful=0", "j"),
+        ("/apis/batch/v1/jobs", "status.successful!=0", ""),
+        ("/api/v1/replicationcontrollers", "status.replicas=0", ""),
+        ("/apis/resource.k8s.io/v1/resourceslices", "spec.nodeName=n,spec.driver=d", ""),
+    ] {
+        let list = api.get(&format!("{path}?fieldSelector={}", selector.replace('=', "%3D"))).ok().await;
+        assert_eq!(names(&list).join(" "), expected, "{selector}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_selects_one_object() {
+    let api = Api::start().await;
+    for name in ["a", "b", "bb"] {
+        labelled(&api, name, json!({"of": name})).await;
+    }
+    let one = format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Db");
+    let list = api.get(&one).ok().await;
+    assert_eq!(names(&list), ["b"]);
+    assert_eq!(list["kind"], "ConfigMapList");
+    assert_eq!(names(&api.get(&format!("{one}&limit=1")).ok().await), ["b"]);
+    assert_eq!(names(&api.get(&format!("{one}&labelSelector=of%3Da")).ok().await), [""; 0]);
+    let anywhere = api.get("/api/v1/configmaps?fieldSelector=metadata.name%3Db,metadata.namespace%3Ddefault").ok().await;
+    assert_eq!(names(&anywhere), ["b"]);
+    let elsewhere = api.get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Db,metadata.namespace%3Dother")).ok().await;
+    assert_eq!(names(&elsewhere), [""; 0]);
+    let everywhere = api.get("/api/v1/configmaps?fieldSelector=metadata.name%3Dkube-root-ca.crt").ok().await;
+    assert!(names(&everywhere).iter().all(|name| *name == "kube-root-ca.crt"));
+    let namespace = api.get("/api/v1/namespaces?fieldSelector=metadata.name%3Dkube-system").ok().await;
+    assert_eq!(names(&namespace), ["kube-system"]);
+    let gone = api.delete(&one).ok().await;
+    assert_eq!(names(&gone), ["b"]);
+    assert_eq!(names(&api.get(&format!("{CONFIG_MAPS}?labelSelector=of")).ok().await), ["a", "bb"]);
+}
+
+#[tokio::test]
 async fn pages_are_of_one_revision() {
     let api = Api::start().await;
     for index in 0..7 {

@@ -18,6 +18,7 @@ mod patches;
 mod pods;
 mod policy;
 mod protobuf;
+mod running_pods;
 mod services;
 mod subresources;
 mod watches;

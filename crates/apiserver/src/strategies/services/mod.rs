@@ -11,10 +11,11 @@ use corten_schema::Value;
 
 pub(super) use endpoints::{EndpointSlices, Endpoints};
 
+use super::field;
 use crate::reads;
 use crate::status::ApiError;
 use crate::status::FieldError;
-use crate::strategy::{Change, Effect, NameRule, Scope, Strategy};
+use crate::strategy::{Change, Effect, NameRule, Scope, SelectableField, Strategy};
 use crate::view::{at, int, list, text, texts};
 
 /// The strategy of Services.
@@ -176,6 +177,11 @@ fn carry_over(service: &mut Value, old: &Value) {
 }
 
 impl Strategy for Services {
+    fn selectable_fields(&self) -> &'static [SelectableField] {
+        const FIELDS: &[SelectableField] = &[field("spec.clusterIP", &["spec", "clusterIP"]), field("spec.type", &["spec", "type"])];
+        FIELDS
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::Label1035
     }

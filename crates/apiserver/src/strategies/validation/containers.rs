@@ -84,7 +84,7 @@ fn behaviour(errors: &mut Errors, path: Path<'_>, container: &Value, role: Role)
                 one_of(errors, path.field("restartPolicy"), policy, &["Always", "Never", "OnFailure"]);
             }
             Role::Ephemeral => {
-                errors.push(FieldError::forbidden(path.field("restartPolicy"), "cannot be set for an Ephemeral Container"));
+                errors.push(FieldError::forbidden(path.field("restartPolicy"), NOT_EPHEMERAL));
             }
         }
     }
@@ -95,13 +95,38 @@ fn behaviour(errors: &mut Errors, path: Path<'_>, container: &Value, role: Role)
         probes::probe(errors, path.field("startupProbe"), at(container, "startupProbe"), true);
         return;
     }
+    if role == Role::Ephemeral {
+        ephemeral(errors, path, container);
+    }
     let words = match role {
-        Role::Ephemeral => "cannot be set for an Ephemeral Container",
+        Role::Ephemeral => NOT_EPHEMERAL,
         _ => "may not be set for init containers without restartPolicy=Always",
     };
     for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
         if at(container, field).is_some() {
             errors.push(FieldError::forbidden(path.field(field), words));
+        }
+    }
+}
+
+const NOT_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
+
+/// Fields that make no sense in a container that nobody has planned for.
+fn ephemeral(errors: &mut Errors, path: Path<'_>, container: &Value) {
+    for field in ["ports", "resources", "resizePolicy"] {
+        let given =
+            |value: &Value| value.as_map().is_some_and(|map| !map.is_empty()) || value.as_list().is_some_and(|list| !list.is_empty());
+        if at(container, field).is_some_and(given) {
+            errors.push(FieldError::forbidden(path.field(field), NOT_EPHEMERAL));
+        }
+    }
+    let mounts = path.field("volumeMounts");
+    for (number, mount) in list(container, "volumeMounts").enumerate() {
+        for field in ["subPath", "subPathExpr"] {
+            if !text(mount, field).is_empty() {
+                let path = mounts.index(number);
+                errors.push(FieldError::forbidden(path.field(field), NOT_EPHEMERAL));
+            }
         }
     }
 }

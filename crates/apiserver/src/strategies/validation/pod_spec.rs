@@ -33,10 +33,23 @@ pub fn validate(errors: &mut Errors, path: Path<'_>, spec: &Value) {
     for (field, role) in [("containers", Role::Main), ("initContainers", Role::Init), ("ephemeralContainers", Role::Ephemeral)] {
         containers::validate(errors, path.field(field), list(spec, field), role, &around, &mut used);
     }
+    targets(errors, path.field("ephemeralContainers"), spec);
     policies(errors, path, spec);
     identity(errors, path, spec);
     placement(errors, path, spec);
     network(errors, path, spec);
+}
+
+/// An ephemeral container may look into another container's processes, if there is one of that name.
+fn targets(errors: &mut Errors, path: Path<'_>, spec: &Value) {
+    for (number, container) in list(spec, "ephemeralContainers").enumerate() {
+        let target = text(container, "targetContainerName");
+        let mut others = list(spec, "containers").chain(list(spec, "initContainers"));
+        if !target.is_empty() && !others.any(|one| text(one, "name") == target) {
+            let path = path.index(number);
+            errors.push(FieldError::not_found(path.field("targetContainerName"), target));
+        }
+    }
 }
 
 fn policies(errors: &mut Errors, path: Path<'_>, spec: &Value) {
