@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 use corten_testkit::run as run_quietly;
 
-use crate::{setup, sweep};
+use crate::{root, schema, setup, sweep};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Run the slow suites too
+    /// Make the kind table anew first, and compare it and its codecs with the reference's own examples
     #[arg(long)]
     full: bool,
     /// Only tests whose name contains this
@@ -18,32 +18,35 @@ pub(crate) struct Options {
 }
 
 fn run_tests(options: &Options) -> Result<bool> {
-    let nextest = has_nextest()?;
-    let mut command = if nextest {
-        setup::cargo(&["nextest", "run", "--locked", "--workspace"])
-    } else {
-        setup::cargo(&["test", "--locked", "--workspace"])
-    };
-    if options.full && nextest {
-        command.args(["--run-ignored", "all"]);
-    }
+    let runner: &[&str] =
+        if has_nextest()? { &["nextest", "run", "--locked", "--workspace"] } else { &["test", "--locked", "--workspace"] };
+    let mut command = setup::cargo(runner);
     if let Some(filter) = &options.filter {
         command.arg(filter);
-    }
-    if options.full && !nextest {
-        command.args(["--", "--include-ignored"]);
     }
     Ok(setup::run(command)?.success())
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::build_packages()?;
+    if options.full {
+        table_is_reproducible()?;
+    }
     let passed = run_tests(options)?;
     // Tests clean up after themselves, but not when they are killed from outside.
     sweep::clusters()?;
     if !passed {
         bail!("tests failed");
     }
+    Ok(())
+}
+
+/// The committed table is what the task makes. The reference's examples that it leaves behind are what a test of the codecs reads.
+fn table_is_reproducible() -> Result<()> {
+    schema::run()?;
+    let mut diff = Command::new("git");
+    diff.args(["diff", "--exit-code", "--stat", "--", "crates/schema/data"]).current_dir(root());
+    run_quietly(diff)?.check()?;
     Ok(())
 }
 

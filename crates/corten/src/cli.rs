@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,27 @@ pub(crate) struct ClusterOptions {
     pub(crate) tls_san: Vec<String>,
     #[command(flatten)]
     pub(crate) node: NodeOptions,
+}
+
+impl ClusterOptions {
+    /// Refuses address ranges that overlap or have no room for the nodes. `fabric` is the network between `up` nodes.
+    pub(crate) fn check(&self, fabric: Option<Ipv4Net>, nodes: u8) -> Result<()> {
+        let overlap = |one: Ipv4Net, other: Ipv4Net| one.contains(&other.network()) || other.contains(&one.network());
+        let pods = ("--pod-cidr", self.pod_cidr);
+        let services = ("--service-cidr", self.service_cidr);
+        let wires = fabric.map(|fabric| ("the network between the nodes", fabric));
+        for (one, other) in [(Some(pods), Some(services)), (Some(pods), wires), (Some(services), wires)] {
+            let (Some((one, range)), Some((other, taken))) = (one, other) else { continue };
+            if overlap(range, taken) {
+                bail!("{one} {range} overlaps {other} {taken}");
+            }
+        }
+        // Each node gets a /24.
+        if self.pod_cidr.prefix_len() > 24 || (1_u32 << (24 - self.pod_cidr.prefix_len())) < u32::from(nodes) {
+            bail!("--pod-cidr {} has no /24 for each of {nodes} nodes", self.pod_cidr);
+        }
+        Ok(())
+    }
 }
 
 /// What every node can be told.
@@ -138,7 +160,7 @@ pub(crate) struct ServerOptions {
     pub(crate) bind_address: IpAddr,
 }
 
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[derive(Clone, Args, Serialize, Deserialize)]
 pub(crate) struct AgentOptions {
     #[command(flatten)]
     pub(crate) data: DataDir,
@@ -146,8 +168,11 @@ pub(crate) struct AgentOptions {
     #[arg(long, value_name = "URL")]
     pub(crate) server: String,
     /// The join token: `<id>.<secret>.<hash of the cluster's CA>`, from <data-dir>/join-token of the server
-    #[arg(long, value_name = "TOKEN", env = "CORTEN_TOKEN", hide_env_values = true)]
-    pub(crate) token: String,
+    #[arg(long, value_name = "TOKEN", env = "CORTEN_TOKEN", hide_env_values = true, required_unless_present = "token_file")]
+    pub(crate) token: Option<String>,
+    /// File that holds the join token: unlike an argument, other users of the machine cannot see it
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Addresses of pods of the whole cluster
     #[arg(long, default_value = "10.42.0.0/16", value_name = "CIDR")]
     pub(crate) pod_cidr: Ipv4Net,
@@ -159,6 +184,12 @@ pub(crate) struct AgentOptions {
     pub(crate) cluster_domain: String,
     #[command(flatten)]
     pub(crate) node: NodeOptions,
+}
+
+impl std::fmt::Debug for AgentOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentOptions").field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use corten_network::node::NodeNetwork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cli::DownOptions;
 use crate::layout::Layout;
-use crate::lock::Lock;
+use crate::lock::{Lock, Turn};
 use crate::server;
 use crate::up::namespaces;
 
@@ -28,6 +29,10 @@ pub(crate) fn run(options: &DownOptions) -> Result<()> {
         println!("nothing to stop: {} does not exist", layout.data().display());
         return Ok(());
     }
+    if !layout.is_ours() {
+        bail!("{} is not a data directory of Corten", layout.data().display());
+    }
+    let _turn = Turn::wait(layout.data())?;
     for further in layout.further_nodes()? {
         take_down(&further)?;
     }
@@ -42,11 +47,15 @@ pub(crate) fn run(options: &DownOptions) -> Result<()> {
 fn take_down(layout: &Layout) -> Result<()> {
     let holder = Lock::holder(&layout.lock())?;
     if let Some(pid) = holder {
-        stop(pid)?;
+        stop(layout, pid)?;
     }
     end_all(layout)?;
     remove_cgroups(layout)?;
-    unmount_below(layout)?;
+    // What a server did in this mount and network namespace. That of an `up` node goes with its own.
+    if layout.run().exists() && !namespaces::exist(layout) {
+        unmount_below(layout)?;
+        remove_guards(layout)?;
+    }
     namespaces::remove(layout)?;
     remove_tree(layout.run())?;
     let link = layout.data().join("run");
@@ -61,12 +70,16 @@ fn take_down(layout: &Layout) -> Result<()> {
 }
 
 /// Asks a process to end and makes it, when it does not.
-fn stop(pid: Pid) -> Result<()> {
+fn stop(layout: &Layout, pid: Pid) -> Result<()> {
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(process) => process,
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("cannot reach process {}", pid.as_raw_nonzero())),
     };
+    // It could have ended before the descriptor was there, and its number be another's.
+    if Lock::holder(&layout.lock())? != Some(pid) {
+        return Ok(());
+    }
     for signal in [Signal::TERM, Signal::KILL] {
         match pidfd_send_signal(&process, signal) {
             Err(rustix::io::Errno::SRCH) => return Ok(()),
@@ -202,6 +215,17 @@ fn unmount_below(layout: &Layout) -> Result<()> {
         unmount(point, UnmountFlags::DETACH).with_context(|| format!("cannot unmount {}", point.display()))?;
     }
     Ok(())
+}
+
+/// Takes away the routes of a node in this network namespace (`server`; those of an `up` node go with its own).
+fn remove_guards(layout: &Layout) -> Result<()> {
+    let path = layout.guarded();
+    let ranges: Vec<ipnet::Ipv4Net> = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => serde_json::from_slice(&text.with_context(|| format!("cannot read {}", path.display()))?)?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { NodeNetwork::open()?.unguard(&ranges).await }).context("cannot remove the routes of the node")
 }
 
 fn remove_tree(directory: &Path) -> Result<()> {

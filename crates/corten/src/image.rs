@@ -11,7 +11,7 @@ use crate::cli::{ImageCommand, ImageOptions, Output};
 use crate::layout::Layout;
 
 pub(crate) fn run(options: &ImageOptions) -> Result<()> {
-    let layout = Layout::new(&options.data.data_dir)?;
+    let layout = Layout::create(&options.data.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
     runtime.block_on(async {
         let store =

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use corten_pki::{Kubeconfig, add_context, write_private};
 
 /// The user's own kubeconfig: the first file of `KUBECONFIG`, else `~/.kube/config`.
@@ -21,9 +21,17 @@ pub(crate) fn add_to_users(cluster: &Kubeconfig) -> Result<Option<PathBuf>> {
 }
 
 fn add(path: &Path, cluster: &Kubeconfig) -> Result<()> {
+    // A link stays a link: the file that it leads to is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let existing = match fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => None,
-        Ok(text) => Some(serde_saphyr::from_str(&text)?),
+        Ok(text) => {
+            let value: serde_json::Value = serde_saphyr::from_str(&text)?;
+            if !value.is_object() {
+                bail!("it is not a kubeconfig");
+            }
+            Some(value)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error.into()),
     };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -35,22 +35,32 @@ impl Layout {
         Ok(Self { run: Path::new("/run").join(&name), data, name })
     }
 
-    /// Makes both directories, readable for root alone, and the link from one to the other.
-    pub(crate) fn create(&self) -> Result<()> {
-        for directory in [&self.data, &self.run] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .with_context(|| format!("cannot create {}", directory.display()))?;
+    /// The same, with its directories made: all readable for root alone, whoever made them first.
+    pub(crate) fn create(data: &Path) -> Result<Self> {
+        private_directory(data)?;
+        // The directory exists now, so the name is that of its canonical path.
+        let layout = Self::new(data)?;
+        for part in ["store", "pki", "log", "runtime", "network", "images", "nodes"] {
+            private_directory(&layout.data.join(part))?;
         }
-        let link = self.data.join("run");
-        match symlink(&self.run, &link) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(error).with_context(|| format!("cannot create {}", link.display()))
+        private_directory(&layout.run)?;
+        let link = layout.data.join("run");
+        if fs::read_link(&link).ok().as_ref() != Some(&layout.run) {
+            // A copied data directory still points to the original's run directory.
+            match fs::remove_file(&link) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot replace {}", link.display()));
+                }
+                _ => {}
             }
-            _ => Ok(()),
+            symlink(&layout.run, &link).with_context(|| format!("cannot create {}", link.display()))?;
         }
+        Ok(layout)
+    }
+
+    /// Whether the data directory is one that Corten made.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.lock().is_file() || self.images().join("blobs").is_dir()
     }
 
     /// The node's own name among those of the machine: of its run directory and its cgroups.
@@ -130,6 +140,11 @@ impl Layout {
         self.run.join("server.json")
     }
 
+    /// The ranges that the node has made unreachable where nothing claims them.
+    pub(crate) fn guarded(&self) -> PathBuf {
+        self.run.join("guarded.json")
+    }
+
     /// The pinned namespaces of an `up` node, and the fabric that its nodes are wired to.
     pub(crate) fn namespace(&self, kind: &str) -> PathBuf {
         self.run.join("namespaces").join(kind)
@@ -140,9 +155,9 @@ impl Layout {
         format!("/{}", self.name)
     }
 
-    /// The layout of a further node of an `up` cluster: a data directory inside the cluster's.
-    pub(crate) fn further_node(&self, number: u8) -> Result<Self> {
-        Self::new(&self.data.join("nodes").join(number.to_string()))
+    /// The data directory of a further node of an `up` cluster, inside the cluster's.
+    pub(crate) fn further_node(&self, number: u8) -> PathBuf {
+        self.data.join("nodes").join(number.to_string())
     }
 
     /// The further nodes that the cluster has had.
@@ -154,6 +169,12 @@ impl Layout {
         };
         entries.map(|entry| Self::new(&entry?.path())).collect()
     }
+}
+
+fn private_directory(path: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("cannot create {}", path.display()))
 }
 
 #[cfg(test)]

@@ -61,7 +61,10 @@ fn observe(layout: &Layout) -> Result<Status> {
     if holder.is_none() {
         return Ok(status);
     }
-    status.server = State::read(layout)?.map(|state| state.server);
+    // Without a record of this very process it is still starting, or a node of another's cluster.
+    let record = State::read(layout)?.filter(|state| i32::try_from(state.pid).ok() == status.pid);
+    let Some(state) = record else { return Ok(status) };
+    status.server = Some(state.server);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = remote(&layout.kubeconfig()).await?;
@@ -103,7 +106,8 @@ fn print(status: &Status) {
         return;
     }
     println!("running         process {}, {}", status.pid.unwrap_or_default(), status.data_dir);
-    println!("Kubernetes API  {}", status.server.as_deref().unwrap_or("starting"));
+    let Some(server) = &status.server else { return };
+    println!("Kubernetes API  {server}");
     for node in &status.nodes {
         println!("node            {} {} {}", node.name, if node.ready { "Ready" } else { "NotReady" }, node.version);
     }

@@ -159,6 +159,10 @@ fn a_reboot_is_recognised_and_pods_start_anew() {
     server.terminate();
     // What a reboot takes: processes, mounts, namespaces, cgroups and /run.
     run(machine.corten("down")).unwrap().check().unwrap();
+    let mut routes = machine.command("ip");
+    routes.args(["route", "show", "table", "all"]);
+    let routes = run(routes).unwrap().check().unwrap();
+    assert!(!routes.contains("10.42.") && !routes.contains("10.43."), "{routes}");
 
     let mut server = machine.server();
     server.phases();

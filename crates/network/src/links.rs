@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use ipnet::Ipv4Net;
 use netlink_packet_route::link::{InfoData, InfoVeth};
 use netlink_packet_route::neighbour::NeighbourState;
-use netlink_packet_route::route::{RouteScope, RouteType};
+use netlink_packet_route::route::{RouteMessage, RouteScope, RouteType};
 use rtnetlink::{Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 /// A hardware address.
@@ -93,17 +93,27 @@ pub(crate) async fn route_via(handle: &Handle, to: Ipv4Net, gateway: Ipv4Addr, l
 
 /// A route that answers "unreachable": packets for the range that nothing else claims go nowhere.
 pub(crate) async fn route_nowhere(handle: &Handle, to: Ipv4Net) -> Result<(), Error> {
+    handle.route().add(nowhere(to)).replace().execute().await
+}
+
+/// Removes what [`route_nowhere`] added; absent is fine.
+pub(crate) async fn delete_nowhere(handle: &Handle, to: Ipv4Net) -> Result<(), Error> {
+    absent_is_fine(handle.route().del(nowhere(to)).execute().await, rustix::io::Errno::SRCH)
+}
+
+fn nowhere(to: Ipv4Net) -> RouteMessage {
     // The weakest metric: any real route of the same length wins.
-    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+    RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(to.addr(), to.prefix_len())
         .kind(RouteType::Unreachable)
-        .priority(u32::MAX);
-    handle.route().add(route.build()).replace().execute().await
+        .priority(u32::MAX)
+        .build()
 }
 
 /// Removes the route to exactly this range; absent is fine.
 pub(crate) async fn delete_route(handle: &Handle, to: Ipv4Net) -> Result<(), Error> {
-    let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.addr(), to.prefix_len());
+    // Scope "nowhere" stands for any: routes to links and through gateways have different ones.
+    let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.addr(), to.prefix_len()).scope(RouteScope::NoWhere);
     absent_is_fine(handle.route().del(route.build()).execute().await, rustix::io::Errno::SRCH)
 }
 

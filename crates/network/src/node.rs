@@ -63,6 +63,18 @@ impl NodeNetwork {
         Ok(())
     }
 
+    /// Takes the guards away, when nothing of the node is left that could send to the ranges.
+    pub async fn unguard(&self, ranges: &[Ipv4Net]) -> Result<(), NodeError> {
+        for range in ranges {
+            links::delete_nowhere(&self.handle, *range).await.map_err(|source| NodeError::Netlink {
+                action: "remove the guard of",
+                what: range.to_string(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Lets the node forward between its pods and the rest.
     pub fn enable_forwarding(&self) -> Result<(), NodeError> {
         const PATH: &str = "/proc/sys/net/ipv4/ip_forward";
@@ -74,24 +86,30 @@ impl NodeNetwork {
         fs::write(PATH, "1").map_err(|source| NodeError::Forwarding { path: PATH, source })
     }
 
-    /// Routes each peer's pod range to that peer, and forgets peers that are gone.
-    pub async fn set_peers(&mut self, peers: HashSet<(Ipv4Net, Ipv4Addr)>) -> Result<(), NodeError> {
-        for (range, _) in self.peers.difference(&peers).filter(|(range, _)| !peers.iter().any(|(kept, _)| kept == range)) {
-            links::delete_route(&self.handle, *range).await.map_err(|source| NodeError::Netlink {
-                action: "remove the route to",
-                what: range.to_string(),
-                source,
-            })?;
+    /// Routes each peer's pod range to that peer, and forgets peers that are gone. One that cannot be reached does not
+    /// keep the others from it: what failed is tried again at the next call, and reported.
+    pub async fn set_peers(&mut self, peers: &HashSet<(Ipv4Net, Ipv4Addr)>) -> Vec<NodeError> {
+        let mut failed = Vec::new();
+        for gone in self.peers.difference(peers).copied().collect::<Vec<_>>() {
+            let (range, _) = gone;
+            // A range that moved to another node is replaced below.
+            let removed =
+                if peers.iter().any(|(kept, _)| *kept == range) { Ok(()) } else { links::delete_route(&self.handle, range).await };
+            match removed {
+                Ok(()) => drop(self.peers.remove(&gone)),
+                Err(source) => failed.push(NodeError::Netlink { action: "remove the route to", what: range.to_string(), source }),
+            }
         }
-        for (range, address) in peers.difference(&self.peers) {
-            links::route_via(&self.handle, *range, *address, None).await.map_err(|source| NodeError::Netlink {
-                action: "add the route to",
-                what: format!("{range} via {address}"),
-                source,
-            })?;
+        for new in peers.difference(&self.peers).copied().collect::<Vec<_>>() {
+            let (range, address) = new;
+            match links::route_via(&self.handle, range, address, None).await {
+                Ok(()) => drop(self.peers.insert(new)),
+                Err(source) => {
+                    failed.push(NodeError::Netlink { action: "add the route to", what: format!("{range} via {address}"), source })
+                }
+            }
         }
-        self.peers = peers;
-        Ok(())
+        failed
     }
 }
 

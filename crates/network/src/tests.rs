@@ -167,6 +167,11 @@ fn guarded_ranges_are_unreachable_but_pods_in_them_are_not() {
         routes.guard(&["10.42.0.0/16".parse().unwrap()]).await.unwrap();
         let refused = TcpStream::connect("10.43.0.1:443").unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::HOSTUNREACH.raw_os_error()));
+        let service = ["10.43.0.0/16".parse().unwrap()];
+        routes.unguard(&service).await.unwrap();
+        routes.unguard(&service).await.unwrap();
+        let refused = TcpStream::connect("10.43.0.1:443").unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NETUNREACH.raw_os_error()), "no route at all");
         let network = PodNetwork::open(options(&dir)).await.unwrap();
         network.set_pod_cidr("10.42.0.0/24".parse().unwrap()).unwrap();
         network.attach("one", &pod).await.unwrap().addresses[0]
@@ -195,7 +200,8 @@ fn nodes_of_one_machine_reach_each_others_pods() {
             routes.enable_forwarding().unwrap();
             let other = 3 - n;
             let peer = (format!("10.42.{other}.0/24").parse().unwrap(), Ipv4Addr::new(10, 41, 0, other));
-            routes.set_peers(HashSet::from([peer])).await.unwrap();
+            let nowhere = ("10.42.9.0/24".parse().unwrap(), Ipv4Addr::new(192, 0, 2, 1));
+            assert_eq!(routes.set_peers(&HashSet::from([nowhere, peer])).await.len(), 1, "a peer without a way to it");
             assert_eq!(node::primary_address().await.unwrap(), Some(address));
             let network = PodNetwork::open(options(&dir)).await.unwrap();
             network.set_pod_cidr(format!("10.42.{n}.0/24").parse().unwrap()).unwrap();

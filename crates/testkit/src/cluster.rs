@@ -52,7 +52,7 @@ impl Cluster {
     fn try_up(program: &Path, options: Options) -> Result<Self> {
         let data = tempfile::Builder::new().prefix("cluster-").tempdir_in(packages::cache()?)?;
         // `cargo xtask test` takes down with it what a killed test left behind.
-        std::fs::write(data.path().join("testkit-program"), program.as_os_str().as_encoded_bytes())?;
+        std::fs::write(data.path().join("testkit-program"), format!("{}\n{}", std::process::id(), program.display()))?;
         let mut cluster = Self {
             program: program.to_owned(),
             kubectl: tools::kubectl()?,

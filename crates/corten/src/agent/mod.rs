@@ -29,7 +29,7 @@ use crate::layout::Layout;
 use crate::lock::Lock;
 use crate::server::node::{NodeSetup, follow_peers};
 use crate::server::phases::Phases;
-use crate::server::{require_root, stop_on_signal};
+use crate::server::{named, require_root, stop_on_signal, too_early};
 use token::JoinToken;
 
 pub(crate) use token::publish as publish_join_token_with;
@@ -48,9 +48,7 @@ pub(crate) async fn publish_join_token(layout: &Layout, api: &ApiServer, authori
 pub(crate) fn start(options: &AgentOptions, phases: Phases) -> Result<()> {
     require_root("agent")?;
     crate::start_logging();
-    let layout = Layout::new(&options.data.data_dir)?;
-    layout.create()?;
-    let layout = Layout::new(layout.data())?;
+    let layout = Layout::create(&options.data.data_dir)?;
     let _lock = Lock::take(&layout.lock())?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("node").build().context("cannot start the node runtime")?;
@@ -61,33 +59,33 @@ pub(crate) fn start(options: &AgentOptions, phases: Phases) -> Result<()> {
 
 async fn serve(options: &AgentOptions, layout: &Layout, phases: Phases) -> Result<()> {
     let token = CancellationToken::new();
-    let stop = stop_on_signal(token.clone())?;
+    let mut stop = std::pin::pin!(stop_on_signal(token.clone())?);
     let setup = NodeSetup::new(&options.node, layout, &options.cluster_domain, [options.pod_cidr, options.service_cidr]).await?;
-    let mut runtime = setup.start_runtime(&token, phases).await?;
+    let runtime = setup.start_runtime(&token, phases).await?;
 
     let joined = tokio::select! {
         joined = join(options, layout, &setup.name, setup.address) => joined?,
-        () = stop => return Ok(()),
+        () = &mut stop => return Ok(()),
     };
     phases.done("joined");
-    let stop = stop_on_signal(token.clone())?;
 
     let peers = tokio::spawn(follow_peers(joined.client.clone(), setup.name.clone(), token.clone()));
     let (ready, became_ready) = tokio::sync::oneshot::channel();
-    let mut kubelet = setup.start_kubelet(joined.client, joined.tls, ready, &token)?;
+    let kubelet = setup.start_kubelet(joined.client, joined.tls, ready, &token)?;
     tokio::spawn(async move {
-        // Not told when the kubelet ends first; that is reported below.
+        // Not told when the kubelet ends first; that is reported by its end.
         if became_ready.await.is_ok() {
+            phases.done("node");
             phases.ready();
         }
     });
     let ended = tokio::select! {
-        () = stop => Ok(()),
-        ended = &mut runtime => ended?,
-        ended = &mut kubelet => ended?,
+        () = &mut stop => Ok(()),
+        ended = named("container runtime", runtime) => Err(too_early(Ok(ended))),
+        ended = named("kubelet", kubelet) => Err(too_early(Ok(ended))),
+        ended = named("routes to other nodes", peers) => Err(too_early(Ok(ended))),
     };
     token.cancel();
-    peers.abort();
     ended
 }
 
@@ -100,10 +98,8 @@ struct Joined {
 /// Joins, or finds that it has joined before.
 async fn join(options: &AgentOptions, layout: &Layout, name: &str, address: IpAddr) -> Result<Joined> {
     let pki = layout.pki();
-    let token = JoinToken::parse(&options.token)?;
-    let server = options.server.clone();
-    let pinned = token.ca_hash.clone();
-    let authority = tokio::task::spawn_blocking(move || trust::fetch_authority(&server, &pinned)).await??;
+    let token = JoinToken::of(options)?;
+    let authority = authority(layout, options, &token).await?;
 
     let client_credential = match stored(layout, "node")? {
         Some(credential) => credential,
@@ -128,6 +124,20 @@ async fn join(options: &AgentOptions, layout: &Layout, name: &str, address: IpAd
     let tls = server_config(&serving, &ClientVerification::Optional(authority), &["http/1.1"])
         .with_context(|| format!("certificates in {}", pki.display()))?;
     Ok(Joined { client, tls })
+}
+
+/// The cluster's CA certificate: the one of an earlier join, so that a node starts its pods while the server is away, else the server's.
+async fn authority(layout: &Layout, options: &AgentOptions, token: &JoinToken) -> Result<String> {
+    let path = layout.pki().join("ca.crt");
+    if let Ok(known) = fs::read_to_string(&path)
+        && token.names(&known)?
+    {
+        return Ok(known);
+    }
+    let (server, hash) = (options.server.clone(), token.ca_hash.clone());
+    let found = tokio::task::spawn_blocking(move || trust::fetch_authority(&server, &hash)).await??;
+    write_private(&path, found.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(found)
 }
 
 async fn connect(layout: &Layout, file: &str, authority: &str, server: &str, user: KubeconfigUser) -> Result<Client> {

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
+use crate::cli::AgentOptions;
 use crate::layout::Layout;
 
 /// `<id>.<secret>.<hash>`: a bootstrap token (6 and 16 characters of `[a-z0-9]`) and the hex SHA-256 of the CA's public key.
@@ -38,6 +39,20 @@ impl JoinToken {
             bail!("not a join token: its parts have 6, 16 and 64 lower-case letters and digits; see <data-dir>/join-token on the server");
         }
         Ok(Self { id: id.to_owned(), secret: secret.to_owned(), ca_hash: hash.to_owned() })
+    }
+
+    /// The token that the options give, as they are or in a file.
+    pub(super) fn of(options: &AgentOptions) -> Result<Self> {
+        match (&options.token, &options.token_file) {
+            (Some(text), _) => Self::parse(text),
+            (None, Some(path)) => Self::parse(&fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?),
+            (None, None) => bail!("an agent needs --token or --token-file"),
+        }
+    }
+
+    /// Whether the token was made for the cluster with this CA certificate.
+    pub(super) fn names(&self, authority: &str) -> Result<bool> {
+        Ok(ca_public_key_hash(authority)?.trim_start_matches("sha256:") == self.ca_hash)
     }
 
     /// The bootstrap token in it: what the API server authenticates.

@@ -9,7 +9,7 @@ use corten_pki::{
     Authority, ClientVerification, Identity, Kubeconfig, KubeconfigUser, Leaf, TokenSigner, client_config, server_config, write_private,
 };
 
-use crate::cli::ClusterOptions;
+use crate::cli::ServerOptions;
 use crate::layout::Layout;
 
 /// What the API server, the kubelet and the controllers need to prove who they are and to verify others.
@@ -26,7 +26,8 @@ pub(crate) struct Identities {
 
 impl Identities {
     /// Opens or makes everything below the layout's directory; renews what is about to expire.
-    pub(crate) fn open(layout: &Layout, options: &ClusterOptions, node: &str, address: IpAddr) -> Result<Self> {
+    pub(crate) fn open(layout: &Layout, server: &ServerOptions, node: &str, address: IpAddr) -> Result<Self> {
+        let options = &server.cluster;
         let now = SystemTime::now();
         let directory = layout.pki();
         let failed = || format!("cannot prepare certificates in {}", directory.display());
@@ -39,6 +40,9 @@ impl Identities {
         names.push(node.to_owned());
         let mut addresses = vec![IpAddr::from([127, 0, 0, 1]), address];
         addresses.extend(service);
+        if !server.bind_address.is_unspecified() {
+            addresses.push(server.bind_address);
+        }
         for name in &options.tls_san {
             match name.parse() {
                 Ok(address) => addresses.push(address),

@@ -11,12 +11,13 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use corten_client::in_process;
 use corten_pki::Identity;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ServerOptions, loopback};
@@ -72,10 +73,9 @@ pub(crate) fn require_root(command: &str) -> Result<()> {
 /// Runs the server until SIGTERM or SIGINT. `forwarded` is one more socket to serve the API on.
 pub(crate) fn start(options: &ServerOptions, forwarded: Option<TcpListener>, phases: Phases) -> Result<()> {
     require_root("server")?;
+    options.cluster.check(None, 1)?;
     crate::start_logging();
-    let layout = Layout::new(&options.cluster.data.data_dir)?;
-    layout.create()?;
-    let layout = Layout::new(layout.data())?;
+    let layout = Layout::create(&options.cluster.data.data_dir)?;
     let _lock = Lock::take(&layout.lock())?;
     let api_side = side("api")?;
     let node_side = side("node")?;
@@ -95,17 +95,45 @@ fn side(name: &'static str) -> Result<Runtime> {
 }
 
 async fn serve(options: &ServerOptions, layout: &Layout, forwarded: Option<TcpListener>, phases: Phases, api_side: &Runtime) -> Result<()> {
-    let cluster = &options.cluster;
     let token = CancellationToken::new();
-    let stop = stop_on_signal(token.clone())?;
+    let mut stop = std::pin::pin!(stop_on_signal(token.clone())?);
+    let started = tokio::select! {
+        () = &mut stop => return Ok(()),
+        started = bring_up(options, layout, forwarded, phases, api_side, &token) => started,
+    };
+    let mut components = started.inspect_err(|_| token.cancel())?;
+    let ended = tokio::select! {
+        () = &mut stop => Ok(()),
+        Some(ended) = components.join_next() => Err(too_early(ended)),
+    };
+    token.cancel();
+    if ended.is_ok() {
+        finish(components).await;
+    }
+    ended
+}
 
+/// The parts of a server that run until its token is cancelled, with their names.
+type Components = JoinSet<(&'static str, Result<()>)>;
+
+/// Starts everything; the node becomes Ready after this returned.
+async fn bring_up(
+    options: &ServerOptions,
+    layout: &Layout,
+    forwarded: Option<TcpListener>,
+    phases: Phases,
+    api_side: &Runtime,
+    token: &CancellationToken,
+) -> Result<Components> {
+    let cluster = &options.cluster;
     let setup = NodeSetup::new(&cluster.node, layout, &cluster.cluster_domain, [cluster.pod_cidr, cluster.service_cidr]).await?;
-    let identities = Identities::open(layout, cluster, &setup.name, setup.address)?;
+    let identities = Identities::open(layout, options, &setup.name, setup.address)?;
     phases.done("certificates");
 
     let api_address = SocketAddr::new(options.bind_address, cluster.api_port);
     let mut listeners = vec![node::listen(api_address)?];
-    let seen_at = forwarded.as_ref().map(TcpListener::local_addr).transpose()?.unwrap_or(loopback(cluster.api_port));
+    let own = if options.bind_address.is_unspecified() { loopback(cluster.api_port) } else { api_address };
+    let seen_at = forwarded.as_ref().map(TcpListener::local_addr).transpose()?.unwrap_or(own);
     if let Some(listener) = forwarded {
         listener.set_nonblocking(true)?;
         listeners.push(tokio::net::TcpListener::from_std(listener)?);
@@ -113,53 +141,50 @@ async fn serve(options: &ServerOptions, layout: &Layout, forwarded: Option<TcpLi
     let url = format!("https://{seen_at}");
 
     // The runtime needs nothing of the API: both start at once.
-    let runtime = setup.start_runtime(&token, phases);
+    let runtime = setup.start_runtime(token, phases);
     let advertise = SocketAddr::new(setup.address, cluster.api_port);
     let api = api_side.spawn(control::start_api(layout.clone(), cluster.clone(), advertise, phases, ApiParts::of(&identities)));
     let (runtime, api) = tokio::join!(runtime, api);
-    let (mut runtime, api) = (runtime?, api.context("the API server stopped")??);
+    let (runtime, api) = (runtime?, api.context("the API server stopped")??);
 
+    let mut components = Components::new();
+    components.spawn(named("container runtime", runtime));
     for listener in listeners {
         let (api, tls, token) = (api.clone(), Arc::clone(&identities.api_tls), token.clone());
-        api_side.spawn(async move { api.serve(listener, tls, token).await });
+        let serving = async move { api.serve(listener, tls, token).await.map_err(anyhow::Error::new) };
+        components.spawn_on(async { ("API listener", serving.await) }, api_side.handle());
     }
     identities::write_kubeconfig(layout, &url)?;
     State { server: url, node: setup.name.clone(), pid: std::process::id() }.write(layout)?;
     phases.done("API server");
 
-    let mut controllers =
-        api_side.spawn(control::run_controllers(api.clone(), identities.authority.clone(), cluster.clone(), token.clone()));
-    let mut scheduler = api_side.spawn(control::run_scheduler(api.clone(), token.clone()));
-    let joining = crate::agent::publish_join_token(layout, &api, &identities.authority).await;
-    if let Err(error) = joining {
+    let controllers = control::run_controllers(api.clone(), identities.authority.clone(), cluster.clone(), token.clone());
+    components.spawn_on(async { ("controllers", controllers.await) }, api_side.handle());
+    let scheduler = control::run_scheduler(api.clone(), token.clone());
+    components.spawn_on(async { ("scheduler", scheduler.await) }, api_side.handle());
+    if let Err(error) = crate::agent::publish_join_token(layout, &api, &identities.authority).await {
         tracing::warn!(%error, "nodes cannot join: no join token");
     }
 
-    let client = in_process(api.service(), Identity::node(&setup.name));
-    let peers = tokio::spawn(node::follow_peers(in_process(api.service(), Identity::node(&setup.name)), setup.name.clone(), token.clone()));
+    let client = || in_process(api.service(), Identity::node(&setup.name));
+    let peers = node::follow_peers(client(), setup.name.clone(), token.clone());
+    components.spawn(async { ("routes to other nodes", peers.await) });
     let (ready, became_ready) = tokio::sync::oneshot::channel();
-    let mut kubelet = setup.start_kubelet(client, identities.kubelet_tls.clone(), ready, &token)?;
+    let kubelet = setup.start_kubelet(client(), identities.kubelet_tls.clone(), ready, token)?;
+    components.spawn(named("kubelet", kubelet));
     tokio::spawn(async move {
-        // Not told when the kubelet ends first; that is reported below.
+        // Not told when the kubelet ends first; that is reported by its end.
         if became_ready.await.is_ok() {
             phases.done("node");
             phases.ready();
         }
     });
+    Ok(components)
+}
 
-    let ended = tokio::select! {
-        () = stop => Ok(()),
-        ended = &mut runtime => component("runtime", ended),
-        ended = &mut kubelet => component("kubelet", ended),
-        ended = &mut controllers => component("controllers", ended),
-        ended = &mut scheduler => component("scheduler", ended),
-    };
-    token.cancel();
-    peers.abort();
-    if ended.is_ok() {
-        finish(vec![runtime, kubelet, controllers, scheduler]).await;
-    }
-    ended
+/// A task's result under its name.
+pub(crate) async fn named(name: &'static str, task: Component) -> (&'static str, Result<()>) {
+    (name, task.await.unwrap_or_else(|error| Err(error.into())))
 }
 
 /// What the API server gets of the identities, owned.
@@ -179,26 +204,22 @@ impl ApiParts {
     }
 }
 
-type Component = tokio::task::JoinHandle<Result<()>>;
+/// A component of its own.
+pub(crate) type Component = JoinHandle<Result<()>>;
 
 /// A component that ends before it was told to is an error of the whole process: whoever supervises it starts it anew.
-fn component(name: &str, ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+pub(crate) fn too_early(ended: Result<(&'static str, Result<()>), JoinError>) -> anyhow::Error {
     match ended {
-        Ok(Ok(())) => bail!("the {name} ended"),
-        Ok(Err(error)) => Err(error.context(format!("the {name} failed"))),
-        Err(error) => Err(error).with_context(|| format!("the {name} failed")),
+        Ok((name, Ok(()))) => anyhow!("the {name} ended"),
+        Ok((name, Err(error))) => error.context(format!("the {name} failed")),
+        Err(error) => anyhow::Error::new(error).context("a component failed"),
     }
 }
 
 /// Waits a moment for components to write what they still hold; pods go on without them in any case.
-async fn finish(components: Vec<Component>) {
+async fn finish(mut components: Components) {
     const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
-    let all = async {
-        for component in components {
-            // Its result no longer matters to anyone.
-            let _ = component.await;
-        }
-    };
+    let all = async { while components.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, all).await.is_err() {
         tracing::warn!("components did not finish in {} s", GRACE.as_secs());
     }

@@ -34,6 +34,9 @@ impl NodeSetup {
     /// Settles name and address, and makes the cluster's ranges unreachable before anything can send to them.
     pub(crate) async fn new(options: &NodeOptions, layout: &Layout, cluster_domain: &str, ranges: [Ipv4Net; 2]) -> Result<Self> {
         let network = NodeNetwork::open()?;
+        // Noted before they are made: `down` takes them away again.
+        let note = layout.guarded();
+        corten_pki::write_private(&note, &serde_json::to_vec(&ranges)?).with_context(|| format!("cannot write {}", note.display()))?;
         network.guard(&ranges).await?;
         network.enable_forwarding()?;
         let address = match options.node_ip {
@@ -143,7 +146,7 @@ pub(crate) async fn follow_peers(client: Client, own_name: String, token: Cancel
             .filter(|node| node.metadata.name.as_ref() != Some(&own_name))
             .filter_map(|node| peer(node))
             .collect();
-        if let Err(error) = routes.set_peers(peers).await {
+        for error in routes.set_peers(&peers).await {
             tracing::warn!(%error, "cannot route to another node's pods");
         }
         tokio::select! {

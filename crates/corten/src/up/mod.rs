@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use crate::cli::{AgentOptions, ServerOptions, UpOptions};
 use crate::kubeconfig;
 use crate::layout::Layout;
-use crate::lock::Lock;
+use crate::lock::{Lock, Turn};
 use crate::server::phases::Report;
 use crate::server::{self, State};
 use node::Spec;
@@ -24,24 +24,26 @@ const NODE_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 41, 0, 0), 2
 
 pub(crate) fn run(options: &UpOptions) -> Result<()> {
     server::require_root("up")?;
-    let layout = Layout::new(&options.cluster.data.data_dir)?;
-    layout.create()?;
-    // The directory exists now, so the name is that of its canonical path.
-    let layout = Layout::new(layout.data())?;
+    options.cluster.check(Some(NODE_NETWORK), options.nodes)?;
+    let layout = Layout::create(&options.cluster.data.data_dir)?;
+    let _turn = Turn::wait(layout.data())?;
 
-    if Lock::holder(&layout.lock())?.is_none() {
-        start_server(&layout, options)?;
+    match Lock::holder(&layout.lock())? {
+        None => start_server(&layout, options)?,
+        Some(_) if !namespaces::exist(&layout) => {
+            bail!("{} is in use by `corten server`; choose another with --data-dir", layout.data().display())
+        }
+        Some(_) => {}
     }
     for number in 2..=options.nodes {
-        let further = layout.further_node(number)?;
-        further.create()?;
-        let further = Layout::new(further.data())?;
+        let further = Layout::create(&layout.further_node(number))?;
         if Lock::holder(&further.lock())?.is_none() {
             start_agent(&layout, &further, number, options)?;
         }
     }
 
-    let state = State::read(&layout)?.context("the cluster runs, but left no record of its address")?;
+    let state =
+        State::read(&layout)?.context("the cluster runs, but left no record of its address: it is still starting or already stopping")?;
     println!("Kubernetes API  {}", state.server);
     println!("kubeconfig      {}", layout.kubeconfig().display());
     if !options.no_kubeconfig {
@@ -68,7 +70,6 @@ fn start_agent(cluster: &Layout, layout: &Layout, number: u8, options: &UpOption
     let address = node_address(number)?;
     let base = options.cluster.node.node_name.clone().unwrap_or_else(|| "corten".to_owned());
     let name = format!("{base}-{number}");
-    let token = fs::read_to_string(cluster.join_token()).with_context(|| format!("cannot read {}", cluster.join_token().display()))?;
     let mut node = options.cluster.node.clone();
     node.node_name = Some(name.clone());
     node.node_ip = Some(address);
@@ -76,7 +77,8 @@ fn start_agent(cluster: &Layout, layout: &Layout, number: u8, options: &UpOption
     let agent = AgentOptions {
         data: crate::cli::DataDir { data_dir: layout.data().to_owned() },
         server: format!("https://{}:{}", node_address(1)?, options.cluster.api_port),
-        token: token.trim().to_owned(),
+        token: None,
+        token_file: Some(cluster.join_token()),
         pod_cidr: options.cluster.pod_cidr,
         service_cidr: options.cluster.service_cidr,
         cluster_domain: options.cluster.cluster_domain.clone(),

@@ -13,7 +13,7 @@ use crate::layout::Layout;
 use crate::server::phases::Phases;
 use crate::{agent, server};
 
-/// What the process is to run. It holds the join token of an agent, so its file is private.
+/// What the process is to run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Spec {
     /// The control plane and its node.
