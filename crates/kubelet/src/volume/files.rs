@@ -228,6 +228,10 @@ impl Volume for Files {
         *self.refresh.lock()
     }
 
+    fn read_only(&self) -> bool {
+        true
+    }
+
     fn unmount(&self) -> Result<(), VolumeError> {
         mounts::clear(&self.path)
     }

@@ -83,6 +83,11 @@ pub(crate) trait Volume: Send + Sync {
         None
     }
 
+    /// Whether containers can never write to it, whatever their mounts say: its content is the cluster's.
+    fn read_only(&self) -> bool {
+        false
+    }
+
     /// Takes it down; what it held is gone afterwards.
     fn unmount(&self) -> Result<(), VolumeError>;
 }

@@ -113,12 +113,12 @@ impl Volumes {
             Some("Bidirectional") => v1::MountPropagation::PropagationBidirectional,
             _ => v1::MountPropagation::PropagationPrivate,
         };
-        let read_only = mount.read_only == Some(true);
+        let asked = mount.read_only == Some(true);
         Ok(v1::Mount {
             container_path: absolute(&mount.mount_path),
             host_path: host_path.to_string_lossy().into_owned(),
-            readonly: read_only,
-            recursive_read_only: read_only && mount.recursive_read_only.as_deref() == Some("Enabled"),
+            readonly: asked || volume.read_only(),
+            recursive_read_only: asked && mount.recursive_read_only.as_deref() == Some("Enabled"),
             propagation: propagation as i32,
             ..Default::default()
         })
@@ -146,3 +146,6 @@ pub(crate) fn remove_pod_dir(pod_dir: &Path) -> Result<(), VolumeError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
