@@ -21,7 +21,8 @@ mod runtime;
 mod server;
 mod volume;
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use corten_client::events::Recorder;
@@ -77,9 +78,9 @@ impl From<CgroupError> for Error {
 pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error> {
     let clients = corten_cri::connect(&options.cri_socket).await?;
     let runtime = Runtime::new(clients).await.map_err(|status| Error::Version(Box::new(status)))?;
-    for directory in [options.root_dir.join("pods"), options.pod_log_dir.clone()] {
-        std::fs::create_dir_all(&directory).map_err(|source| Error::Directory { path: directory, source })?;
-    }
+    private_directory(&options.root_dir.join("pods"))?;
+    let logs = &options.pod_log_dir;
+    std::fs::create_dir_all(logs).map_err(|source| Error::Directory { path: logs.clone(), source })?;
     let share = Share::of(&options);
     let whole = Limits { cpu_shares: cpu_shares(share.allocatable.cpu_millis), cpu_quota: 0, memory: share.allocatable.memory };
     let client = options.client.clone();
@@ -114,4 +115,29 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         tracing::error!(%error, "the kubelet's server failed");
     }
     Ok(())
+}
+
+/// A directory that the node's other users cannot look into: below it are Secrets and tokens, whose own modes are those
+/// that containers need.
+fn private_directory(path: &Path) -> Result<(), Error> {
+    let error = |source| Error::Directory { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(error)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o750)).map_err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_are_hidden_from_other_users() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubelet/pods");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        private_directory(&path).unwrap();
+        assert_eq!(mode(), 0o750);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        private_directory(&path).unwrap();
+        assert_eq!(mode(), 0o750);
+    }
 }
