@@ -105,8 +105,9 @@ impl Cgroups {
         }
     }
 
-    /// Removes the cgroups of pods that are not among `uids` (left from a crash).
-    pub(crate) fn retain(&self, uids: &HashSet<String>) {
+    /// The uids of all pods that have a cgroup.
+    pub(crate) fn uids(&self) -> HashSet<String> {
+        let mut uids = HashSet::new();
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
             let class = self.class(qos);
             for hierarchy in &self.hierarchies {
@@ -116,12 +117,11 @@ impl Cgroups {
                 for entry in entries.flatten() {
                     let name = entry.file_name();
                     let uid = name.to_str().and_then(|n| n.strip_prefix("pod"));
-                    if uid.is_some_and(|uid| !uids.contains(uid)) {
-                        remove_tree(&entry.path());
-                    }
+                    uids.extend(uid.map(str::to_owned));
                 }
             }
         }
+        uids
     }
 
     fn create(&self, path: &str, limits: Limits) -> Result<(), CgroupError> {

@@ -44,7 +44,8 @@ fn a_pods_cgroup_is_made_with_its_limits_and_removed() {
         }
     }
     cgroups.ensure(Qos::BestEffort, "u2", limits).unwrap();
-    cgroups.retain(&HashSet::from(["u1".to_owned()]));
+    assert_eq!(cgroups.uids(), HashSet::from(["u1".to_owned(), "u2".to_owned()]));
+    cgroups.remove("u2");
     let exists = |path: &str| cgroups.hierarchies.iter().any(|h| join(h.mount(), path).exists());
     assert!(exists(&path));
     assert!(!exists(&cgroups.path(Qos::BestEffort, "u2")));

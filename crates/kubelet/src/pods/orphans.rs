@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,16 +25,18 @@ pub(super) async fn sweep(pods: Arc<Pods>) {
     let token = pods.token.clone();
     let work = async {
         pods.informer.has_synced().await;
-        let (context, known) = (&pods.context, known(&pods));
-        let orphans = loop {
-            match uids(context).await {
-                Ok(uids) => break uids,
+        let context = &pods.context;
+        let traces = loop {
+            match Traces::find(context).await {
+                Ok(traces) => break traces,
                 Err(status) => tracing::warn!(%status, "looking for orphaned pods"),
             }
             tokio::time::sleep(RETRY).await;
         };
-        for uid in orphans.difference(&known) {
-            let (context, uid) = (Arc::clone(context), uid.clone());
+        // After the traces: a pod that came meanwhile has none among them, or is known.
+        let (running, remains) = traces.orphans(&known(&pods));
+        for uid in running {
+            let context = Arc::clone(context);
             tokio::spawn(async move {
                 tracing::info!(uid, "removing an orphaned pod");
                 if let Err(status) = remove(&context, &uid).await {
@@ -41,9 +44,8 @@ pub(super) async fn sweep(pods: Arc<Pods>) {
                 }
             });
         }
-        let living = known.union(&orphans).cloned().collect();
-        context.cgroups.retain(&living);
-        remove_directories(context, &living);
+        let context = Arc::clone(context);
+        tokio::task::spawn_blocking(move || remains.iter().for_each(|uid| remove_remains(&context, uid)));
     };
     token.run_until_cancelled(work).await;
 }
@@ -54,16 +56,48 @@ fn known(pods: &Pods) -> HashSet<String> {
     listed.chain(pods.inboxes.lock().keys().cloned()).collect()
 }
 
-/// The uids of all pods in the runtime.
-async fn uids(context: &Context) -> Result<HashSet<String>, Status> {
-    let runtime = &context.runtime;
-    let sandboxes = runtime.list_sandboxes(HashMap::new()).await?;
-    let containers = runtime.list_containers(HashMap::new()).await?;
-    let labels = sandboxes.into_iter().map(|s| s.labels);
-    Ok(labels.chain(containers.into_iter().map(|c| c.labels)).filter_map(|mut labels| labels.remove(labels::POD_UID)).collect())
+/// The uids of pods that something was found of, at one moment.
+#[derive(Default)]
+struct Traces {
+    /// In the runtime.
+    runtime: HashSet<String>,
+    /// Directories, logs and cgroups.
+    remains: HashSet<String>,
 }
 
-async fn remove(context: &Context, uid: &str) -> Result<(), Status> {
+impl Traces {
+    async fn find(context: &Context) -> Result<Self, Status> {
+        let runtime = &context.runtime;
+        let sandboxes = runtime.list_sandboxes(HashMap::new()).await?;
+        let containers = runtime.list_containers(HashMap::new()).await?;
+        let labels = sandboxes.into_iter().map(|s| s.labels).chain(containers.into_iter().map(|c| c.labels));
+        let mut remains = context.cgroups.uids();
+        remains.extend(names(&context.root_dir.join("pods")));
+        remains.extend(names(&context.pod_log_dir).filter_map(|name| log_owner(&name).map(str::to_owned)));
+        Ok(Self { runtime: labels.filter_map(|mut labels| labels.remove(labels::POD_UID)).collect(), remains })
+    }
+
+    /// The uids of unknown pods: those that the runtime has, and those that only left something behind.
+    fn orphans(self, known: &HashSet<String>) -> (Vec<String>, Vec<String>) {
+        let Self { runtime, remains } = self;
+        let remains = remains.into_iter().filter(|uid| !known.contains(uid) && !runtime.contains(uid)).collect();
+        (runtime.into_iter().filter(|uid| !known.contains(uid)).collect(), remains)
+    }
+}
+
+fn names(directory: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// Whose logs a directory named `<namespace>_<name>_<uid>` holds.
+fn log_owner(name: &str) -> Option<&str> {
+    let mut parts = name.split('_');
+    let (_, _, uid) = (parts.next()?, parts.next()?, parts.next()?);
+    parts.next().is_none().then_some(uid)
+}
+
+async fn remove(context: &Arc<Context>, uid: &str) -> Result<(), Status> {
     let runtime = &context.runtime;
     let view: PodView = runtime.view(uid).await?;
     let stops = view.running().map(|c| runtime.stop_container(&c.id, c.grace_period.unwrap_or(GRACE)));
@@ -77,38 +111,42 @@ async fn remove(context: &Context, uid: &str) -> Result<(), Status> {
     for sandbox in &view.sandboxes {
         runtime.remove_sandbox(&sandbox.id).await?;
     }
+    let (context, uid) = (Arc::clone(context), uid.to_owned());
+    let removed = tokio::task::spawn_blocking(move || remove_remains(&context, &uid));
+    removed.await.map_err(|error| Status::internal(error.to_string()))
+}
+
+/// Removes what is left of a pod outside the runtime.
+fn remove_remains(context: &Context, uid: &str) {
     context.cgroups.remove(uid);
     if let Err(error) = remove_pod_dir(&context.pod_dir(uid)) {
         tracing::warn!(%error, uid, "removing an orphaned pod's directory");
     }
-    remove_logs(context, |owner| owner == uid);
-    Ok(())
-}
-
-/// Removes directories of pods that are neither known nor in the runtime.
-fn remove_directories(context: &Context, living: &HashSet<String>) {
-    let directory = context.root_dir.join("pods");
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !living.contains(&name)
-            && let Err(error) = remove_pod_dir(&entry.path())
-        {
-            tracing::warn!(%error, uid = name, "removing an orphaned pod's directory");
+    for name in names(&context.pod_log_dir).filter(|name| log_owner(name) == Some(uid)) {
+        let path = context.pod_log_dir.join(name);
+        if let Err(error) = fs::remove_dir_all(&path) {
+            tracing::warn!(%error, path = %path.display(), "removing an orphaned pod's logs");
         }
     }
-    remove_logs(context, |uid| !living.contains(uid));
 }
 
-/// Removes the logs of pods by their uid, the last part of `<namespace>_<name>_<uid>`.
-fn remove_logs(context: &Context, condemned: impl Fn(&str) -> bool) {
-    for entry in fs::read_dir(&context.pod_log_dir).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let uid = name.rsplit('_').next().unwrap_or_default();
-        if name.split('_').count() == 3
-            && condemned(uid)
-            && let Err(error) = fs::remove_dir_all(entry.path())
-        {
-            tracing::warn!(%error, path = %entry.path().display(), "removing an orphaned pod's logs");
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_knows_is_an_orphan() {
+        let set = |uids: &[&str]| uids.iter().map(|uid| (*uid).to_owned()).collect::<HashSet<_>>();
+        let traces = Traces { runtime: set(&["runs", "lost"]), remains: set(&["runs", "lost", "new", "old"]) };
+        // One that was bound while the traces were taken is known by the time they are judged.
+        let known = set(&["runs", "new", "elsewhere"]);
+        assert_eq!(traces.orphans(&known), (vec!["lost".to_owned()], vec!["old".to_owned()]));
+    }
+
+    #[test]
+    fn logs_tell_their_pod() {
+        assert_eq!(log_owner("ns_name_uid"), Some("uid"));
+        assert_eq!(log_owner("lost+found"), None);
+        assert_eq!(log_owner("a_b_c_d"), None);
     }
 }
