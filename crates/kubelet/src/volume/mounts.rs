@@ -42,9 +42,10 @@ pub(crate) fn is_mount_point(path: &Path) -> bool {
     }
 }
 
-/// Unmounts whatever is at a path, and removes the directory with its content.
+/// Unmounts whatever is at a path and below it, and removes the directory with its content: what a container mounted
+/// there with bidirectional propagation must not be emptied with it.
 pub(crate) fn clear(path: &Path) -> Result<(), VolumeError> {
-    detach(path)?;
+    detach_below(path)?;
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
         _ => Ok(()),
@@ -61,13 +62,18 @@ pub(crate) fn detach(path: &Path) -> Result<(), VolumeError> {
 
 /// Unmounts everything below a directory, deepest first: what a crash or a lost pod left behind.
 pub(crate) fn detach_below(directory: &Path) -> Result<(), VolumeError> {
+    // Mount points are listed by their real paths.
+    let directory = match fs::canonicalize(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        real => real.map_err(io_error(directory))?,
+    };
     let mountinfo = fs::read_to_string("/proc/self/mountinfo");
     let mountinfo = mountinfo.map_err(io_error(Path::new("/proc/self/mountinfo")))?;
     let mut points: Vec<String> = mountinfo
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
         .map(unescape)
-        .filter(|point| Path::new(point).starts_with(directory))
+        .filter(|point| Path::new(point).starts_with(&directory))
         .collect();
     points.sort_by_key(|point| std::cmp::Reverse(point.len()));
     for point in points {
