@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, ContainerUser,
-    LinuxContainerUser, PodSpec, ResourceRequirements, VolumeMountStatus,
+    LinuxContainerUser, PodSpec, ResourceRequirements, VolumeMount, VolumeMountStatus,
 };
 
 use super::{Inputs, seconds};
@@ -210,8 +210,16 @@ fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
                 name: mount.name.clone(),
                 mount_path: mount.mount_path.clone(),
                 read_only: mount.read_only.filter(|read_only| *read_only),
-                recursive_read_only: mount.read_only.filter(|read_only| *read_only).map(|_| "Disabled".to_owned()),
+                recursive_read_only: mount.read_only.filter(|read_only| *read_only).map(|_| recursive(mount).to_owned()),
             })
             .collect(),
     )
+}
+
+/// Whether a read-only mount is so all the way down: only where that was demanded.
+fn recursive(mount: &VolumeMount) -> &'static str {
+    match mount.recursive_read_only.as_deref() {
+        Some("Enabled") => "Enabled",
+        _ => "Disabled",
+    }
 }

@@ -201,3 +201,17 @@ fn the_nodes_verdict_is_the_reason() {
     assert_eq!(status.phase.as_deref(), Some("Failed"));
     assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
 }
+
+#[test]
+fn read_only_mounts_say_how_far_down() {
+    let case = Case::new(json!({"containers": [{"name": "c", "image": "i", "volumeMounts": [
+        {"name": "v", "mountPath": "/1"},
+        {"name": "v", "mountPath": "/2", "readOnly": true},
+        {"name": "v", "mountPath": "/3", "readOnly": true, "recursiveReadOnly": "Enabled"},
+        {"name": "v", "mountPath": "/4", "readOnly": true, "recursiveReadOnly": "IfPossible"},
+    ]}]}));
+    let status = case.status();
+    let mounts = status.container_statuses.iter().flatten().flat_map(|c| c.volume_mounts.iter().flatten());
+    let found: Vec<_> = mounts.map(|m| m.recursive_read_only.as_deref()).collect();
+    assert_eq!(found, [None, Some("Disabled"), Some("Enabled"), Some("Disabled")]);
+}
