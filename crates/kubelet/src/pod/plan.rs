@@ -332,6 +332,12 @@ impl Round<'_> {
         }
     }
 
+    /// Whether what an init container has done was done for a sandbox that is gone: it has to be done anew.
+    fn done_elsewhere(&self, container: &Container, previous: &ContainerView) -> bool {
+        let initial = self.spec.init_containers.iter().flatten().any(|c| c.name == container.name);
+        initial && previous.sandbox != self.sandbox.id
+    }
+
     fn tend_running(&mut self, container: &Container, present: &ContainerView) {
         let failure = self.health(&present.id).and_then(|h| h.failure);
         let changed = !present.hash.is_empty() && present.hash != labels::hash(container);
@@ -353,6 +359,7 @@ impl Round<'_> {
         }
         if let Some(previous) = previous
             && previous.state == State::Exited
+            && !self.done_elsewhere(container, previous)
             && !restarts(self.spec, container, previous.exit_code)
         {
             return;

@@ -279,3 +279,26 @@ fn a_sandbox_that_could_not_be_made_is_tried_later() {
     assert!(plan.actions.is_empty());
     assert_eq!(plan.wake_at, Some(at(1)));
 }
+
+#[test]
+fn a_new_sandbox_is_initialised_anew() {
+    for (policy, code, steps) in [
+        ("OnFailure", 0, vec!["start i 1"]),
+        ("OnFailure", 1, vec!["start i 1"]),
+        ("Always", 0, vec!["start i 1"]),
+        ("Never", 0, vec!["start i 1"]),
+        ("Never", 1, vec!["start i 1"]),
+    ] {
+        let spec = json!({
+            "restartPolicy": policy,
+            "initContainers": [{"name": "i", "image": "i"}],
+            "containers": [{"name": "a", "image": "i"}],
+        });
+        let mut case = Case::new(spec).sandbox().exited("i", code);
+        let lost = Sandbox { ready: false, ..case.view.sandboxes[0].clone() };
+        case.memory.stopped_sandboxes.insert(lost.id.clone());
+        case.view.sandboxes[0].id = "s1".into();
+        case.view.sandboxes.push(lost);
+        assert_eq!(case.steps(), steps, "{policy} {code}");
+    }
+}
