@@ -24,10 +24,15 @@ fn main() {
             println!("cargo::rerun-if-changed={}", crates.join(folder).join(part).display());
         }
     }
+    let workspace = crates.parent().expect("crates/ lies in the workspace");
+    for part in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(part).display());
+    }
     // What the outer run set for itself (a clippy wrapper, its flags) must not leak into the inner one.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("CARGO_") && !name.starts_with("CARGO_HOME") && !name.starts_with("CARGO_NET")
+        let set_by_user = ["CARGO_HOME", "CARGO_NET", "CARGO_HTTP", "CARGO_REGISTRY", "CARGO_REGISTRIES", "CARGO_SOURCE"];
+        if name.starts_with("CARGO_") && !set_by_user.iter().any(|kept| name.starts_with(kept))
             || matches!(&*name, "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "RUSTC" | "RUSTDOC" | "RUSTFLAGS")
         {
             build.env_remove(&*name);

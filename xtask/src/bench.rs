@@ -8,7 +8,7 @@ use crate::setup;
 
 pub(crate) fn run() -> Result<()> {
     setup::build_packages()?;
-    let programs = setup::release(&["corten", "corten-bench"])?;
+    let programs = setup::build(&["corten", "corten-bench"])?;
     let mut bench = Command::new(programs.join("corten-bench"));
     bench.arg("--corten").arg(programs.join("corten"));
     setup::check(bench)

@@ -46,18 +46,24 @@ pub(crate) fn check(command: Command) -> Result<()> {
 }
 
 /// Builds packages of the workspace for release; returns the directory of their programs.
-pub(crate) fn release(packages: &[&str]) -> Result<PathBuf> {
+pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     println!("building {} (release)", packages.join(", "));
     let mut build = cargo(&["build", "--release", "--locked", "--features", "corten-testkit/clusters"]);
     for package in packages {
         build.args(["--package", package]);
     }
     check(build)?;
-    release_directory()
+    program_directory("release")
 }
 
-/// Where cargo puts release programs: the target directory may be anyone's choice, and the target is named explicitly.
-fn release_directory() -> Result<PathBuf> {
+/// Builds all programs as tests do, with the same features of everything they use, so that little is built twice.
+pub(crate) fn build_for_development() -> Result<PathBuf> {
+    check(cargo(&["build", "--locked", "--workspace"]))?;
+    program_directory("debug")
+}
+
+/// Where cargo puts programs: the target directory may be anyone's choice, and the target is named explicitly.
+fn program_directory(profile: &str) -> Result<PathBuf> {
     let metadata = run_quietly(cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]))?.check()?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
     let target = metadata.get("target_directory").and_then(|value| value.as_str()).context("cargo metadata names no target directory")?;
@@ -65,5 +71,5 @@ fn release_directory() -> Result<PathBuf> {
     rustc.arg("-vV");
     let version = run_quietly(rustc)?.check()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-    Ok(PathBuf::from(target).join(host).join("release"))
+    Ok(PathBuf::from(target).join(host).join(profile))
 }

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use corten_testkit::{Cluster, Options, PATIENCE, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, cgroup, memory_limit_file, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
@@ -153,7 +153,7 @@ spec:
 
     // The limit is the kernel's, not only the API's.
     let uid = pod["metadata"]["uid"].as_str().unwrap();
-    let limits: Vec<String> = find_files(&format!("/sys/fs/cgroup/memory/{}", cluster.name()), "memory.limit_in_bytes")
+    let limits: Vec<String> = find_files(cgroup(cluster.name()).to_str().unwrap(), memory_limit_file())
         .into_iter()
         .filter(|path| path.contains(uid))
         .map(|path| std::fs::read_to_string(path).unwrap().trim().to_owned())

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use corten_testkit::{Cluster, Options, PATIENCE, run, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, cgroup, run, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
@@ -50,12 +50,11 @@ fn containers(cluster: &Cluster) -> BTreeMap<String, (String, i64, String)> {
 /// Process ids of everything in the cluster's cgroups.
 fn processes(cluster: &Cluster) -> Vec<String> {
     let mut found = Vec::new();
-    let mut directories = vec![format!("/sys/fs/cgroup/memory/{}/kubepods", cluster.name())];
+    let mut directories = vec![cgroup(cluster.name()).join("kubepods")];
     while let Some(directory) = directories.pop() {
         let Ok(entries) = fs::read_dir(&directory) else { continue };
-        directories
-            .extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).map(|path| path.to_str().unwrap().to_owned()));
-        found.extend(fs::read_to_string(format!("{directory}/cgroup.procs")).unwrap_or_default().lines().map(str::to_owned));
+        directories.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()));
+        found.extend(fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default().lines().map(str::to_owned));
     }
     found.sort();
     found
@@ -127,6 +126,7 @@ fn down_leaves_nothing_and_up_starts_the_pods_again() {
 
 fn assert_nothing_left(name: &str, run_dir: &Path, data: &Path) {
     assert!(!run_dir.exists(), "{} is still there", run_dir.display());
+    assert!(!cgroup(name).exists(), "{} is still there", cgroup(name).display());
     for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap() {
         let group = hierarchy.unwrap().path().join(name);
         assert!(!group.exists(), "{} is still there", group.display());

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use corten_testkit::{Outcome, PATIENCE, packages, run, tools, wait};
+use corten_testkit::{Outcome, PATIENCE, cgroup, packages, run, tools, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -134,7 +134,7 @@ fn terminating_the_server_leaves_the_pods_running() {
     machine.kubectl(&["run", "web", "--image=corten.local/hello"]).check().unwrap();
     machine.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]).check().unwrap();
     let before = machine.kubectl(&["get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].containerID}"]).check().unwrap();
-    let group = Path::new("/sys/fs/cgroup/memory").join(run_dir.file_name().unwrap()).join("kubepods");
+    let group = cgroup(run_dir.file_name().unwrap().to_str().unwrap()).join("kubepods");
     let running = containers(&group);
     assert!(!running.is_empty());
 
@@ -150,7 +150,7 @@ fn terminating_the_server_leaves_the_pods_running() {
 }
 
 #[test]
-fn a_reboot_is_recognised_and_pods_start_anew() {
+fn pods_start_anew_when_a_reboot_has_taken_them() {
     let machine = Machine::new();
     let mut server = machine.server();
     server.phases();

@@ -236,6 +236,21 @@ pub fn http_get_within(namespace: &Path, address: SocketAddr) -> Result<String> 
     netns::run(namespace, exchange)?
 }
 
+/// The directory of a cluster's cgroup: in the unified hierarchy, or in that of the memory controller.
+pub fn cgroup(name: &str) -> PathBuf {
+    let unified = Path::new("/sys/fs/cgroup");
+    if is_unified() { unified.join(name) } else { unified.join("memory").join(name) }
+}
+
+/// The file of a memory limit.
+pub fn memory_limit_file() -> &'static str {
+    if is_unified() { "memory.max" } else { "memory.limit_in_bytes" }
+}
+
+fn is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -15,5 +15,5 @@ pub mod tools;
 pub mod wait;
 
 #[cfg(feature = "clusters")]
-pub use cluster::{Cluster, Options, PATIENCE, http_get_within};
+pub use cluster::{Cluster, Options, PATIENCE, cgroup, http_get_within, memory_limit_file};
 pub use runner::{Outcome, run, run_with_input};

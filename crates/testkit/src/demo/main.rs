@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use corten_testkit::{Outcome, http_get_within, images, packages, run, run_with_input, tools};
+use corten_testkit::{Outcome, PATIENCE, http_get_within, images, packages, run, run_with_input, tools, wait};
 use serde_json::Value;
 
 const DEPLOYMENT: &str = include_str!("deployment.yaml");
@@ -49,16 +49,17 @@ fn main() -> Result<()> {
     print!("{applied}");
     progress::wait_until_available(&demo, NAME)?;
 
+    // What is stored of a cluster that was down says "ready" until its node has looked.
+    let pages = wait::until("three pods that answer", PATIENCE, || demo.pages());
     println!();
     print!("{}", demo.run(&["get", "pods", "-l", "app=nginx", "-o", "wide"])?.check()?);
     println!();
-    for (pod, address) in demo.pods()? {
-        let page = demo.http_get(address)?;
+    for (pod, address, page) in pages {
         let title = page.lines().find(|line| line.contains("<title>")).or(page.lines().next()).unwrap_or_default();
         println!("http://{address}/  {}  ({pod})", title.trim());
     }
     println!("\nThe cluster stays up. Go on with:");
-    println!("  kubectl --kubeconfig {} get all", demo.kubeconfig.display());
+    println!("  {} --kubeconfig {} get all", demo.kubectl.display(), demo.kubeconfig.display());
     println!("and stop it with:");
     println!("  {} down --data-dir {}", options.corten.display(), options.data_dir.display());
     Ok(())
@@ -88,15 +89,23 @@ impl Demo {
         run(self.kubectl(arguments))
     }
 
-    fn pods(&self) -> Result<Vec<(String, SocketAddr)>> {
+    /// Each pod's name, address and page; an error while there are not three that answer.
+    fn pages(&self) -> Result<Vec<(String, SocketAddr, String)>> {
         let text = self.run(&["get", "pods", "-l", "app=nginx", "-o", "json"])?.check()?;
         let list: Value = serde_json::from_str(&text)?;
-        let mut pods = Vec::new();
+        let mut pages = Vec::new();
         for pod in list.get("items").and_then(Value::as_array).into_iter().flatten() {
+            if pod.pointer("/metadata/deletionTimestamp").is_some() {
+                continue;
+            }
             let field = |path: &str| pod.pointer(path).and_then(Value::as_str).with_context(|| format!("a pod without {path}"));
-            pods.push((field("/metadata/name")?.to_owned(), SocketAddr::new(field("/status/podIP")?.parse()?, 80)));
+            let address = SocketAddr::new(field("/status/podIP")?.parse()?, 80);
+            pages.push((field("/metadata/name")?.to_owned(), address, self.http_get(address)?));
         }
-        Ok(pods)
+        if pages.len() != 3 {
+            bail!("{} pods", pages.len());
+        }
+        Ok(pages)
     }
 
     fn http_get(&self, address: SocketAddr) -> Result<String> {
