@@ -1,10 +1,12 @@
 //! `/openapi/v2`, `/openapi/v3` and its documents by group version.
 
+mod gnostic;
+
 use std::{collections::BTreeMap, sync::OnceLock};
 
 use bytes::Bytes;
 use corten_schema::{json, openapi};
-use http::{Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 
 use super::{cached, hash, to_json};
 use crate::{
@@ -20,6 +22,7 @@ type Document = (Bytes, String);
 #[derive(Default)]
 pub(super) struct Documents {
     v2: OnceLock<Document>,
+    v2_protobuf: OnceLock<Document>,
     v3: OnceLock<BTreeMap<String, Document>>,
     index: OnceLock<Bytes>,
 }
@@ -29,16 +32,13 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// 404 for paths that do not exist, 406 for clients that want protobuf only.
+    /// 404 for paths that do not exist, 406 for clients that want what is not there.
     pub(super) fn serve(&self, path: &str, request: &Request<Body>) -> Result<Response, ApiError> {
         let headers = request.headers();
-        let accepts_json = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_none_or(|accept| {
-            accept
-                .split(',')
-                .any(|clause| matches!(clause.split(';').next().unwrap_or_default().trim(), "application/json" | "*/*" | "application/*"))
-        });
-        if !accepts_json {
-            return Err(ApiError::not_acceptable(&["application/json"]));
+        let form = Form::decide(headers, path == "/openapi/v2").ok_or_else(|| ApiError::not_acceptable(&["application/json"]))?;
+        if form == Form::Protobuf {
+            let (bytes, etag) = self.v2_protobuf.get_or_init(|| hashed(gnostic::encode(&openapi::v2())));
+            return Ok(cached(headers, PROTOBUF, etag, bytes.clone()));
         }
         let (bytes, etag) = match path {
             "/openapi/v2" => self.v2.get_or_init(|| document(&openapi::v2())),
@@ -68,8 +68,36 @@ impl Documents {
     }
 }
 
+/// The media type of the protobuf form, as it is answered.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// How clients ask for it too; an `@` has no place in a media type.
+const PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
+}
+
+impl Form {
+    /// The first form that a client names and that there is; JSON for clients that name none.
+    fn decide(headers: &HeaderMap, has_protobuf: bool) -> Option<Self> {
+        let Some(accept) = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()) else { return Some(Self::Json) };
+        accept.split(',').find_map(|clause| match clause.split(';').next().unwrap_or_default().trim() {
+            "application/json" | "*/*" | "application/*" => Some(Self::Json),
+            PROTOBUF | PROTOBUF_OLD if has_protobuf => Some(Self::Protobuf),
+            _ => None,
+        })
+    }
+}
+
 fn document(value: &corten_schema::Value) -> Document {
-    let bytes = Bytes::from(json::encode(value));
+    hashed(json::encode(value))
+}
+
+fn hashed(bytes: impl Into<Bytes>) -> Document {
+    let bytes = bytes.into();
     let etag = hash(&bytes);
     (bytes, etag)
 }

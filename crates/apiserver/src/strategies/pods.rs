@@ -54,11 +54,16 @@ impl Strategy for Pods {
 
     fn prepare_update(&self, scope: Scope<'_>, pod: &mut Value, old: &Value) -> Result<(), ApiError> {
         match scope.subresource {
-            "resize" => resize::keep_the_rest(pod, old),
-            "ephemeralcontainers" => ephemeral::keep_the_rest(pod, old),
-            _ => return Ok(complete(pod)),
+            "resize" => {
+                resize::keep_the_rest(pod, old);
+                keep_metadata(pod, old, EDITABLE_METADATA);
+            }
+            "ephemeralcontainers" => {
+                ephemeral::keep_the_rest(pod, old);
+                keep_metadata(pod, old, EDITABLE_METADATA);
+            }
+            _ => {}
         }
-        keep_metadata(pod, old, EDITABLE_METADATA);
         complete(pod);
         Ok(())
     }

@@ -10,6 +10,7 @@ mod collections;
 mod crud;
 mod discovery;
 mod expiry;
+mod gnostic;
 mod kinds;
 mod kubelet;
 mod listener;
