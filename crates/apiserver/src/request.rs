@@ -2,6 +2,7 @@
 
 mod info;
 mod query;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use crate::{authn::UserInfo, body::Body, server::Server};
 
 pub use info::{RequestInfo, Verb};
 pub use query::{Query, decode};
+pub(crate) use terms::Term;
 
 /// A request on its way through the server: parsed, authenticated, authorised.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Label and field selectors.
 
-use crate::{engine::Kind, ledger::Entry, status::ApiError, strategies::validation::names};
+use crate::{engine::Kind, ledger::Entry, request::Term, status::ApiError, strategies::validation::names};
 
 /// A parsed label selector: requirements that must all hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -196,14 +196,14 @@ impl FieldSelector {
     /// 400 for bad syntax or an unknown field.
     pub(crate) fn parse(text: &str, kind: &Kind) -> Result<Self, ApiError> {
         let mut tests = Vec::new();
-        for term in split_terms(text).into_iter().filter(|term| !term.is_empty()) {
-            let (field, equal, value) =
-                split_term(&term).ok_or_else(|| ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")))?;
-            let field = kind.stored_field(field.trim());
+        let terms = Term::parse_all(text)
+            .map_err(|term| ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")))?;
+        for Term { field, equal, value } in terms {
+            let field = kind.stored_field(&field);
             if !matches!(&*field, "metadata.name" | "metadata.namespace") && !kind.fields().any(|known| **known == *field) {
                 return Err(unknown(&field, kind));
             }
-            tests.push(FieldTest { field: field.into_owned(), equal, value: unescape(value) });
+            tests.push(FieldTest { field: field.into_owned(), equal, value });
         }
         Ok(Self(tests))
     }
@@ -256,42 +256,6 @@ fn unknown(field: &str, kind: &Kind) -> ApiError {
     } else {
         ApiError::bad_request(format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""))
     }
-}
-
-/// Splits at commas that are not escaped.
-fn split_terms(text: &str) -> Vec<String> {
-    let mut terms = vec![String::new()];
-    let mut escaped = false;
-    for c in text.chars() {
-        if c == ',' && !escaped {
-            terms.push(String::new());
-            continue;
-        }
-        escaped = c == '\\' && !escaped;
-        if let Some(term) = terms.last_mut() {
-            term.push(c);
-        }
-    }
-    terms
-}
-
-fn split_term(term: &str) -> Option<(&str, bool, &str)> {
-    let at = term.find(['=', '!'])?;
-    let (field, rest) = term.split_at(at);
-    if let Some(value) = rest.strip_prefix("!=") {
-        Some((field, false, value))
-    } else {
-        rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')).map(|value| (field, true, value))
-    }
-}
-
-fn unescape(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        out.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
-    }
-    out
 }
 
 /// What a list or watch selects.

@@ -82,6 +82,7 @@ async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) 
 fn authorize(server: &Server, context: &Context) -> Result<(), ApiError> {
     let info = &context.info;
     let method = info.method.as_str().to_ascii_lowercase();
+    let name = info.authorized_name();
     let attributes = authz::Attributes {
         user: &context.user,
         verb: if info.is_resource { info.verb.as_str() } else { &method },
@@ -89,7 +90,7 @@ fn authorize(server: &Server, context: &Context) -> Result<(), ApiError> {
         resource: &info.resource,
         subresource: &info.subresource,
         namespace: &info.namespace,
-        name: info.authorized_name(),
+        name: &name,
         path: &info.path,
         resource_request: info.is_resource,
     };

@@ -1,8 +1,11 @@
 //! From method and URL to verb, resource, namespace and name.
 
+use std::borrow::Cow;
+
 use http::{Method, Uri};
 
 use super::query::{Query, decode};
+use super::terms::{self, Term};
 
 /// What is done, in authorization's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -154,20 +157,23 @@ impl RequestInfo {
             Verb::Delete if self.name.is_empty() => Verb::DeleteCollection,
             verb => verb,
         };
+        if self.verb == Verb::Watch && !self.name.is_empty() {
+            // A watch of one object is one of many that selects it.
+            let selector = terms::with_name(&self.name, self.query.get("fieldSelector").unwrap_or_default());
+            self.query.set("fieldSelector", selector);
+        }
     }
 
-    /// The name that authorization goes by: that of the object, or the one that the field selector of a list or watch
-    /// allows, so that who may read one object may follow it.
-    pub fn authorized_name(&self) -> &str {
-        if !self.name.is_empty() {
-            return &self.name;
+    /// The name that authorization goes by: that of the object, or the one that the field selector of a list, watch or
+    /// deletion of many allows, so that who may read one object may follow it.
+    pub fn authorized_name(&self) -> Cow<'_, str> {
+        let of_many = matches!(self.verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
+        if !self.name.is_empty() || !of_many {
+            return Cow::Borrowed(&self.name);
         }
-        let terms = self.query.get("fieldSelector").unwrap_or_default().split(',');
-        terms
-            .filter_map(|term| term.strip_prefix("metadata.name="))
-            .map(|value| value.strip_prefix('=').unwrap_or(value))
-            .next()
-            .unwrap_or_default()
+        let terms = Term::parse_all(self.query.get("fieldSelector").unwrap_or_default()).unwrap_or_default();
+        let named = terms.into_iter().find(|term| term.equal && term.field == "metadata.name");
+        named.map(|term| Cow::Owned(term.value)).unwrap_or_default()
     }
 
     /// Whether the answer may take as long as it likes: watches and connections into pods. In-flight limits and

@@ -23,6 +23,12 @@ impl Query {
         self.all(key).next().filter(|value| !value.is_empty())
     }
 
+    /// Gives `key` this one value.
+    pub(super) fn set(&mut self, key: &str, value: String) {
+        self.0.retain(|(known, _)| known != key);
+        self.0.push((key.to_owned(), value));
+    }
+
     /// All values of `key`.
     pub fn all<'a, 'k>(&'a self, key: &'k str) -> impl Iterator<Item = &'a str> + use<'a, 'k> {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())

@@ -46,8 +46,27 @@ fn the_rest_of_a_proxy_path_is_kept() {
 
 #[test]
 fn a_selector_for_one_name_counts_as_the_name() {
-    let info = info(Method::GET, "/api/v1/namespaces/a/secrets?watch=1&fieldSelector=metadata.name%3Dtoken");
-    assert_eq!((info.verb, info.name.as_str(), info.authorized_name()), (Verb::Watch, "", "token"));
+    for (method, path, selector, expected) in [
+        (Method::GET, "secrets?watch=1&", "metadata.name%3Dtoken", "token"),
+        (Method::GET, "secrets?", "type%3Dx,metadata.name%3D%3Dtoken", "token"),
+        (Method::DELETE, "secrets?", "metadata.name=a%5C,b", "a,b"),
+        (Method::GET, "secrets?", "metadata.name=a,metadata.name=b", "a"),
+        (Method::GET, "secrets?", "metadata.name!=token", ""),
+        (Method::GET, "secrets?", "metadata.namespace!=x%5C,metadata.name=foo", ""),
+        (Method::GET, "secrets?", "metadata.name=token,nonsense", ""),
+        (Method::POST, "secrets?", "metadata.name=foo", ""),
+        (Method::GET, "secrets/own?", "metadata.name=foo", "own"),
+    ] {
+        let info = info(method, &format!("/api/v1/namespaces/a/{path}fieldSelector={selector}"));
+        assert_eq!(info.authorized_name(), expected, "{:?} {path}{selector}", info.verb);
+    }
+}
+
+#[test]
+fn a_watch_of_one_object_selects_it() {
+    let info = info(Method::GET, "/api/v1/watch/namespaces/a/secrets/x%2C?fieldSelector=type%3Dy");
+    assert_eq!((info.verb, info.authorized_name().as_ref()), (Verb::Watch, "x,"));
+    assert_eq!(info.query.get("fieldSelector"), Some("metadata.name=x\\,,type=y"));
 }
 
 #[test]
