@@ -65,7 +65,7 @@ async fn run(context: Arc<Context>, pod: Arc<Pod>, mut wanted: watch::Receiver<W
             }
             Err(error) if corten_client::is_not_found(&error) => return,
             // Another pod of the same name: this one is gone.
-            Err(error) if corten_client::is_conflict(&error) && now.delete => return,
+            Err(error) if corten_client::is_conflict(&error) && replaced(&api, &name, super::uid(&pod)).await => return,
             Err(error) => {
                 tracing::warn!(%error, pod = name, "posting a pod's status");
                 // The API server does not say when it is back.
@@ -75,6 +75,17 @@ async fn run(context: Arc<Context>, pod: Arc<Pod>, mut wanted: watch::Receiver<W
         }
         if wanted.has_changed().is_err() {
             return;
+        }
+    }
+}
+
+/// Whether a pod is no more: there is none of its name, or another one.
+async fn replaced(api: &Api<Pod>, name: &str, uid: &str) -> bool {
+    match api.get_opt(name).await {
+        Ok(found) => found.is_none_or(|pod| super::uid(&pod) != uid),
+        Err(error) => {
+            tracing::debug!(%error, pod = name, "looking for a pod after a conflict");
+            false
         }
     }
 }
@@ -122,4 +133,30 @@ impl Known {
 fn version(pod: &Pod) -> u64 {
     let text = pod.metadata.resource_version.as_deref();
     text.and_then(|t| t.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_conflict_ends_only_what_is_replaced() {
+        let pod = |uid: &str| format!(r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p","namespace":"ns","uid":"{uid}"}}}}"#);
+        let status =
+            |code: u16| format!(r#"{{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"","message":"","code":{code}}}"#);
+        for (code, body, expected) in
+            [(200, pod("u"), false), (200, pod("other"), true), (404, status(404), true), (500, status(500), false)]
+        {
+            let service = tower::service_fn(move |_: Request<kube::client::Body>| {
+                let response = Response::builder().status(code).body(Full::new(Bytes::from(body.clone())));
+                async move { response }
+            });
+            let api = Api::namespaced(kube::Client::new(service, "default"), "ns");
+            assert_eq!(replaced(&api, "p", "u").await, expected, "{code}");
+        }
+    }
 }
