@@ -5,6 +5,7 @@
 //! does them, observes again, and asks again.
 
 mod end;
+mod stops;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -41,12 +42,23 @@ pub(crate) struct Memory {
     pub(crate) stopping_sandboxes: HashSet<String>,
     /// Containers being stopped, by id, and the time at which they are killed.
     pub(crate) stopping: HashMap<String, Timestamp>,
+    /// Stops that failed, by the id of the container or sandbox.
+    pub(crate) retries: HashMap<String, Retry>,
     /// Starts that failed, by container name.
     pub(crate) failed: BTreeMap<String, FailedStart>,
     /// Restart back-off by container name.
     pub(crate) backoff: BTreeMap<String, Backoff>,
     /// The pod has to end, and why.
     pub(crate) ending: Option<Ending>,
+}
+
+/// A stop that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// How often, one after another.
+    pub(crate) failures: u32,
+    /// When it may be tried again.
+    pub(crate) at: Timestamp,
 }
 
 /// A start that failed, and when it may be tried again.
@@ -246,17 +258,12 @@ fn replace_sandbox(facts: &Facts<'_>, plan: &mut Plan) {
     let mut running = false;
     for container in facts.view.running() {
         running = true;
-        plan.stop(memory, container, Why::Sandbox, Some(facts.now));
+        plan.stop(facts, container, Why::Sandbox, Some(facts.now));
     }
     if running {
         return;
     }
-    for sandbox in &facts.view.sandboxes {
-        if !memory.stopped_sandboxes.contains(&sandbox.id) {
-            plan.actions.push(Action::StopSandbox { id: sandbox.id.clone() });
-        }
-    }
-    if !plan.actions.is_empty() {
+    if !plan.stop_sandboxes(facts) {
         return;
     }
     match memory.sandbox_retry {
@@ -270,7 +277,7 @@ fn stop_strays(facts: &Facts<'_>, spec: &PodSpec, sandbox: &Sandbox, plan: &mut 
     for container in facts.view.running() {
         let known = find(spec, &container.name).is_some() || spec.ephemeral_containers.iter().flatten().any(|e| e.name == container.name);
         if container.sandbox != sandbox.id || !known {
-            plan.stop(facts.memory, container, Why::Sandbox, None);
+            plan.stop(facts, container, Why::Sandbox, None);
         }
     }
 }
@@ -326,7 +333,7 @@ impl Round<'_> {
         match present {
             Some(present) if present.state == State::Running => self.tend_running(container, present),
             Some(present) if present.state == State::Unknown => {
-                self.plan.stop(self.facts.memory, present, Why::Unknown, Some(self.facts.now));
+                self.plan.stop(self.facts, present, Why::Unknown, Some(self.facts.now));
             }
             _ => self.start(container),
         }
@@ -347,7 +354,7 @@ impl Round<'_> {
             Some(Failure::Liveness) => Why::Liveness,
             None => return,
         };
-        self.plan.stop(self.facts.memory, present, why, None);
+        self.plan.stop(self.facts, present, why, None);
     }
 
     /// Starts a container, unless its end was final or it is too early.
@@ -401,16 +408,6 @@ fn crash_loop(pod: &Pod, container: &str, backoff: Backoff) -> Waiting {
 impl Plan {
     fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// Stops a container, unless that is under way with the same or an earlier deadline.
-    fn stop(&mut self, memory: &Memory, container: &ContainerView, why: Why, deadline: Option<Timestamp>) {
-        if let Some(current) = memory.stopping.get(&container.id)
-            && deadline.is_none_or(|d| d >= *current)
-        {
-            return;
-        }
-        self.actions.push(Action::Stop { id: container.id.clone(), name: container.name.clone(), why, deadline });
     }
 }
 

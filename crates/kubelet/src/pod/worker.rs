@@ -48,6 +48,8 @@ pub(crate) struct Worker {
     operations: JoinSet<Outcome>,
     /// Ends a start that is under way.
     cancel_start: CancellationToken,
+    /// Ends an operation on volumes that is under way.
+    cancel_volumes: CancellationToken,
     sandbox_failures: u32,
     /// The back-off of each container that has an event already.
     announced: HashMap<String, Backoff>,
@@ -79,6 +81,7 @@ impl Worker {
             messages: Messages::default(),
             operations: JoinSet::new(),
             cancel_start: CancellationToken::new(),
+            cancel_volumes: CancellationToken::new(),
             sandbox_failures: 0,
             announced: HashMap::new(),
             cleaned: false,
@@ -111,6 +114,7 @@ impl Worker {
         if self.memory.ending.is_some() {
             self.prober.stop();
             self.cancel_start.cancel();
+            self.cancel_volumes.cancel();
         } else {
             self.prober.sync(&self.context, &self.inbox, &pod, &view);
         }
@@ -126,8 +130,9 @@ impl Worker {
         });
         self.status = status;
         self.announce(&pod, &plan);
-        if plan.ended && !self.cleaned {
-            self.cleaned = self.release(&pod);
+        // What is being mounted must be mounted before it can be taken down.
+        if plan.ended && !self.cleaned && !self.storage.busy() {
+            self.cleaned = self.release(&pod).await;
             if !self.cleaned {
                 return Next::Wait(now.checked_add(RUNTIME_RETRY).ok());
             }

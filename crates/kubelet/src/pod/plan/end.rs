@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodSpec;
 
-use super::{Action, Facts, Plan, Why, is_sidecar};
+use super::{Facts, Plan, Why, is_sidecar};
 use crate::runtime::view::{ContainerView, State};
 
 /// Adds the steps that end a pod. `deadline` is when what still runs is killed; without one each
@@ -16,7 +16,7 @@ pub(super) fn plan(facts: &Facts<'_>, spec: &PodSpec, deadline: Option<Timestamp
     for container in facts.view.containers.iter().filter(alive) {
         if !sidecars.contains(&container.name.as_str()) {
             running = true;
-            plan.stop(memory, container, Why::Ending, deadline);
+            plan.stop(facts, container, Why::Ending, deadline);
         }
     }
     if running {
@@ -24,16 +24,11 @@ pub(super) fn plan(facts: &Facts<'_>, spec: &PodSpec, deadline: Option<Timestamp
     }
     let last = sidecars.iter().rev().find_map(|name| facts.view.containers.iter().filter(alive).find(|c| c.name == *name));
     if let Some(container) = last {
-        plan.stop(memory, container, Why::Ending, deadline);
+        plan.stop(facts, container, Why::Ending, deadline);
         return;
     }
     if !memory.stopping.is_empty() {
         return;
     }
-    for sandbox in &facts.view.sandboxes {
-        if !memory.stopped_sandboxes.contains(&sandbox.id) {
-            plan.actions.push(Action::StopSandbox { id: sandbox.id.clone() });
-        }
-    }
-    plan.ended = plan.actions.is_empty();
+    plan.ended = plan.stop_sandboxes(facts);
 }

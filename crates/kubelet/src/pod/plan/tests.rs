@@ -302,3 +302,30 @@ fn a_new_sandbox_is_initialised_anew() {
         assert_eq!(case.steps(), steps, "{policy} {code}");
     }
 }
+
+#[test]
+fn a_stop_that_failed_is_tried_later() {
+    let retry = |seconds| Retry { failures: 1, at: at(seconds) };
+    let mut case = Case::new(one()).sandbox().running("c");
+    case.memory.ending = Some(Ending { deadline: at(30), verdict: None });
+    case.memory.retries.insert("c-0".into(), retry(2));
+    let plan = case.plan();
+    assert!(plan.actions.is_empty() && !plan.ended);
+    assert_eq!(plan.wake_at, Some(at(2)));
+    case.memory.retries.insert("c-0".into(), retry(0));
+    assert_eq!(case.steps(), ["stop c-0 Ending"]);
+
+    case.view.containers[0].state = State::Exited;
+    case.memory.retries.insert("s0".into(), retry(2));
+    let plan = case.plan();
+    assert!(plan.actions.is_empty() && !plan.ended);
+    assert_eq!(plan.wake_at, Some(at(2)));
+    // Nor is a lost sandbox replaced before it is stopped.
+    case.memory.ending = None;
+    case.view.sandboxes[0].ready = false;
+    let plan = case.plan();
+    assert!(plan.actions.is_empty());
+    assert_eq!(plan.wake_at, Some(at(2)));
+    case.memory.retries.clear();
+    assert_eq!(case.steps(), ["stop sandbox s0"]);
+}

@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use corten_client::events::EventType::Warning;
 use k8s_openapi::api::core::v1::Pod;
 use tonic::Status;
 
 use super::Worker;
+use crate::context::Context;
 use crate::pod::{full_name, sandbox};
 use crate::runtime::labels;
 use crate::runtime::view::{ContainerView, PodView, State};
@@ -17,13 +19,19 @@ use crate::volume::set::remove_pod_dir;
 
 impl Worker {
     /// Gives volumes and cgroups of an ended pod back; false if it has to be tried again.
-    pub(super) fn release(&mut self, pod: &Pod) -> bool {
-        if let Err(error) = self.storage.volumes.unmount() {
-            let text = error.to_string();
+    pub(super) async fn release(&mut self, pod: &Pod) -> bool {
+        let (context, volumes) = (Arc::clone(&self.context), Arc::clone(&self.storage.volumes));
+        let uid = self.uid.clone();
+        let work = move || volumes.unmount().map(|()| context.cgroups.remove(&uid));
+        let failure = match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(text) = failure {
             self.context.event(pod, Warning, "FailedUnMount", &text);
             return false;
         }
-        self.context.cgroups.remove(&self.uid);
         self.context.images.forget(&self.uid);
         true
     }
@@ -37,18 +45,9 @@ impl Worker {
         for sandbox in &view.sandboxes {
             runtime.remove_sandbox(&sandbox.id).await?;
         }
-        self.context.cgroups.remove(&self.uid);
-        if let Err(error) = remove_pod_dir(&self.context.pod_dir(&self.uid)) {
-            tracing::warn!(%error, pod = %full_name(pod), "removing a pod's directory");
-        }
-        let logs = sandbox::log_directory(&self.context.pod_log_dir, pod);
-        match fs::remove_dir_all(&logs) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, path = %logs.display(), "removing a pod's logs");
-            }
-            _ => {}
-        }
-        Ok(())
+        let (context, uid, pod) = (Arc::clone(&self.context), self.uid.clone(), pod.clone());
+        let removed = tokio::task::spawn_blocking(move || remove_remains(&context, &uid, &pod));
+        removed.await.map_err(|error| Status::internal(error.to_string()))
     }
 
     /// Removes dead containers but the last of each name, and sandboxes that nothing needs.
@@ -78,6 +77,21 @@ impl Worker {
                 tracing::warn!(%status, sandbox = sandbox.id, "removing an old sandbox");
             }
         }
+    }
+}
+
+/// Removes what is left of a pod outside the runtime.
+fn remove_remains(context: &Context, uid: &str, pod: &Pod) {
+    context.cgroups.remove(uid);
+    if let Err(error) = remove_pod_dir(&context.pod_dir(uid)) {
+        tracing::warn!(%error, pod = %full_name(pod), "removing a pod's directory");
+    }
+    let logs = sandbox::log_directory(&context.pod_log_dir, pod);
+    match fs::remove_dir_all(&logs) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, path = %logs.display(), "removing a pod's logs");
+        }
+        _ => {}
     }
 }
 

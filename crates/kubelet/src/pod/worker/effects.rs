@@ -15,7 +15,7 @@ use super::Worker;
 use super::storage::Need;
 use crate::context::Context;
 use crate::pod::backoff::Backoff;
-use crate::pod::plan::{Action, Plan, find};
+use crate::pod::plan::{Action, Plan, Retry, find};
 use crate::pod::qos::Qos;
 use crate::pod::start::{Start, StartError};
 use crate::pod::stop::{Stop, own_deadline, stop};
@@ -25,9 +25,9 @@ use crate::runtime::view::PodView;
 use crate::volume;
 use crate::volume::set::MountError;
 
-/// Pauses after a sandbox could not be made.
-const SANDBOX_RETRY: SignedDuration = SignedDuration::from_secs(1);
-const LONGEST_SANDBOX_RETRY: SignedDuration = SignedDuration::from_secs(10);
+/// Pauses after a sandbox could not be made, or something could not be stopped.
+const RETRY: SignedDuration = SignedDuration::from_secs(1);
+const LONGEST_RETRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// How an operation ended.
 pub(super) enum Outcome {
@@ -36,6 +36,7 @@ pub(super) enum Outcome {
     Stopped { id: String, deadline: Timestamp, result: Result<(), Status> },
     SandboxStopped { id: String, result: Result<(), Status> },
     Volumes(Result<(), MountError>),
+    VolumesCancelled,
 }
 
 impl Worker {
@@ -61,7 +62,7 @@ impl Worker {
                         why: *why,
                         deadline: deadline.unwrap_or_else(own),
                         address: self.addresses(pod, view).first().cloned().unwrap_or_default(),
-                        again: self.memory.stopping.contains_key(id),
+                        again: self.memory.stopping.contains_key(id) || self.memory.retries.contains_key(id),
                     };
                     self.begin_stop(pod, job);
                 }
@@ -75,12 +76,16 @@ impl Worker {
         let (context, pod) = (Arc::clone(&self.context), Arc::clone(pod));
         let (volumes, objects) = (Arc::clone(&self.storage.volumes), Arc::clone(&self.objects));
         let around = context.surroundings(self.addresses(&pod, view));
+        let cancel = self.cancel_volumes.clone();
         self.operations.spawn(async move {
             let inputs = volume::Context { client: &context.client, pod: &pod, objects: &objects, around: &around, now };
-            Outcome::Volumes(match need {
-                Need::Mount => volumes.mount(&inputs).await,
-                Need::Update => volumes.update(&inputs).await,
-            })
+            let work = async {
+                match need {
+                    Need::Mount => volumes.mount(&inputs).await,
+                    Need::Update => volumes.update(&inputs).await,
+                }
+            };
+            cancel.run_until_cancelled(work).await.map_or(Outcome::VolumesCancelled, Outcome::Volumes)
         });
     }
 
@@ -152,6 +157,7 @@ impl Worker {
                 if let Err(status) = &result {
                     tracing::warn!(%status, container = id, "stopping a container");
                 }
+                self.note_stop(&id, result.is_ok(), now);
                 // A shorter one may have taken its place.
                 if self.memory.stopping.get(&id) == Some(&deadline) {
                     self.memory.stopping.remove(&id);
@@ -159,6 +165,7 @@ impl Worker {
             }
             Ok(Outcome::SandboxStopped { id, result }) => {
                 self.memory.stopping_sandboxes.remove(&id);
+                self.note_stop(&id, result.is_ok(), now);
                 match result {
                     Ok(()) => {
                         self.memory.stopped_sandboxes.insert(id);
@@ -175,6 +182,7 @@ impl Worker {
                     self.context.event(&pod, Warning, "FailedMount", &error.to_string());
                 }
             }
+            Ok(Outcome::VolumesCancelled) => self.storage.lost(),
             Err(error) => {
                 tracing::error!(%error, pod = name(&pod), "an operation was lost");
                 self.memory.starting = None;
@@ -184,6 +192,17 @@ impl Worker {
                 self.storage.lost();
             }
         }
+    }
+
+    /// Notes how the stop of a container or sandbox went, and when it may be tried again.
+    fn note_stop(&mut self, id: &str, done: bool, now: Timestamp) {
+        if done {
+            self.memory.retries.remove(id);
+            return;
+        }
+        let failures = self.memory.retries.get(id).map_or(0, |retry| retry.failures);
+        let at = now.saturating_add(pause(failures)).unwrap_or(now);
+        self.memory.retries.insert(id.to_owned(), Retry { failures: failures.saturating_add(1), at });
     }
 
     fn sandbox_made(&mut self, pod: &Pod, result: Result<(), String>, now: Timestamp) {
@@ -196,10 +215,8 @@ impl Worker {
             Err(text) => {
                 let text = format!("Failed to create pod sandbox: {text}");
                 self.context.event(pod, Warning, "FailedCreatePodSandBox", &text);
-                let pause = SANDBOX_RETRY * 2_i32.saturating_pow(self.sandbox_failures.min(8));
+                self.memory.sandbox_retry = now.checked_add(pause(self.sandbox_failures)).ok();
                 self.sandbox_failures = self.sandbox_failures.saturating_add(1);
-                let pause = pause.min(LONGEST_SANDBOX_RETRY);
-                self.memory.sandbox_retry = now.checked_add(pause).ok();
             }
         }
     }
@@ -225,6 +242,11 @@ impl Worker {
             self.memory.backoff.insert(name.to_owned(), next);
         }
     }
+}
+
+/// How long to wait after so many failures before this one.
+fn pause(failures: u32) -> SignedDuration {
+    (RETRY * 2_i32.saturating_pow(failures.min(8))).min(LONGEST_RETRY)
 }
 
 /// The sandbox's configuration, and whether the pod wants a cluster DNS that there is not.
@@ -271,4 +293,16 @@ async fn make_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), 
         let code = format!("{:?}", status.code());
         format!("rpc error: code = {code} desc = {}", status.message())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let seconds: Vec<i64> = (0..6).map(|failures| pause(failures).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 10, 10]);
+        assert_eq!(pause(u32::MAX), LONGEST_RETRY);
+    }
 }

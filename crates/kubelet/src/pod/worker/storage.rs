@@ -109,6 +109,11 @@ impl Storage {
         }
     }
 
+    /// Whether an operation is under way.
+    pub(super) fn busy(&self) -> bool {
+        self.busy
+    }
+
     /// The operation was lost.
     pub(super) fn lost(&mut self) {
         self.busy = false;
