@@ -1,8 +1,8 @@
 //! Authentication: who sent this request?
 //!
 //! In order: the identity that an in-process client carries, the client certificate (its chain was verified in the TLS
-//! handshake), the bearer token. A request without any of these is anonymous, and RBAC says what that may see; one with a
-//! wrong token is refused.
+//! handshake), the bearer token (of a WebSocket also as a subprotocol). A request without any of these is anonymous, and
+//! RBAC says what that may see; one with a wrong token is refused.
 
 mod bootstrap_token;
 mod impersonation;
@@ -10,8 +10,9 @@ mod service_account;
 #[cfg(test)]
 mod tests;
 mod user;
+mod websocket;
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use corten_pki::{Identity, TokenVerifier};
 use http::{HeaderMap, header, request::Parts};
@@ -22,6 +23,7 @@ use crate::{Options, ledger::Ledger, status::ApiError};
 
 pub use impersonation::impersonation;
 pub use user::UserInfo;
+pub use websocket::subprotocols;
 
 /// The key of [`UserInfo::extra`] that names the credentials used.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -74,9 +76,13 @@ impl Authenticator {
         if let Some(leaf) = parts.extensions.get::<PeerCertificates>().and_then(|chain| chain.0.first()) {
             return certificate_user(leaf);
         }
-        match bearer(&parts.headers) {
+        let token = match bearer(&parts.headers) {
+            Some(token) => Some(Cow::Borrowed(token)),
+            None => websocket::token(&parts.headers)?.map(Cow::Owned),
+        };
+        match token {
             None => Ok(UserInfo::anonymous()),
-            Some(token) => match self.token_user(token, &self.audiences) {
+            Some(token) => match self.token_user(&token, &self.audiences) {
                 Ok((user, _)) => Ok(user),
                 Err(reason) => {
                     tracing::debug!(%reason, "bearer token rejected");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use corten_schema::Value;
-use http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::authn;
 use crate::body::{self, Body, Response};
 use crate::reads;
 use crate::server::Server;
@@ -25,6 +26,9 @@ const KUBELET_PORT: i64 = 10250;
 
 /// The most of an error's text that is passed on.
 const ERROR_TEXT: usize = 4096;
+
+/// Headers that are not for backends as they are.
+const WITHHELD: [HeaderName; 3] = [header::AUTHORIZATION, header::HOST, header::SEC_WEBSOCKET_PROTOCOL];
 
 /// Where a request goes.
 pub(super) struct Backend {
@@ -132,11 +136,18 @@ async fn splice(client: hyper::upgrade::OnUpgrade, backend: hyper::upgrade::OnUp
 
 /// The headers that go on to a backend: not the client's credentials.
 fn forwarded_headers(headers: &HeaderMap) -> HeaderMap {
-    headers
+    let mut forwarded: HeaderMap = headers
         .iter()
-        .filter(|(name, _)| **name != header::AUTHORIZATION && **name != header::HOST && !name.as_str().starts_with("impersonate-"))
+        .filter(|(name, _)| !WITHHELD.contains(name) && !name.as_str().starts_with("impersonate-"))
         .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+        .collect();
+    // A token may be among the subprotocols.
+    for name in authn::subprotocols(headers) {
+        if let Ok(value) = HeaderValue::from_str(name) {
+            forwarded.append(header::SEC_WEBSOCKET_PROTOCOL, value);
+        }
+    }
+    forwarded
 }
 
 fn address<'a>(node: &'a Value, kind: &str) -> Option<&'a str> {

@@ -20,6 +20,8 @@ use crate::common::{Api, DEADLINE, PODS, pod};
 /// A kubelet that says what it was asked, echoes upgraded connections, and knows no container `lost`.
 async fn kubelet(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     assert!(request.headers().get("authorization").is_none(), "the client's token stays with the API server");
+    let protocols = request.headers().get_all("sec-websocket-protocol").iter();
+    assert!(protocols.into_iter().all(|one| !one.as_bytes().starts_with(b"base64url.bearer")), "in every form");
     let asked = format!("{} {}", request.method(), request.uri());
     if request.uri().path().ends_with("/lost") {
         let mut response = Response::new(Full::new(Bytes::from("container lost is waiting to start")));
@@ -122,7 +124,7 @@ async fn upgraded_connections_are_passed_through() {
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .header("sec-websocket-protocol", "v5.channel.k8s.io")
+        .header("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.eA, v5.channel.k8s.io")
         .body(Empty::<Bytes>::new())
         .unwrap();
     let mut response = tokio::time::timeout(DEADLINE, sender.send_request(request)).await.unwrap().unwrap();

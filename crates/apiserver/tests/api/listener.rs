@@ -39,10 +39,10 @@ pub async fn listen() -> Listener {
 }
 
 impl Listener {
-    /// A TLS connection of the administrator.
-    pub async fn connect(&self) -> TlsStream<TcpStream> {
-        let credential = self.api.authority.issue(&Leaf::client(Identity::admin()), SystemTime::now()).unwrap();
-        let tls = corten_pki::client_config(self.api.authority.certificate(), Some(&credential), &["http/1.1"]).unwrap();
+    /// A TLS connection, with a certificate if somebody is named.
+    pub async fn connect(&self, identity: Option<Identity>) -> TlsStream<TcpStream> {
+        let credential = identity.map(|one| self.api.authority.issue(&Leaf::client(one), SystemTime::now()).unwrap());
+        let tls = corten_pki::client_config(self.api.authority.certificate(), credential.as_ref(), &["http/1.1"]).unwrap();
         let stream = TcpStream::connect(self.address).await.unwrap();
         TlsConnector::from(tls).connect("localhost".try_into().unwrap(), stream).await.unwrap()
     }

@@ -1,5 +1,7 @@
 //! Watches over WebSocket.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use corten_pki::Identity;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -16,13 +18,19 @@ use crate::{
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// Opens a watch with further headers.
-async fn open(listener: &Listener, path: &str, headers: &[(&'static str, &str)]) -> Result<(Socket, Response<Option<Vec<u8>>>), Error> {
+type Opened = Result<(Socket, Response<Option<Vec<u8>>>), Error>;
+
+/// Opens a watch of the administrator with further headers.
+async fn open(listener: &Listener, path: &str, headers: &[(&'static str, &str)]) -> Opened {
+    open_as(listener, Some(Identity::admin()), path, headers).await
+}
+
+async fn open_as(listener: &Listener, who: Option<Identity>, path: &str, headers: &[(&'static str, &str)]) -> Opened {
     let mut request = format!("wss://localhost{path}").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    tokio::time::timeout(DEADLINE, client_async(request, listener.connect().await)).await.unwrap()
+    tokio::time::timeout(DEADLINE, client_async(request, listener.connect(who).await)).await.unwrap()
 }
 
 async fn message(socket: &mut Socket) -> Message {
@@ -105,4 +113,42 @@ async fn what_is_no_handshake_is_refused_with_a_status() {
     let straight = listener.api.get(&path).header("connection", "upgrade").header("upgrade", "websocket");
     let straight = straight.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     assert_eq!(straight.fails(400).await["message"], "this connection cannot be upgraded: use HTTP/1.1");
+}
+
+#[tokio::test]
+async fn a_browser_sends_its_token_as_a_subprotocol() {
+    let listener = listen().await;
+    let account = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let token = listener.api.created(account, request).await["status"]["token"].as_str().unwrap().to_owned();
+    let subject = json!({"kind": "ServiceAccount", "name": "default", "namespace": "default"});
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "view"}, "subjects": [subject],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+    });
+    listener.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await;
+    listener.api.created(CONFIG_MAPS, config_map("a")).await;
+    let path = format!("{CONFIG_MAPS}?watch=1&fieldSelector=metadata.name%3Da");
+    let encoded = format!("base64url.bearer.authorization.k8s.io.{}", BASE64_URL_SAFE_NO_PAD.encode(&token));
+
+    // Roles are followed by a watch: a moment may pass until the binding counts.
+    let opened = async {
+        loop {
+            let protocols = format!("{encoded}, v1.mine");
+            match open_as(&listener, None, &path, &[("sec-websocket-protocol", &protocols)]).await {
+                Err(Error::Http(response)) if response.status() == 403 => tokio::task::yield_now().await,
+                other => return other.unwrap(),
+            }
+        }
+    };
+    let (mut socket, response) = tokio::time::timeout(DEADLINE, opened).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "v1.mine", "the token is not said aloud");
+    assert_eq!(event(&mut socket).await["object"]["metadata"]["name"], "a");
+
+    let garbled = "base64url.bearer.authorization.k8s.io.!, v1.mine".to_owned();
+    for protocols in [encoded.clone(), format!("{encoded}, {encoded}, v1.mine"), garbled] {
+        let refused = open_as(&listener, None, &path, &[("sec-websocket-protocol", &protocols)]).await;
+        let Err(Error::Http(response)) = refused else { panic!("accepted: {protocols}") };
+        assert_eq!(response.status().as_u16(), 401, "{protocols}");
+    }
 }

@@ -24,6 +24,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    authn,
     body::{self, Body, Response},
     http::Encoding,
     status::ApiError,
@@ -61,8 +62,9 @@ impl Handshake {
         let key = headers.get(SEC_WEBSOCKET_KEY).cloned();
         let key = key.ok_or_else(|| ApiError::bad_request("mismatched challenge/response: Sec-WebSocket-Key is missing"))?;
         // The stream is the same for all subprotocols: the one that the client names is agreed to, as in the reference.
-        let protocol = headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
-        if protocol.as_ref().is_some_and(|names| names.as_bytes().contains(&b',')) {
+        let mut protocols = authn::subprotocols(headers);
+        let protocol = protocols.next().and_then(|name| HeaderValue::from_str(name).ok());
+        if protocols.next().is_some() {
             return Err(ApiError::bad_request("bad or missing WebSocket-Protocol"));
         }
         let upgrade = parts.extensions.remove::<OnUpgrade>();
