@@ -1,6 +1,6 @@
 //! Impersonation: acting as somebody else, if authorization allows it (`Impersonate-User`, `-Group`, `-Uid`, `-Extra-…`).
 
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderValue, request::Parts};
 
 use super::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED};
 use super::{Identity, UserInfo};
@@ -15,18 +15,18 @@ const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+/// A header's text. What cannot be read is refused: without it, the request would be the sender's own.
+fn decoded<'a>(name: &str, value: &'a HeaderValue) -> Result<&'a str, ApiError> {
+    std::str::from_utf8(value.as_bytes()).map_err(|_| ApiError::bad_request(format!("the value of the header {name:?} is not UTF-8")))
 }
 
-fn extras(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .filter_map(|(name, value)| {
-            let key = decode(name.as_str().strip_prefix(EXTRA)?, false);
-            Some((key, value.to_str().ok()?.to_owned()))
-        })
-        .collect()
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Result<Vec<&'a str>, ApiError> {
+    headers.get_all(name).iter().map(|value| decoded(name, value)).collect()
+}
+
+fn extras(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> {
+    let given = headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix(EXTRA)?, name.as_str(), value)));
+    given.map(|(key, name, value)| Ok((decode(key, false), decoded(name, value)?.to_owned()))).collect()
 }
 
 /// The user that a request is to be handled as: `user` itself, or whom its headers name.
@@ -36,10 +36,10 @@ fn extras(headers: &HeaderMap) -> Vec<(String, String)> {
 /// 403 when `user` may not act as somebody else, 400 when the headers do not say as whom.
 pub fn impersonation(server: &Server, parts: &Parts, user: UserInfo) -> Result<UserInfo, ApiError> {
     let headers = &parts.headers;
-    let name = values(headers, USER).first().map(|name| (*name).to_owned()).unwrap_or_default();
-    let groups = values(headers, GROUP);
-    let uid = values(headers, UID).first().copied().unwrap_or_default();
-    let extra = extras(headers);
+    let name = values(headers, USER)?.first().map(|name| (*name).to_owned()).unwrap_or_default();
+    let groups = values(headers, GROUP)?;
+    let uid = values(headers, UID)?.first().copied().unwrap_or_default();
+    let extra = extras(headers)?;
     if name.is_empty() {
         if groups.is_empty() && uid.is_empty() && extra.is_empty() {
             return Ok(user);

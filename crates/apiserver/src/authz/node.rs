@@ -63,11 +63,15 @@ fn referenced(ledger: &Ledger, node: &str, request: &Attributes<'_>, verbs: &[&s
     if request.name.is_empty() {
         return Decision::NoOpinion("No Object name found".to_owned());
     }
+    // Without a namespace, a watch would cover the objects of that name in all of them.
+    if request.namespace.is_empty() && request.resource != "persistentvolumes" {
+        return Decision::NoOpinion("can only read namespaced object of this type".to_owned());
+    }
     let snapshot = ledger.snapshot();
     let found = match (request.resource, request.namespace) {
         // A volume is of interest when a claim that names it is.
         ("persistentvolumes", _) => volume_used(&snapshot, node, request.name),
-        (resource, namespace) => pods_of(&snapshot, node, namespace).any(|pod| uses(&pod, resource, request.name)),
+        (resource, namespace) => pods_of(&snapshot, node, namespace).any(|pod| uses(&pod, resource, &|name| name == request.name)),
     };
     if found { Decision::Allow(String::new()) } else { none(node) }
 }
@@ -89,47 +93,55 @@ fn volume_used(snapshot: &Snapshot, node: &str, volume: &str) -> bool {
     })
 }
 
-/// Whether a pod refers to an object of its namespace.
-fn uses(pod: &Value, resource: &str, name: &str) -> bool {
+/// Whether a pod refers to an object of its namespace whose name is one of those meant.
+pub(crate) fn uses(pod: &Value, resource: &str, meant: &dyn Fn(&str) -> bool) -> bool {
     match resource {
-        "serviceaccounts" => text(pod, "spec.serviceAccountName") == name,
+        "serviceaccounts" => meant(text(pod, "spec.serviceAccountName")),
         "persistentvolumeclaims" => list(pod, "spec.volumes").any(|volume| {
-            text(volume, "persistentVolumeClaim.claimName") == name
-                || (at(volume, "ephemeral").is_some()
-                    && name.strip_prefix(pod.name()).and_then(|rest| rest.strip_prefix('-')) == Some(text(volume, "name")))
+            let own = at(volume, "ephemeral").map(|_| format!("{}-{}", pod.name(), text(volume, "name")));
+            meant(text(volume, "persistentVolumeClaim.claimName")) || own.is_some_and(|name| meant(&name))
         }),
         "secrets" => {
-            list(pod, "spec.imagePullSecrets").any(|secret| text(secret, "name") == name)
-                || volumes_use(pod, "secret", "secretName", name)
-                || containers_use(pod, "secretRef", "secretKeyRef", name)
+            list(pod, "spec.imagePullSecrets").any(|secret| meant(text(secret, "name")))
+                || volumes_use(pod, "secret", "secretName", meant)
+                || containers_use(pod, "secretRef", "secretKeyRef", meant)
                 || list(pod, "spec.volumes").any(|volume| {
-                    ["csi.nodePublishSecretRef", "cephfs.secretRef", "rbd.secretRef", "iscsi.secretRef", "flexVolume.secretRef"]
-                        .iter()
-                        .any(|source| at(volume, source).is_some_and(|secret| text(secret, "name") == name))
-                        || text(volume, "azureFile.secretName") == name
+                    SECRET_REFERENCES.iter().any(|source| at(volume, source).is_some_and(|secret| meant(text(secret, "name"))))
+                        || meant(text(volume, "azureFile.secretName"))
                 })
         }
-        "configmaps" => volumes_use(pod, "configMap", "name", name) || containers_use(pod, "configMapRef", "configMapKeyRef", name),
+        "configmaps" => volumes_use(pod, "configMap", "name", meant) || containers_use(pod, "configMapRef", "configMapKeyRef", meant),
         _ => false,
     }
 }
 
+/// Where volumes of other systems name their secrets.
+const SECRET_REFERENCES: [&str; 7] = [
+    "csi.nodePublishSecretRef",
+    "cephfs.secretRef",
+    "rbd.secretRef",
+    "iscsi.secretRef",
+    "flexVolume.secretRef",
+    "scaleIO.secretRef",
+    "storageos.secretRef",
+];
+
 /// Whether a volume has this source, itself or projected.
-fn volumes_use(pod: &Value, source: &str, field: &str, name: &str) -> bool {
+fn volumes_use(pod: &Value, source: &str, field: &str, meant: &dyn Fn(&str) -> bool) -> bool {
     list(pod, "spec.volumes").any(|volume| {
-        at(volume, source).is_some_and(|source| text(source, field) == name)
-            || list(volume, "projected.sources").filter_map(|projected| at(projected, source)).any(|source| text(source, "name") == name)
+        at(volume, source).is_some_and(|source| meant(text(source, field)))
+            || list(volume, "projected.sources").filter_map(|projected| at(projected, source)).any(|source| meant(text(source, "name")))
     })
 }
 
 /// Whether a container takes its environment from it.
-fn containers_use(pod: &Value, whole: &str, key: &str, name: &str) -> bool {
+fn containers_use(pod: &Value, whole: &str, key: &str, meant: &dyn Fn(&str) -> bool) -> bool {
     ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"].iter().any(|containers| {
         list(pod, containers).any(|container| {
             list(container, "envFrom")
                 .filter_map(|from| at(from, whole))
                 .chain(list(container, "env").filter_map(|env| at(env, "valueFrom")).filter_map(|from| at(from, key)))
-                .any(|reference| text(reference, "name") == name)
+                .any(|reference| meant(text(reference, "name")))
         })
     })
 }

@@ -204,6 +204,12 @@ async fn acting_as_somebody_else_needs_the_right() {
     );
     let masters = api.get(PODS).header("impersonate-user", "ann").header("impersonate-group", "system:masters");
     masters.ok().await;
+    let named = api.get(PODS).header("impersonate-user", "zo\u{eb}").fails(403).await;
+    assert!(named["message"].as_str().unwrap().contains("User \"zo\u{eb}\" cannot list"), "{named}");
+    for name in ["impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-a"] {
+        let broken = api.get(PODS).header_bytes(name, b"ann\xff").fails(400).await;
+        assert!(broken["message"].as_str().unwrap().contains("is not UTF-8"), "{broken}");
+    }
 }
 
 #[tokio::test]
@@ -237,6 +243,63 @@ async fn a_kubelet_keeps_to_its_node() {
     );
     api.delete(&format!("{PODS}/web")).identity(two).fails(403).await;
     api.delete(&format!("{PODS}/web")).identity(one).ok().await;
+}
+
+#[tokio::test]
+async fn a_kubelet_follows_secrets_only_where_its_pods_are() {
+    let api = Api::start().await;
+    let one = Identity::node("one");
+    api.created("/api/v1/namespaces/default/secrets", json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "used"}})).await;
+    let mut with_secret = pod("web");
+    with_secret["spec"]["volumes"] = json!([{"name": "s", "secret": {"secretName": "used"}}]);
+    with_secret["spec"]["nodeName"] = json!("one");
+    api.created(PODS, with_secret).await;
+    let selector = "fieldSelector=metadata.name%3Dused";
+    api.get(&format!("/api/v1/namespaces/default/secrets?{selector}")).identity(one.clone()).ok().await;
+    let everywhere = api.get(&format!("/api/v1/secrets?{selector}")).identity(one.clone()).fails(403).await;
+    assert!(everywhere["message"].as_str().unwrap().ends_with("can only read namespaced object of this type"), "{everywhere}");
+    let escaped = "fieldSelector=metadata.namespace!%3Dx%5C,metadata.name%3Dused";
+    api.get(&format!("/api/v1/namespaces/default/secrets?{escaped}")).identity(one).fails(403).await;
+}
+
+#[tokio::test]
+async fn mirror_pods_refer_to_nothing() {
+    let api = Api::start().await;
+    let one = Identity::node("one");
+    let mirror = |name: &str, volume: Value| {
+        let mut pod = pod(name);
+        pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+        pod["spec"]["nodeName"] = json!("one");
+        pod["spec"]["volumes"] = json!([volume]);
+        pod
+    };
+    for (volume, what) in [
+        (json!({"name": "v", "secret": {"secretName": "a"}}), "secrets"),
+        (json!({"name": "v", "configMap": {"name": "a"}}), "configmaps"),
+        (json!({"name": "v", "persistentVolumeClaim": {"claimName": "a"}}), "persistentvolumeclaims"),
+        (json!({"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}), "service account tokens"),
+    ] {
+        let refused = api.post(PODS, mirror("bad", volume)).identity(one.clone()).fails(403).await;
+        let words = format!("node \"one\" can not create pods that reference {what}");
+        assert!(refused["message"].as_str().unwrap().ends_with(&words), "{refused}");
+    }
+    let made = api.post(PODS, mirror("good", json!({"name": "v", "emptyDir": {}}))).identity(one).send().await;
+    assert_eq!(made.code, 201, "{}", made.text());
+}
+
+#[tokio::test]
+async fn a_kubelet_keeps_the_labels_that_restrict_it() {
+    let api = Api::start().await;
+    let label = "node-restriction.kubernetes.io/zone";
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one", "labels": {label: "a", "own": "b"}}});
+    api.created("/api/v1/nodes", node).await;
+    let without = |label: &str| {
+        let patch = json!({"metadata": {"labels": {label: null}}});
+        api.patch("/api/v1/nodes/one", "merge", patch).identity(Identity::node("one"))
+    };
+    let refused = without(label).fails(403).await;
+    assert!(refused["message"].as_str().unwrap().ends_with(&format!("is not allowed to modify labels: {label}")), "{refused}");
+    without("own").ok().await;
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! NodeRestriction: a kubelet writes only its own node and the pods bound to it.
 
+use std::collections::BTreeSet;
+
 use corten_schema::Value;
 
 use super::super::{Attributes, Operation, Plugin};
 use super::forbidden;
+use crate::authz::node;
 use crate::reads;
 use crate::status::ApiError;
-use crate::view::{at, entries, text};
+use crate::view::{at, entries, list, text};
 
 /// The plugin.
 pub(super) struct NodeRestriction;
@@ -69,11 +72,10 @@ fn pods(attributes: &Attributes<'_>, node: &str) -> Result<(), ApiError> {
                 return refuse("create pods");
             }
             let pod = pod.unwrap_or(&Value::Null);
-            if !text(pod, "spec.serviceAccountName").is_empty() {
-                let why = format!("node {node:?} can not create pods that reference a service account");
-                return Err(forbidden(attributes, why));
+            match referenced(pod) {
+                Some(what) => Err(forbidden(attributes, format!("node {node:?} can not create pods that reference {what}"))),
+                None => Ok(()),
             }
-            Ok(())
         }
         ("", Operation::Delete) if !of(attributes.old) => refuse("delete pods"),
         ("status", Operation::Update) if !of(attributes.old) => refuse("update pod status for pods"),
@@ -82,6 +84,22 @@ fn pods(attributes: &Attributes<'_>, node: &str) -> Result<(), ApiError> {
         (_, Operation::Connect) => Ok(()),
         (other, _) => Err(forbidden(attributes, format!("unexpected operation on pods/{other}"))),
     }
+}
+
+/// What a pod refers to that a kubelet could read by making such a pod.
+fn referenced(pod: &Value) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 4] = [
+        ("serviceaccounts", "a service account"),
+        ("secrets", "secrets"),
+        ("configmaps", "configmaps"),
+        ("persistentvolumeclaims", "persistentvolumeclaims"),
+    ];
+    let tokens = || {
+        let sources = list(pod, "spec.volumes").flat_map(|volume| list(volume, "projected.sources"));
+        sources.into_iter().any(|source| at(source, "serviceAccountToken").is_some())
+    };
+    let named = KINDS.iter().find(|(plural, _)| node::uses(pod, plural, &|name| !name.is_empty())).map(|(_, what)| *what);
+    named.or_else(|| tokens().then_some("service account tokens"))
 }
 
 fn nodes(attributes: &Attributes<'_>, node: &str) -> Result<(), ApiError> {
@@ -104,15 +122,14 @@ fn nodes(attributes: &Attributes<'_>, node: &str) -> Result<(), ApiError> {
             return Err(forbidden(attributes, format!("node {node:?} is not allowed to modify ownerReferences")));
         }
     }
-    let before = |key: &str| attributes.old.and_then(|old| old.label(key));
-    let changed: Vec<&str> = entries(object, "metadata.labels")
-        .filter(|(key, value)| is_restricted(key) && before(key) != value.as_str())
-        .map(|(key, _)| key)
-        .collect();
+    let label = |node: Option<&Value>, key: &str| node.and_then(|node| node.label(key)).map(ToOwned::to_owned);
+    let keys = [Some(object), attributes.old].into_iter().flatten().flat_map(|node| entries(node, "metadata.labels"));
+    let changed: BTreeSet<&str> =
+        keys.map(|(key, _)| key).filter(|key| is_restricted(key) && label(Some(object), key) != label(attributes.old, key)).collect();
     if changed.is_empty() {
         Ok(())
     } else {
-        let why = format!("node {node:?} is not allowed to modify labels: {}", changed.join(", "));
+        let why = format!("node {node:?} is not allowed to modify labels: {}", changed.into_iter().collect::<Vec<_>>().join(", "));
         Err(forbidden(attributes, why))
     }
 }
