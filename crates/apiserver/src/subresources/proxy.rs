@@ -1,5 +1,7 @@
 //! `pods/proxy`, `services/proxy`, `nodes/proxy`: any HTTP request to what they name, `[scheme:]name[:port]`.
 
+use std::net::IpAddr;
+
 use corten_schema::Value;
 
 use super::connect::Backend;
@@ -55,7 +57,19 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Refuses addresses that are the server's own or its link's: who writes a status or an EndpointSlice does not get to see what
+/// listens there. Names are refused as well, since they may stand for anything.
+pub(super) fn check_address(host: &str) -> Result<(), ApiError> {
+    let fine = host.parse::<IpAddr>().is_ok_and(|address| match address.to_canonical() {
+        IpAddr::V4(v4) => !(v4.is_loopback() || v4.is_unspecified() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast()),
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local() || v6.is_multicast()),
+    });
+    if fine { Ok(()) } else { Err(ApiError::bad_request("address not allowed")) }
+}
+
+/// A pod or endpoint, without TLS.
 fn plain(host: &str, port: i64) -> Result<Backend, ApiError> {
+    check_address(host)?;
     let port = u16::try_from(port).map_err(|error| ApiError::bad_request(error.to_string()))?;
     Ok(Backend { host: host.to_owned(), port, tls: None })
 }
@@ -63,9 +77,6 @@ fn plain(host: &str, port: i64) -> Result<Backend, ApiError> {
 /// The pod itself: at the port named, or its first.
 fn pod_backend(pod: &Value, target: &Target<'_>) -> Result<Backend, ApiError> {
     let address = text(pod, "status.podIP");
-    if address.is_empty() {
-        return Err(ApiError::bad_request("address not allowed"));
-    }
     let ports = || list(pod, "spec.containers").flat_map(|container| list(container, "ports"));
     let port = match target.port {
         "" => ports().find_map(|port| int(port, "containerPort")).unwrap_or(80),
