@@ -19,7 +19,7 @@ const DEFAULT_SECONDS: i64 = 3600;
 const SHORTEST: i64 = 600;
 const LONGEST: i64 = 1 << 32;
 
-/// The time that the ServiceAccount plugin asks for. Tokens of that kind live a year, because some clients read their file
+/// The time that the ServiceAccount plugin asks for. Tokens of that kind live a year while their pod does, because some clients read their file
 /// once; use after the time asked for is noted in the claim `warnafter`.
 const RENEWED_SECONDS: i64 = 3607;
 const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
@@ -43,10 +43,10 @@ pub(super) async fn serve(call: Call) -> Result<Response, ApiError> {
     admit(&exchange, &mut request)?;
 
     let begin = Timestamp::now();
-    let extended = asked == RENEWED_SECONDS && audiences == own;
+    let mut bound = bind(&exchange, &request, &account)?;
+    let extended = asked == RENEWED_SECONDS && audiences == own && bound.pod.is_some();
     let seconds = if extended { EXTENDED_SECONDS } else { asked };
     let after = |seconds: i64| begin.as_second().saturating_add(seconds);
-    let mut bound = bind(&exchange, &request, &account)?;
     bound.warnafter = extended.then(|| after(asked));
     let claims = Claims {
         aud: audiences,
