@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::entry::{Entry, Indexer};
 use super::event::Change;
 use super::filter::Filter;
-use super::log::{Expired, Log};
+use super::log::Expired;
 use super::snapshot::{Map, Root, Snapshot};
 use super::topics::Topics;
 use super::txn::Transaction;
@@ -126,7 +126,7 @@ impl Ledger {
         match log.position_after(from) {
             Ok(position) => Ok(Watcher::new(Arc::clone(&self.shared), filter, log, position, from)),
             Err(expired) => {
-                inner.topics.release(&filter, &log);
+                inner.topics.release(&filter);
                 Err(expired)
             }
         }
@@ -238,8 +238,8 @@ impl Shared {
         Revision(self.reached.load(Ordering::Acquire))
     }
 
-    pub(super) fn release(&self, filter: &Filter, log: &Arc<Log>) {
-        self.inner.lock().topics.release(filter, log);
+    pub(super) fn release(&self, filter: &Filter) {
+        self.inner.lock().topics.release(filter);
     }
 }
 

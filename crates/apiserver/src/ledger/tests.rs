@@ -328,6 +328,20 @@ async fn logs_of_nobody_are_given_up() {
     assert_eq!(ledger.narrow_logs(), 3);
     drop(watchers);
     assert_eq!(ledger.narrow_logs(), 0);
+
+    // Watchers that end together leave nothing either.
+    for _ in 0..200 {
+        let together = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for watcher in [ledger.watch(Revision::ZERO, filters[0].clone()), ledger.watch(Revision::ZERO, filters[0].clone())] {
+                scope.spawn(|| {
+                    together.wait();
+                    drop(watcher);
+                });
+            }
+        });
+        assert_eq!(ledger.narrow_logs(), 0);
+    }
 }
 
 /// A client that keeps a copy by watching, and now and then loses its connection.

@@ -44,8 +44,32 @@ struct Group {
 struct Kind {
     all: Arc<Log>,
     /// By namespace prefix or object key.
-    keys: HashMap<Key, Arc<Log>>,
-    fields: HashMap<Field, HashMap<Arc<str>, Arc<Log>>>,
+    keys: HashMap<Key, Narrow>,
+    fields: HashMap<Field, HashMap<Arc<str>, Narrow>>,
+}
+
+/// A log that exists as long as somebody watches it.
+struct Narrow {
+    log: Arc<Log>,
+    watchers: usize,
+}
+
+impl Narrow {
+    fn new(log: Log) -> Narrow {
+        Narrow { log: Arc::new(log), watchers: 0 }
+    }
+
+    /// The log, for one more watcher.
+    fn join(&mut self) -> Arc<Log> {
+        self.watchers += 1;
+        Arc::clone(&self.log)
+    }
+
+    /// One watcher leaves. Whether that was the last.
+    fn leave(&mut self) -> bool {
+        self.watchers = self.watchers.saturating_sub(1);
+        self.watchers == 0
+    }
 }
 
 impl Topics {
@@ -87,24 +111,24 @@ impl Topics {
         };
         give(&kind.all);
         if !kind.keys.is_empty() {
-            if let Some(log) = kind.keys.get(key) {
-                give(log);
+            if let Some(narrow) = kind.keys.get(key) {
+                give(&narrow.log);
             }
-            if let Some(log) = namespace_prefix(key).and_then(|prefix| kind.keys.get(prefix)) {
-                give(log);
+            if let Some(narrow) = namespace_prefix(key).and_then(|prefix| kind.keys.get(prefix)) {
+                give(&narrow.log);
             }
         }
         for (field, values) in &kind.fields {
             let value_of =
                 |entry: &Option<Arc<super::Entry>>| entry.as_ref().and_then(|entry| entry.index().field(field).map(str::to_owned));
             let (before, after) = (value_of(&change.before), value_of(&change.after));
-            if let Some(log) = after.as_deref().and_then(|value| values.get(value)) {
-                give(log);
+            if let Some(narrow) = after.as_deref().and_then(|value| values.get(value)) {
+                give(&narrow.log);
             }
             if before != after
-                && let Some(log) = before.as_deref().and_then(|value| values.get(value))
+                && let Some(narrow) = before.as_deref().and_then(|value| values.get(value))
             {
-                give(log);
+                give(&narrow.log);
             }
         }
     }
@@ -122,50 +146,49 @@ impl Topics {
         Arc::clone(&self.kind(kind_prefix(prefix)).all)
     }
 
-    /// The narrowest log that has everything a filter covers.
+    /// The narrowest log that has everything a filter covers, for a watcher that [`Self::release`] is told of when it ends.
     pub(super) fn log_for(&mut self, filter: &Filter) -> Arc<Log> {
         let kind = self.kind(filter.scope.kind());
         let all = &kind.all;
-        let of_key = |key: &Key| key.clone();
         match (&filter.scope, &filter.pin) {
             (Scope::Object(key), _) => {
-                let make = || Arc::new(all.narrowed(|change| change.key() == Some(key)));
-                Arc::clone(kind.keys.entry(of_key(key)).or_insert_with(make))
+                let make = || Narrow::new(all.narrowed(|change| change.key() == Some(key)));
+                kind.keys.entry(key.clone()).or_insert_with(make).join()
             }
             (_, Some((field, value))) => {
                 let has = |entry: &Option<Arc<super::Entry>>| entry.as_ref().is_some_and(|entry| entry.index().field(field) == Some(value));
-                let make = || Arc::new(all.narrowed(|change| has(&change.before) || has(&change.after)));
+                let make = || Narrow::new(all.narrowed(|change| has(&change.before) || has(&change.after)));
                 let values = kind.fields.entry(Arc::clone(field)).or_default();
-                Arc::clone(values.entry(Arc::clone(value)).or_insert_with(make))
+                values.entry(Arc::clone(value)).or_insert_with(make).join()
             }
             (Scope::Namespace(prefix), None) => {
                 let covers = |change: &Change| change.key().is_some_and(|key| key.starts_with(&**prefix));
-                let make = || Arc::new(all.narrowed(covers));
-                Arc::clone(kind.keys.entry(of_key(prefix)).or_insert_with(make))
+                let make = || Narrow::new(all.narrowed(covers));
+                kind.keys.entry(prefix.clone()).or_insert_with(make).join()
             }
             (Scope::Kind(_), None) => Arc::clone(all),
         }
     }
 
-    /// Gives up a narrow log when its last watcher leaves; `log` is that watcher's own reference.
-    pub(super) fn release(&mut self, filter: &Filter, log: &Arc<Log>) {
-        // Everybody takes references under the lock of the topics: this one and the table's mean nobody else.
-        if Arc::strong_count(log) > 2 {
-            return;
-        }
+    /// A watcher of this filter ends: its log goes with the last of them.
+    pub(super) fn release(&mut self, filter: &Filter) {
         let Some(kind) = self.kinds.get_mut(filter.scope.kind()) else { return };
-        if Arc::ptr_eq(&kind.all, log) {
-            return;
-        }
-        kind.keys.retain(|_, known| !Arc::ptr_eq(known, log));
-        if let Some((field, value)) = &filter.pin
-            && let Some(values) = kind.fields.get_mut(field)
-            && values.get(value).is_some_and(|known| Arc::ptr_eq(known, log))
-        {
-            values.remove(value);
-            if values.is_empty() {
-                kind.fields.remove(field);
+        match (&filter.scope, &filter.pin) {
+            (Scope::Object(key), _) | (Scope::Namespace(key), None) => {
+                if kind.keys.get_mut(key).is_some_and(Narrow::leave) {
+                    kind.keys.remove(key);
+                }
             }
+            (_, Some((field, value))) => {
+                let Some(values) = kind.fields.get_mut(field) else { return };
+                if values.get_mut(value).is_some_and(Narrow::leave) {
+                    values.remove(value);
+                }
+                if values.is_empty() {
+                    kind.fields.remove(field);
+                }
+            }
+            (Scope::Kind(_), None) => {}
         }
     }
 
@@ -197,8 +220,8 @@ impl Topics {
             self.compacted = compacted;
             for kind in self.kinds.values() {
                 kind.all.trim(compacted);
-                kind.keys.values().for_each(|log| log.trim(compacted));
-                kind.fields.values().flat_map(HashMap::values).for_each(|log| log.trim(compacted));
+                let narrow = kind.keys.values().chain(kind.fields.values().flat_map(HashMap::values));
+                narrow.for_each(|narrow| narrow.log.trim(compacted));
             }
         }
     }

@@ -103,6 +103,6 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.shared.release(&self.filter, &self.log);
+        self.shared.release(&self.filter);
     }
 }
