@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,7 +40,7 @@ struct Latency {
 pub(crate) struct Metrics {
     totals: Mutex<BTreeMap<(Series, u16), u64>>,
     latencies: Mutex<BTreeMap<Series, Latency>>,
-    in_flight: AtomicI64,
+    in_flight: Arc<AtomicI64>,
 }
 
 /// A request under way.
@@ -45,12 +48,29 @@ pub(crate) struct Metrics {
 pub(crate) struct Observed {
     series: Series,
     long_running: bool,
+    _counted: Counted,
+}
+
+/// One request among those in flight, until it is dropped: answered, or given up because its client left.
+#[derive(Debug)]
+struct Counted(Arc<AtomicI64>);
+
+impl Counted {
+    fn new(gauge: &Arc<AtomicI64>) -> Self {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(gauge))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Metrics {
     /// A request begins.
     pub(crate) fn begin(&self, info: &RequestInfo) -> Observed {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         let row = corten_schema::table().resource(&info.group, &info.version, &info.resource);
         let series = Series {
             verb: if info.is_resource { info.verb.as_str() } else { "" },
@@ -58,12 +78,11 @@ impl Metrics {
             version: row.map(|row| row.version.clone()).unwrap_or_default(),
             resource: row.map(|row| row.plural.clone()).unwrap_or_default(),
         };
-        Observed { series, long_running: info.is_long_running() }
+        Observed { series, long_running: info.is_long_running(), _counted: Counted::new(&self.in_flight) }
     }
 
     /// A request has been answered (a watch: has begun).
     pub(crate) fn end(&self, observed: Observed, code: StatusCode, took: Duration) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         *self.totals.lock().entry((observed.series.clone(), code.as_u16())).or_default() += 1;
         if observed.long_running {
             return;
