@@ -245,14 +245,14 @@ pub(super) fn step(kind: &Kind, options: &DeleteOptions, old: &Value) -> Step {
                 return if held { unless_changed(object, old) } else { Step::Remove(object) };
             }
             if options.grace_period.is_some() && seconds < running {
-                mark(&mut object, seconds);
+                shorten(&mut object, running, seconds);
                 return Step::Mark(object);
             }
             unless_changed(object, old)
         }
         (Some(_), _) if held => {
-            if marked_with.unwrap_or(0) > 0 {
-                mark(&mut object, 0);
+            if let Some(running) = marked_with.filter(|running| *running > 0) {
+                shorten(&mut object, running, 0);
             }
             unless_changed(object, old)
         }
@@ -275,12 +275,26 @@ fn unless_changed(object: Value, old: &Value) -> Step {
     if object == *old { Step::Nothing(object) } else { Step::Mark(object) }
 }
 
-/// Marks an object as being deleted, to end in so many seconds. The desired state has changed: so does the generation.
+/// Marks an object as being deleted, to end in so many seconds.
 fn mark(object: &mut Value, seconds: i64) {
+    mark_at(object, jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds), seconds);
+}
+
+/// Gives an object that is being deleted less time, counted from when its deletion began.
+fn shorten(object: &mut Value, running: i64, seconds: i64) {
+    let end: Option<jiff::Timestamp> = object.deletion_timestamp().and_then(|at| at.parse().ok());
+    let earlier = jiff::SignedDuration::from_secs(running.saturating_sub(seconds));
+    match end.and_then(|end| end.checked_sub(earlier).ok()) {
+        Some(end) => mark_at(object, end, seconds),
+        None => mark(object, seconds),
+    }
+}
+
+/// The desired state has changed: so does the generation.
+fn mark_at(object: &mut Value, end: jiff::Timestamp, seconds: i64) {
     let generation = object.generation();
-    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     let metadata = object.metadata_mut();
-    metadata.insert("deletionTimestamp", meta::timestamp(at));
+    metadata.insert("deletionTimestamp", meta::timestamp(end));
     metadata.insert("deletionGracePeriodSeconds", seconds);
     if generation > 0 {
         metadata.insert("generation", generation + 1);

@@ -147,3 +147,20 @@ fn what_a_deletion_does() {
         assert_eq!(decision(metadata.clone(), options), expected, "{metadata} {options:?}");
     }
 }
+
+#[test]
+fn a_shorter_grace_period_only_brings_the_end_forward() {
+    let pods = kind("", "pods");
+    let ending = |finalizers: &[&str]| {
+        value(json!({
+            "metadata": {"name": "x", "deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30, "finalizers": finalizers},
+            "spec": {"nodeName": "n"},
+            "status": {"phase": "Running"},
+        }))
+    };
+    for (pod, requested, expected) in [(ending(&[]), 10, "2026-01-01T00:00:10Z"), (ending(&["example.com/a"]), 0, "2026-01-01T00:00:00Z")] {
+        let options = DeleteOptions { grace_period: Some(requested), ..DeleteOptions::default() };
+        let Step::Mark(marked) = step(&pods, &options, &pod) else { panic!("not marked") };
+        assert_eq!(marked.deletion_timestamp(), Some(expected));
+    }
+}
