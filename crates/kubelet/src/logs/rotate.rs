@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
 }
 
 async fn round(context: &Context) -> Result<(), tonic::Status> {
-    if !any_large(&context.pod_log_dir) {
+    if !any_due(&context.pod_log_dir) {
         return Ok(());
     }
     let running = v1::ContainerState::ContainerRunning;
@@ -49,24 +50,32 @@ async fn round(context: &Context) -> Result<(), tonic::Status> {
         let message = v1::ContainerStatusRequest { container_id: container.id.clone(), verbose: false };
         let status = client.container_status(request(message)).await?.into_inner();
         let path = PathBuf::from(status.status.unwrap_or_default().log_path);
-        if !is_large(&path) {
-            continue;
-        }
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-        let rotated = match rotate(&path, &stamp) {
-            Ok(rotated) => rotated,
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "rotating a log");
-                continue;
+        let rotated = if is_large(&path) {
+            let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+            match rename(&path, &stamp) {
+                Ok(rotated) => Some(rotated),
+                Err(error) => {
+                    tracing::warn!(%error, path = %path.display(), "rotating a log");
+                    continue;
+                }
             }
+        } else if is_absent(&path) {
+            // Renamed by a kubelet that ended before it could tell the runtime.
+            None
+        } else {
+            continue;
         };
         let message = v1::ReopenContainerLogRequest { container_id: container.id };
         if let Err(status) = client.reopen_container_log(request(message)).await {
             // The runtime still writes to the renamed file: give it its name back.
             tracing::warn!(%status, path = %path.display(), "reopening a log");
-            if let Err(error) = fs::rename(&rotated, &path) {
+            if let Some(rotated) = rotated
+                && let Err(error) = fs::rename(&rotated, &path)
+            {
                 tracing::warn!(%error, path = %path.display(), "undoing a rotation");
             }
+        } else if let Err(error) = prune(&path) {
+            tracing::warn!(%error, path = %path.display(), "removing old logs");
         }
     }
     Ok(())
@@ -76,23 +85,34 @@ fn is_large(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.len() >= LARGE)
 }
 
-/// Whether any `<pod>/<container>/<n>.log` is large; usually none is, and nobody has to be asked.
-fn any_large(directory: &Path) -> bool {
-    let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
-    list(directory)
-        .flat_map(|pod| list(&pod.path()))
-        .flat_map(|container| list(&container.path()))
-        .map(|file| file.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "log"))
-        .any(|path| is_large(&path))
+fn is_absent(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
-/// Renames a log and removes the oldest of those renamed before; gives the new name.
-fn rotate(path: &Path, stamp: &str) -> std::io::Result<PathBuf> {
+/// Whether any `<pod>/<container>/<n>.log` is large, or absent beside its rotated parts; usually none is, and nobody has
+/// to be asked.
+fn any_due(directory: &Path) -> bool {
+    let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    list(directory).flat_map(|pod| list(&pod.path())).flat_map(|container| list(&container.path())).map(|file| file.path()).any(|path| {
+        match path.extension() {
+            Some(extension) if extension == "log" => is_large(&path),
+            // `0.log.<timestamp>`
+            _ => path.file_stem().is_some_and(|s| s.as_encoded_bytes().ends_with(b".log")) && is_absent(&path.with_extension("")),
+        }
+    })
+}
+
+/// Renames a log; gives the new name.
+fn rename(path: &Path, stamp: &str) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{stamp}"));
     let rotated = PathBuf::from(name);
     fs::rename(path, &rotated)?;
+    Ok(rotated)
+}
+
+/// Removes the oldest of the files that a log was renamed to.
+fn prune(path: &Path) -> io::Result<()> {
     let mut old = siblings(path)?;
     // Names sort by their time.
     old.sort();
@@ -100,10 +120,10 @@ fn rotate(path: &Path, stamp: &str) -> std::io::Result<PathBuf> {
     for file in old.into_iter().take(surplus) {
         fs::remove_file(file)?;
     }
-    Ok(rotated)
+    Ok(())
 }
 
-fn siblings(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn siblings(path: &Path) -> io::Result<Vec<PathBuf>> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Ok(Vec::new());
     };
@@ -125,7 +145,8 @@ mod tests {
         let path = dir.path().join("0.log");
         for number in 0..8 {
             fs::write(&path, number.to_string()).unwrap();
-            rotate(&path, &format!("2026010{number}-000000")).unwrap();
+            rename(&path, &format!("2026010{number}-000000")).unwrap();
+            prune(&path).unwrap();
         }
         fs::write(&path, "now").unwrap();
         let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -141,9 +162,22 @@ mod tests {
         let container = dir.path().join("ns_p_u/c");
         fs::create_dir_all(&container).unwrap();
         fs::write(container.join("0.log"), "small").unwrap();
-        assert!(!any_large(dir.path()));
+        assert!(!any_due(dir.path()));
         let file = fs::File::create(container.join("1.log")).unwrap();
         file.set_len(LARGE).unwrap();
-        assert!(any_large(dir.path()));
+        assert!(any_due(dir.path()));
+    }
+
+    #[test]
+    fn a_rotation_that_was_not_finished_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let container = dir.path().join("ns_p_u/c");
+        fs::create_dir_all(&container).unwrap();
+        let path = container.join("0.log");
+        fs::write(&path, "old").unwrap();
+        rename(&path, "20260101-000000").unwrap();
+        assert!(is_absent(&path) && any_due(dir.path()));
+        fs::write(&path, "new").unwrap();
+        assert!(!is_absent(&path) && !any_due(dir.path()));
     }
 }
