@@ -12,15 +12,15 @@ use corten_client::{
     is_deleting,
     queue::WorkQueue,
 };
-use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
+use k8s_openapi::api::core::v1::{Event, Namespace, NamespaceStatus};
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{ApiResource, DeleteParams, ListParams, PostParams},
 };
 
 use crate::{
     context::Context,
-    inventory::{Inventory, Kind},
+    inventory::{Inventory, Metadata},
 };
 use conditions::Remaining;
 
@@ -82,10 +82,12 @@ impl Controller {
         }
         let mut remaining = Remaining::default();
         for kind in self.inventory.kinds().iter().filter(|kind| kind.namespaced) {
-            if let Err(error) = self.empty(kind, name, &mut remaining).await {
-                remaining.failed(&kind.qualified_name(), &error);
-            }
+            let api = kind.api(&self.client, name);
+            self.empty(&api, kind.deletes_collections, &kind.qualified_name(), &mut remaining).await;
         }
+        // The inventory does without events, but they go as well.
+        let events = Api::namespaced_with(self.client.clone(), name, &ApiResource::erase::<Event>(&()));
+        self.empty(&events, true, "events.", &mut remaining).await;
         let namespace = self.report(&namespace, &remaining).await?;
         let Some(namespace) = namespace else {
             return Ok(Outcome::Done);
@@ -98,29 +100,11 @@ impl Controller {
     }
 
     /// Deletes all objects of one kind, and counts what is left.
-    async fn empty(&self, kind: &Kind, namespace: &str, remaining: &mut Remaining) -> Result<(), kube::Error> {
-        let api = kind.api(&self.client, namespace);
-        let list = ListParams::default();
-        let present = api.list(&list).await?.items;
-        if present.is_empty() {
-            return Ok(());
+    async fn empty(&self, api: &Api<Metadata>, deletes_collections: bool, kind: &str, remaining: &mut Remaining) {
+        match delete_all(api, deletes_collections).await {
+            Ok(left) => remaining.count(kind, &left),
+            Err(error) => remaining.failed(kind, &error),
         }
-        let fresh = present.iter().any(|object| !is_deleting(object));
-        if fresh && kind.deletes_collections {
-            let params = DeleteParams::background();
-            api.delete_collection(&params, &list).await?;
-        } else if fresh {
-            for object in present.iter().filter(|object| !is_deleting(*object)) {
-                let params = DeleteParams::background();
-                match api.delete(&object.name_any(), &params).await {
-                    Err(error) if !corten_client::is_not_found(&error) => return Err(error),
-                    _ => {}
-                }
-            }
-        }
-        let left = if fresh { api.list(&list).await?.items } else { present };
-        remaining.count(&kind.qualified_name(), &left);
-        Ok(())
     }
 
     /// Writes the conditions; gives the namespace as it is now, if it still exists.
@@ -155,4 +139,27 @@ impl Controller {
             _ => Ok(()),
         }
     }
+}
+
+/// Deletes all objects that an API lists; gives what is left.
+async fn delete_all(api: &Api<Metadata>, deletes_collections: bool) -> Result<Vec<Metadata>, kube::Error> {
+    let list = ListParams::default();
+    let present = api.list(&list).await?.items;
+    if present.is_empty() {
+        return Ok(present);
+    }
+    let fresh = present.iter().any(|object| !is_deleting(object));
+    if fresh && deletes_collections {
+        let params = DeleteParams::background();
+        api.delete_collection(&params, &list).await?;
+    } else if fresh {
+        for object in present.iter().filter(|object| !is_deleting(*object)) {
+            let params = DeleteParams::background();
+            match api.delete(&object.name_any(), &params).await {
+                Err(error) if !corten_client::is_not_found(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    if fresh { Ok(api.list(&list).await?.items) } else { Ok(present) }
 }

@@ -8,12 +8,12 @@ use k8s_openapi::{
     api::{
         certificates::v1::CertificateSigningRequest,
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount},
+        core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount},
     },
 };
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -41,6 +41,10 @@ async fn a_namespace_gets_what_pods_need_and_goes_with_everything_in_it() {
 
     let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
     maps.create(&PostParams::default(), &object(held)).await.unwrap();
+    let events: Api<Event> = Api::namespaced(cluster.admin.clone(), "shop");
+    let event =
+        json!({"metadata": {"name": "told"}, "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "x"}, "reason": "Told"});
+    events.create(&PostParams::default(), &object(event)).await.unwrap();
     namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
     cluster
         .wait(namespaces.clone(), "the namespace says what holds it up", |namespaces| {
@@ -56,6 +60,7 @@ async fn a_namespace_gets_what_pods_need_and_goes_with_everything_in_it() {
     let released = json!({"metadata": {"finalizers": null}});
     maps.patch("held", &PatchParams::default(), &Patch::Merge(released)).await.unwrap();
     cluster.wait(namespaces, "the namespace is gone", |all| all.list().iter().all(|namespace| namespace.name_any() != "shop")).await;
+    assert!(events.list(&ListParams::default()).await.unwrap().items.is_empty(), "events go with their namespace");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
