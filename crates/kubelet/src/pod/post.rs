@@ -146,11 +146,15 @@ mod tests {
     #[tokio::test]
     async fn a_conflict_ends_only_what_is_replaced() {
         let pod = |uid: &str| format!(r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p","namespace":"ns","uid":"{uid}"}}}}"#);
-        let status =
-            |code: u16| format!(r#"{{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"","message":"","code":{code}}}"#);
-        for (code, body, expected) in
-            [(200, pod("u"), false), (200, pod("other"), true), (404, status(404), true), (500, status(500), false)]
-        {
+        let status = |code: u16, reason: &str| {
+            format!(r#"{{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"{reason}","message":"","code":{code}}}"#)
+        };
+        for (code, body, expected) in [
+            (200, pod("u"), false),
+            (200, pod("other"), true),
+            (404, status(404, "NotFound"), true),
+            (500, status(500, "InternalError"), false),
+        ] {
             let service = tower::service_fn(move |_: Request<kube::client::Body>| {
                 let response = Response::builder().status(code).body(Full::new(Bytes::from(body.clone())));
                 async move { response }
