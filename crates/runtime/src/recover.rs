@@ -18,20 +18,38 @@ use crate::mounts;
 use crate::namespaces;
 use crate::record::{ContainerRecord, Made, SandboxRecord, Start};
 use crate::sandbox::Sandbox;
+use crate::shim::ShimError;
 
 /// Brings the engine and the kernel to agree. Must come before anything is served.
 pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
-    for id in files::names_in(&engine.paths.sandboxes()) {
-        if let Err(error) = sandbox(engine, &id).await {
-            tracing::error!(sandbox = %id, %error, "a sandbox could not be recovered");
+    // All at once, so that one whose shim does not answer holds back no other.
+    let found = files::names_in(&engine.paths.sandboxes()).into_iter().map(|id| async move {
+        match sandbox(engine, &id).await {
+            Ok(State::Clear) => None,
+            Ok(State::Silent) => Some(id),
+            Err(error) => {
+                tracing::error!(sandbox = %id, %error, "a sandbox could not be recovered");
+                None
+            }
         }
-    }
+    });
+    let silent = futures::future::join_all(found).await.into_iter().flatten().collect();
     for id in files::names_in(&engine.paths.containers()) {
         if let Err(error) = orphan(engine, &id).await {
             tracing::error!(container = %id, %error, "what is left of a container could not be removed");
         }
     }
-    sweep(engine).await
+    sweep(engine, silent).await
+}
+
+/// What is known of a sandbox after its recovery.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Whether it runs.
+    Clear,
+    /// Its shim is there and does not answer. It is not ready, but what it has may still run, so nothing of it is touched:
+    /// to stop it fails until the shim answers or is gone, and the next daemon asks it again.
+    Silent,
 }
 
 /// A record, if it is whole. After a crash of the machine it can be torn, which is as good as none.
@@ -42,40 +60,59 @@ fn record<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     })
 }
 
-async fn sandbox(engine: &Arc<Engine>, id: &str) -> Result<()> {
+async fn sandbox(engine: &Arc<Engine>, id: &str) -> Result<State> {
     let paths = engine.paths.sandbox(id);
     let Some(wanted) = record::<SandboxRecord>(&paths.record()) else {
         let dir = paths.dir.clone();
         mounts::detach(&paths.shm())?;
-        return blocking(move || files::remove_tree(&dir)).await;
+        blocking(move || files::remove_tree(&dir)).await?;
+        return Ok(State::Clear);
     };
     let Some(made) = record::<Made>(&paths.ready()) else {
         // Nobody was ever told of it.
-        return engine.discard(&wanted).await;
+        engine.discard(&wanted).await?;
+        return Ok(State::Clear);
     };
     engine.with_tables(|tables| tables.names.reserve("sandbox", &wanted.name, id))?;
     let stopped = paths.stopped().exists() || wanted.boot_id != engine.boot_id;
     let sandbox = engine.insert_dead(Sandbox::new(wanted, paths, made.addresses));
     // The connection may bring news at once, so the sandbox is in the table before it.
-    let shim = if stopped { None } else { engine.connect(id).await.ok() };
     let mut known: HashMap<String, Known> = HashMap::new();
-    if let Some(shim) = shim {
-        known.extend(shim.list().await?.into_iter().map(|container| (container.container.clone(), container)));
-        sandbox.set_ready(shim);
-    } else if !stopped {
-        tracing::warn!(sandbox = %id, "the sandbox's shim is gone");
+    let mut state = State::Clear;
+    if !stopped {
+        let asked = async {
+            let shim = engine.connect(id).await?;
+            let list = shim.list().await?;
+            Ok::<_, ShimError>((shim, list))
+        };
+        match asked.await {
+            Ok((shim, list)) => {
+                known.extend(list.into_iter().map(|container| (container.container.clone(), container)));
+                sandbox.set_ready(shim.clone());
+                // It may have died before the sandbox was in its charge.
+                if shim.is_closed() {
+                    engine.shim_lost(id);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(sandbox = %id, %error, "the sandbox is not ready any more");
+                if matches!(error, ShimError::Silent) {
+                    state = State::Silent;
+                }
+            }
+        }
     }
     for container in files::names_in(&engine.paths.containers()) {
         let Some(record) = record::<ContainerRecord>(&engine.paths.container(&container).record()) else { continue };
         if record.sandbox == id {
-            adopt(engine, &sandbox, record, known.get(&container)).await?;
+            adopt(engine, &sandbox, record, known.get(&container), state).await?;
         }
     }
-    Ok(())
+    Ok(state)
 }
 
 /// Takes over a container. `known` is what the sandbox's shim says of it.
-async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerRecord, known: Option<&Known>) -> Result<()> {
+async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerRecord, known: Option<&Known>, state: State) -> Result<()> {
     let paths = engine.paths.container(&record_.id);
     if !paths.spec().exists() {
         // It was never whole, and nobody was told of it.
@@ -88,6 +125,7 @@ async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerR
     if let Life::Exited(exited) = &life
         && exited.reason == Exited::UNKNOWN
         && !noticed
+        && state != State::Silent
     {
         // The next daemon must not think that it ended when that one was started.
         files::publish(&paths.state(), &Start::Lost { started_at: exited.started_at, at: exited.finished_at })?;
@@ -98,7 +136,7 @@ async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerR
     }
     let container = Arc::new(Container::new(record_, sandbox.clone(), paths, life));
     engine.with_tables(|tables| tables.containers.insert(container.id.clone(), container.clone()));
-    if !sandbox.is_ready() {
+    if !sandbox.is_ready() && state != State::Silent {
         engine.abandon(&container).await;
     }
     Ok(())
@@ -142,9 +180,10 @@ async fn orphan(engine: &Arc<Engine>, id: &str) -> Result<()> {
 }
 
 /// Removes what has our names on it and belongs to nothing: pinned namespaces, sockets, addresses, image pins.
-async fn sweep(engine: &Arc<Engine>) -> Result<()> {
-    let live: HashSet<String> =
-        engine.sandboxes().iter().filter(|sandbox| sandbox.is_ready()).map(|sandbox| sandbox.record.id.clone()).collect();
+/// What belongs to the sandboxes in `silent` stays.
+async fn sweep(engine: &Arc<Engine>, silent: HashSet<String>) -> Result<()> {
+    let mut live = silent;
+    live.extend(engine.sandboxes().iter().filter(|sandbox| sandbox.is_ready()).map(|sandbox| sandbox.record.id.clone()));
     for name in files::names_in(&engine.paths.network_namespaces()) {
         if !live.contains(&name) {
             corten_network::netns::remove(&engine.paths.network_namespaces().join(&name))?;
@@ -155,7 +194,7 @@ async fn sweep(engine: &Arc<Engine>) -> Result<()> {
             namespaces::unpin(&engine.paths.namespaces().join(&name))?;
         }
     }
-    for sandbox in engine.sandboxes().iter().filter(|sandbox| !sandbox.is_ready()) {
+    for sandbox in engine.sandboxes().iter().filter(|sandbox| !live.contains(&sandbox.record.id)) {
         mounts::detach(&sandbox.paths.shm())?;
     }
     engine.network.retain(&live).await?;

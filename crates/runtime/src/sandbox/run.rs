@@ -46,10 +46,14 @@ impl Engine {
         match self.make(record.clone(), paths.clone()).await {
             Ok((made, shim)) => {
                 let sandbox = Arc::new(Sandbox::new(record, paths, made.addresses));
-                sandbox.set_ready(shim);
+                sandbox.set_ready(shim.clone());
                 self.with_tables(|tables| tables.sandboxes.insert(id.clone(), sandbox.clone()));
                 self.announce_sandbox(&sandbox, Kind::Created);
                 self.announce_sandbox(&sandbox, Kind::Started);
+                // It may have died before the sandbox could be found by its end.
+                if shim.is_closed() {
+                    self.shim_lost(&id);
+                }
                 Ok(id)
             }
             Err(error) => {

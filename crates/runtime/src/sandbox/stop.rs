@@ -46,8 +46,11 @@ impl Engine {
             Some(shim) => Ok(shim),
             None => self.connect(&record.id).await,
         };
-        if let Ok(shim) = shim {
-            end(shim).await?;
+        match shim {
+            Ok(shim) => end(shim).await?,
+            // What it runs may still run.
+            Err(error @ ShimError::Silent) => return Err(Error::Deadline(error.to_string())),
+            Err(_) => {}
         }
         self.network.detach(&record.id).await?;
         blocking(move || {

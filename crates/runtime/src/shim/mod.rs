@@ -6,6 +6,7 @@ mod wire;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use corten_shim::protocol::{self, Answer, Body, Call, Event, Fault, FaultCode, Known, Outcome, Request, Run};
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +18,9 @@ pub(crate) use spawn::Program;
 
 use crate::error::Error;
 
+/// How long a shim may take to say hello and to list its containers. Both come out of its memory in microseconds: longer
+/// than this on the busiest node, it is stopped or stuck behind the kernel, and nobody must wait for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls that may wait for the shim to read them.
 const QUEUE: usize = 64;
 
@@ -41,6 +45,9 @@ pub(crate) enum ShimError {
     /// There is no shim.
     #[error("the sandbox's shim is gone")]
     Gone,
+    /// It is there, but does not answer.
+    #[error("the sandbox's shim does not answer")]
+    Silent,
     /// It said no.
     #[error("{}", .0.message)]
     Refused(Fault),
@@ -87,7 +94,7 @@ impl Shim {
         let (calls, commands) = mpsc::channel(QUEUE);
         tokio::spawn(Connection::new(stream, commands).run(notices));
         let mut shim = Shim { calls, pause: None };
-        match shim.call(Call::Hello { version: protocol::VERSION }).await? {
+        match shim.prompt(Call::Hello { version: protocol::VERSION }).await? {
             Answer::Hello { pause, .. } => shim.pause = pause,
             _ => return Err(ShimError::Confused),
         }
@@ -97,6 +104,11 @@ impl Shim {
     /// The process that holds the pod's PID namespace.
     pub(crate) fn pause(&self) -> Option<i32> {
         self.pause
+    }
+
+    /// Whether the connection is lost already.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.calls.is_closed()
     }
 
     /// Waits until the connection is lost, which is when the shim has ended.
@@ -115,6 +127,11 @@ impl Shim {
         self.send(call, None).await.map(|(answer, _)| answer)
     }
 
+    /// A call that is answered at once by a shim that is well.
+    async fn prompt(&self, call: Call) -> Result<Answer, ShimError> {
+        tokio::time::timeout(PATIENCE, self.call(call)).await.map_err(|_| ShimError::Silent)?
+    }
+
     /// Starts a container; returns its first process.
     pub(crate) async fn run(&self, run: Run) -> Result<i32, ShimError> {
         match self.call(Call::Run(run)).await? {
@@ -125,7 +142,7 @@ impl Shim {
 
     /// All containers that it knows.
     pub(crate) async fn list(&self) -> Result<Vec<Known>, ShimError> {
-        match self.call(Call::List).await? {
+        match self.prompt(Call::List).await? {
             Answer::Containers(known) => Ok(known),
             _ => Err(ShimError::Confused),
         }
@@ -230,5 +247,22 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shim_that_says_nothing_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let error = Shim::connect(&socket, |_| ()).await.unwrap_err();
+        assert!(matches!(error, ShimError::Silent), "{error}");
+        drop(listener);
+        let error = Shim::connect(&socket, |_| ()).await.unwrap_err();
+        assert!(matches!(error, ShimError::Gone), "{error}");
     }
 }
