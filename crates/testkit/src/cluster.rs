@@ -121,11 +121,13 @@ impl Cluster {
         self.data.path().join("kubeconfig")
     }
 
-    /// The process of the server.
+    /// The process of the server, as it says itself.
     pub fn server_pid(&self) -> Result<i32> {
-        let path = self.data.path().join("lock");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        text.trim().parse().with_context(|| format!("no process in {}", path.display()))
+        let path = self.run.join("server.json");
+        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let state: Value = serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+        let pid = state.get("pid").and_then(Value::as_i64).with_context(|| format!("no process in {}", path.display()))?;
+        Ok(i32::try_from(pid)?)
     }
 
     /// `SIGKILL` for the server, and for nothing else; returns when it is gone.
