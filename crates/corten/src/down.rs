@@ -14,6 +14,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cli::DownOptions;
+use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::lock::{Lock, Turn};
 use crate::server;
@@ -39,6 +40,7 @@ pub(crate) fn run(options: &DownOptions) -> Result<()> {
     take_down(&layout)?;
     if options.purge {
         fs::remove_dir_all(layout.data()).with_context(|| format!("cannot remove {}", layout.data().display()))?;
+        kubeconfig::remove_from_users(layout.name())?;
         println!("removed {}", layout.data().display());
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use corten_pki::{Kubeconfig, add_context, write_private};
+use serde_json::Value;
 
 /// The user's own kubeconfig: the first file of `KUBECONFIG`, else `~/.kube/config`.
 fn user_file() -> Option<PathBuf> {
@@ -20,26 +21,61 @@ pub(crate) fn add_to_users(cluster: &Kubeconfig) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
+/// Removes the cluster, its context and its user from the user's kubeconfig: what led to a cluster that is no more.
+pub(crate) fn remove_from_users(name: &str) -> Result<()> {
+    match user_file() {
+        Some(path) => remove(&path, name).with_context(|| format!("cannot remove context {name} from {}", path.display())),
+        None => Ok(()),
+    }
+}
+
 fn add(path: &Path, cluster: &Kubeconfig) -> Result<()> {
-    // A link stays a link: the file that it leads to is replaced.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let existing = match fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => None,
-        Ok(text) => {
-            let value: serde_json::Value = serde_saphyr::from_str(&text)?;
-            if !value.is_object() {
-                bail!("it is not a kubeconfig");
-            }
-            Some(value)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error.into()),
-    };
+    let path = &resolved(path);
+    let existing = read(path)?;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let merged = add_context(existing, cluster);
-    write_private(path, serde_saphyr::to_string(&merged)?.as_bytes())?;
+    write(path, &add_context(existing, cluster))
+}
+
+fn remove(path: &Path, name: &str) -> Result<()> {
+    let path = &resolved(path);
+    let Some(mut config) = read(path)? else { return Ok(()) };
+    let mut found = false;
+    for list in ["clusters", "contexts", "users"] {
+        let Some(entries) = config.get_mut(list).and_then(Value::as_array_mut) else { continue };
+        let before = entries.len();
+        entries.retain(|entry| entry.get("name").and_then(Value::as_str) != Some(name));
+        found |= entries.len() < before;
+    }
+    if config.get("current-context").and_then(Value::as_str) == Some(name) {
+        config["current-context"] = Value::from("");
+    }
+    if found { write(path, &config) } else { Ok(()) }
+}
+
+/// A link stays a link: the file that it leads to is replaced.
+fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn read(path: &Path) -> Result<Option<Value>> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Ok(None),
+        Ok(text) => {
+            let value: Value = serde_saphyr::from_str(&text)?;
+            if !value.is_object() {
+                bail!("it is not a kubeconfig");
+            }
+            Ok(Some(value))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(path: &Path, config: &Value) -> Result<()> {
+    write_private(path, serde_saphyr::to_string(config)?.as_bytes())?;
     Ok(())
 }
 

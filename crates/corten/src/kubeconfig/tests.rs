@@ -1,5 +1,5 @@
 use corten_pki::KubeconfigUser;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn cluster() -> Kubeconfig {
 }
 
 fn read(path: &Path) -> Value {
-    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    super::read(path).unwrap().unwrap()
 }
 
 #[test]
@@ -38,6 +38,24 @@ fn what_was_there_stays() {
     assert_eq!(config["current-context"], "work");
     assert_eq!(config["contexts"][0], json!({"name": "work", "context": {"cluster": "w", "user": "w"}}));
     assert_eq!(config["contexts"][1]["name"], "corten");
+}
+
+#[test]
+fn what_was_added_is_removed_and_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("config");
+    remove(&path, "corten").unwrap();
+    assert!(!path.exists());
+    let other = Kubeconfig { name: "other".into(), ..cluster() };
+    add(&path, &cluster()).unwrap();
+    add(&path, &other).unwrap();
+    remove(&path, "corten").unwrap();
+    let config = read(&path);
+    for list in ["clusters", "contexts", "users"] {
+        assert_eq!(config[list].as_array().unwrap().len(), 1, "{list}");
+        assert_eq!(config[list][0]["name"], "other");
+    }
+    assert_eq!(config["current-context"], "");
 }
 
 #[test]
