@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use corten_network::PodNetwork;
 use corten_network::node::NodeNetwork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{UnmountFlags, unmount};
@@ -18,6 +19,7 @@ use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::lock::{Lock, Turn};
 use crate::server;
+use crate::server::node::pod_network;
 use crate::up::namespaces;
 
 /// How long the server may take to end by itself: it has requests to finish, but no pods to stop.
@@ -56,7 +58,7 @@ fn take_down(layout: &Layout) -> Result<()> {
     // What a server did in this mount and network namespace. That of an `up` node goes with its own.
     if layout.run().exists() && !namespaces::exist(layout) {
         unmount_below(layout)?;
-        remove_guards(layout)?;
+        remove_network(layout)?;
     }
     namespaces::remove(layout)?;
     remove_tree(layout.run())?;
@@ -219,15 +221,21 @@ fn unmount_below(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Takes away the routes of a node in this network namespace (`server`; those of an `up` node go with its own).
-fn remove_guards(layout: &Layout) -> Result<()> {
+/// Takes away the links and routes of a node in this network namespace (`server`; those of an `up` node go with its own).
+fn remove_network(layout: &Layout) -> Result<()> {
     let path = layout.guarded();
     let ranges: Vec<ipnet::Ipv4Net> = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         text => serde_json::from_slice(&text.with_context(|| format!("cannot read {}", path.display()))?)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { NodeNetwork::open()?.unguard(&ranges).await }).context("cannot remove the routes of the node")
+    let removed: Result<()> = runtime.block_on(async {
+        let pods = PodNetwork::open(pod_network(layout, None)).await?;
+        pods.disconnect_all().await?;
+        NodeNetwork::open()?.unguard(&ranges).await?;
+        Ok(())
+    });
+    removed.context("cannot remove the network of the node")
 }
 
 fn remove_tree(directory: &Path) -> Result<()> {

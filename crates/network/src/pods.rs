@@ -185,6 +185,20 @@ impl PodNetwork {
         Ok(())
     }
 
+    /// Deletes the links of all pods, and with them the routes, and returns when they are gone. Addresses stay reserved.
+    pub async fn disconnect_all(&self) -> Result<(), NetworkError> {
+        let links: Vec<(String, String)> =
+            self.state().records.iter().map(|(sandbox, record)| (sandbox.clone(), record.device.clone())).collect();
+        for (sandbox, device) in links {
+            links::delete(&self.handle, &device).await.map_err(|source| NetworkError::Netlink {
+                sandbox,
+                action: "delete the pod's link",
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// The addresses that the sandbox has, if it is attached.
     pub fn attachment(&self, sandbox: &str) -> Option<Attachment> {
         self.state().records.get(sandbox).map(|record| Attachment { addresses: vec![record.address.into()] })

@@ -59,8 +59,7 @@ impl NodeSetup {
             .await
             .with_context(|| format!("cannot open the image store {}", layout.images().display()))?;
         let IpAddr::V4(address) = self.address else { anyhow::bail!("node address {} is not IPv4", self.address) };
-        // Ethernet's own size: packets are routed, nothing is wrapped.
-        let network = PodNetwork::open(corten_network::Options { dir: layout.network(), node_address: Some(address), mtu: 1500 }).await?;
+        let network = PodNetwork::open(pod_network(layout, Some(address))).await?;
         let runtime = corten_runtime::Runtime::open(corten_runtime::Options {
             state_dir: layout.runtime(),
             run_dir: layout.run().to_owned(),
@@ -119,6 +118,12 @@ impl NodeSetup {
         let token = token.clone();
         Ok(tokio::spawn(async move { corten_kubelet::run(options, token).await.context("kubelet") }))
     }
+}
+
+/// The pod network of a layout's node.
+pub(crate) fn pod_network(layout: &Layout, node_address: Option<std::net::Ipv4Addr>) -> corten_network::Options {
+    // Ethernet's own size: packets are routed, nothing is wrapped.
+    corten_network::Options { dir: layout.network(), node_address, mtu: 1500 }
 }
 
 /// Listens, or says which port is taken.
