@@ -85,28 +85,33 @@ impl Creation<'_> {
         Ok(object)
     }
 
+    /// The request as admission sees it.
+    fn attributes<'r>(&'r self, server: &'r Server, name: &'r str, object: &'r mut Value) -> Attributes<'r> {
+        Attributes {
+            server,
+            context: self.context,
+            operation: Operation::Create,
+            resource: &self.kind.storage,
+            subresource: "",
+            namespace: self.namespace,
+            name,
+            object: Some(object),
+            old: None,
+            dry_run: self.options.dry_run,
+            effects: Vec::new(),
+        }
+    }
+
     /// Admission, strategy, validation: what must be done again when the state has changed.
     fn prepare(&self, server: &Server, mut object: Value, generated: bool) -> Result<(Value, Vec<strategy::Effect>), ApiError> {
-        let Self { context, kind, namespace, options } = *self;
+        let Self { context, kind, .. } = *self;
         if generated {
             let name = names::generate(object.generate_name());
             object.metadata_mut().insert("name", name);
         }
         let name = object.name().to_owned();
         let scope = Scope { server, context, resource: &kind.storage, subresource: "" };
-        let mut attributes = Attributes {
-            server,
-            context,
-            operation: Operation::Create,
-            resource: &kind.storage,
-            subresource: "",
-            namespace,
-            name: &name,
-            object: Some(&mut object),
-            old: None,
-            dry_run: options.dry_run,
-            effects: Vec::new(),
-        };
+        let mut attributes = self.attributes(server, &name, &mut object);
         admission::admit(&mut attributes)?;
         let mut effects = std::mem::take(&mut attributes.effects);
         kind.strategy.prepare_create(scope, &mut object)?;
@@ -118,19 +123,7 @@ impl Creation<'_> {
         for warning in kind.strategy.warnings(scope, &object, None) {
             context.warn(warning);
         }
-        let mut attributes = Attributes {
-            server,
-            context,
-            operation: Operation::Create,
-            resource: &kind.storage,
-            subresource: "",
-            namespace,
-            name: &name,
-            object: Some(&mut object),
-            old: None,
-            dry_run: options.dry_run,
-            effects: Vec::new(),
-        };
+        let mut attributes = self.attributes(server, &name, &mut object);
         admission::validate(&mut attributes)?;
         effects.append(&mut attributes.effects);
         effects.extend(kind.strategy.effects(scope, strategy::Change::Create(&object))?);
