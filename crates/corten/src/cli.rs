@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::server::external::RuntimeEndpoint;
+
 /// Kubernetes and its container engine in one program.
 #[derive(Debug, Parser)]
 #[command(name = "corten", version, about, disable_help_subcommand = true)]
@@ -115,6 +117,14 @@ pub(crate) struct NodeOptions {
     pub(crate) memory: Option<u64>,
 }
 
+/// Which container runtime a node drives.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+pub(crate) struct RuntimeOptions {
+    /// Drive the CRI runtime at this socket instead of the built-in one, for example unix:///run/containerd/containerd.sock
+    #[arg(long, value_name = "URL")]
+    pub(crate) container_runtime_endpoint: Option<RuntimeEndpoint>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpOptions {
     #[command(flatten)]
@@ -155,6 +165,8 @@ pub(crate) struct StatusOptions {
 pub(crate) struct ServerOptions {
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeOptions,
     /// Address that the Kubernetes API listens on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED), value_name = "ADDRESS")]
     pub(crate) bind_address: IpAddr,
@@ -184,6 +196,8 @@ pub(crate) struct AgentOptions {
     pub(crate) cluster_domain: String,
     #[command(flatten)]
     pub(crate) node: NodeOptions,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeOptions,
 }
 
 impl std::fmt::Debug for AgentOptions {

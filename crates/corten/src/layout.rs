@@ -117,6 +117,11 @@ impl Layout {
         self.data.join("network")
     }
 
+    /// What another container runtime needs to attach pods to the node's network.
+    pub(crate) fn cni(&self) -> PathBuf {
+        self.data.join("cni")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.data.join("log").join("corten.log")
     }

@@ -3,6 +3,7 @@
 //! The API side and the node side have a runtime each, so that a large LIST never delays a probe or a lease.
 
 mod control;
+pub(crate) mod external;
 pub(crate) mod identities;
 pub(crate) mod node;
 pub(crate) mod phases;
@@ -126,7 +127,8 @@ async fn bring_up(
     token: &CancellationToken,
 ) -> Result<Components> {
     let cluster = &options.cluster;
-    let setup = NodeSetup::new(&cluster.node, layout, &cluster.cluster_domain, [cluster.pod_cidr, cluster.service_cidr]).await?;
+    let ranges = [cluster.pod_cidr, cluster.service_cidr];
+    let setup = NodeSetup::new(&cluster.node, &options.runtime, layout, &cluster.cluster_domain, ranges).await?;
     let identities = Identities::open(layout, options, &setup.name, setup.address)?;
     phases.done("certificates");
 

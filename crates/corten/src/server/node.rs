@@ -17,22 +17,32 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::phases::Phases;
-use super::{Component, NODE_VERSION, general, host_address, host_name};
-use crate::cli::NodeOptions;
+use super::{Component, NODE_VERSION, external, general, host_address, host_name};
+use crate::cli::{NodeOptions, RuntimeOptions};
 use crate::layout::Layout;
+
+/// Largest packet of a pod. Ethernet's own size: packets are routed, nothing is wrapped.
+pub(crate) const MTU: u32 = 1500;
 
 /// A node that knows its name and address and whose ranges are guarded.
 pub(crate) struct NodeSetup {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     options: NodeOptions,
+    runtime: RuntimeOptions,
     layout: Layout,
     cluster_domain: String,
 }
 
 impl NodeSetup {
     /// Settles name and address, and makes the cluster's ranges unreachable before anything can send to them.
-    pub(crate) async fn new(options: &NodeOptions, layout: &Layout, cluster_domain: &str, ranges: [Ipv4Net; 2]) -> Result<Self> {
+    pub(crate) async fn new(
+        options: &NodeOptions,
+        runtime: &RuntimeOptions,
+        layout: &Layout,
+        cluster_domain: &str,
+        ranges: [Ipv4Net; 2],
+    ) -> Result<Self> {
         let network = NodeNetwork::open()?;
         // Noted before they are made: `down` takes them away again.
         let note = layout.guarded();
@@ -47,14 +57,22 @@ impl NodeSetup {
             name: options.node_name.clone().unwrap_or_else(host_name),
             address: general(address),
             options: options.clone(),
+            runtime: runtime.clone(),
             layout: layout.clone(),
             cluster_domain: cluster_domain.to_owned(),
         })
     }
 
-    /// Starts the container runtime; it serves CRI when this returns.
+    /// Starts the container runtime, unless another one is to be used; it serves CRI when this returns.
     pub(crate) async fn start_runtime(&self, token: &CancellationToken, phases: Phases) -> Result<Component> {
         let layout = &self.layout;
+        if self.runtime.container_runtime_endpoint.is_some() {
+            let token = token.clone();
+            return Ok(tokio::spawn(async move {
+                token.cancelled().await;
+                Ok(())
+            }));
+        }
         let images = corten_image::Store::open(crate::image::store_options(layout))
             .await
             .with_context(|| format!("cannot open the image store {}", layout.images().display()))?;
@@ -90,12 +108,25 @@ impl NodeSetup {
         token: &CancellationToken,
     ) -> Result<Component> {
         let layout = &self.layout;
+        let cri_socket = match &self.runtime.container_runtime_endpoint {
+            Some(endpoint) => {
+                tokio::spawn(external::keep_network_configured(
+                    client.clone(),
+                    self.name.clone(),
+                    self.address,
+                    layout.clone(),
+                    token.clone(),
+                ));
+                endpoint.socket().to_owned()
+            }
+            None => layout.cri_socket(),
+        };
         let listener = listen(SocketAddr::new(self.address, self.options.kubelet_port))?;
         let options = corten_kubelet::Options {
             client,
             node_name: self.name.clone(),
             node_ip: self.address,
-            cri_socket: layout.cri_socket(),
+            cri_socket,
             root_dir: layout.kubelet(),
             pod_log_dir: layout.pod_logs(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
@@ -122,8 +153,7 @@ impl NodeSetup {
 
 /// The pod network of a layout's node.
 pub(crate) fn pod_network(layout: &Layout, node_address: Option<std::net::Ipv4Addr>) -> corten_network::Options {
-    // Ethernet's own size: packets are routed, nothing is wrapped.
-    corten_network::Options { dir: layout.network(), node_address, mtu: 1500 }
+    corten_network::Options { dir: layout.network(), node_address, mtu: MTU }
 }
 
 /// Listens, or says which port is taken.
