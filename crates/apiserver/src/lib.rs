@@ -13,6 +13,8 @@ mod body;
 mod bootstrap;
 mod discovery;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod ledger;
 mod options;

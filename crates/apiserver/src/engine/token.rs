@@ -51,3 +51,13 @@ impl Token {
         Ok(Self { revision: u64::try_from(wire.rv).ok().map(Revision), last: last.to_owned() })
     }
 }
+
+/// Any bytes, as a token and as what a token's text encodes: refused with 400, or the same token again from its own text.
+pub(crate) fn fuzz(data: &[u8]) {
+    for text in [String::from_utf8_lossy(data).into_owned(), BASE64_URL_SAFE_NO_PAD.encode(data)] {
+        match Token::decode(&text) {
+            Ok(token) => assert_eq!(Token::decode(&token.encode()).ok(), Some(token)),
+            Err(error) => assert_eq!(error.code, http::StatusCode::BAD_REQUEST, "{error:?}"),
+        }
+    }
+}
