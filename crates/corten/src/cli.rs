@@ -120,7 +120,8 @@ pub(crate) struct NodeOptions {
 /// Which container runtime a node drives.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct RuntimeOptions {
-    /// Drive the CRI runtime at this socket instead of the built-in one, for example unix:///run/containerd/containerd.sock
+    /// Drive the CRI runtime at this socket instead of the built-in one, for example unix:///run/containerd/containerd.sock;
+    /// a node of `up` looks for it in its own namespaces
     #[arg(long, value_name = "URL")]
     pub(crate) container_runtime_endpoint: Option<RuntimeEndpoint>,
 }
@@ -129,6 +130,8 @@ pub(crate) struct RuntimeOptions {
 pub(crate) struct UpOptions {
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeOptions,
     /// Nodes of the cluster: the server's, and further ones that join it
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) nodes: u8,

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use ipnet::Ipv4Net;
 
-use crate::cli::{AgentOptions, RuntimeOptions, ServerOptions, UpOptions};
+use crate::cli::{AgentOptions, ServerOptions, UpOptions};
 use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::lock::{Lock, Turn};
@@ -62,7 +62,7 @@ fn start_server(layout: &Layout, options: &UpOptions) -> Result<()> {
     let name = cluster.node.node_name.get_or_insert_with(|| "corten".to_owned()).clone();
     cluster.node.node_ip = Some(address);
     namespaces::create(layout, &layout.namespace("fabric"), &name, address, NODE_NETWORK)?;
-    let server = ServerOptions { cluster, runtime: RuntimeOptions::default(), bind_address: Ipv4Addr::UNSPECIFIED.into() };
+    let server = ServerOptions { cluster, runtime: options.runtime.clone(), bind_address: Ipv4Addr::UNSPECIFIED.into() };
     launch(layout, &Spec::Server { options: server, forward: options.cluster.api_port })
 }
 
@@ -83,7 +83,7 @@ fn start_agent(cluster: &Layout, layout: &Layout, number: u8, options: &UpOption
         service_cidr: options.cluster.service_cidr,
         cluster_domain: options.cluster.cluster_domain.clone(),
         node,
-        runtime: RuntimeOptions::default(),
+        runtime: options.runtime.clone(),
     };
     launch(layout, &Spec::Agent { options: agent })
 }
