@@ -4,6 +4,7 @@
 //! published by rename, so a crash leaves the old one or the new one. Nothing here reads the
 //! clock: whoever calls passes the time.
 
+mod anyone;
 mod authority;
 mod certificate;
 mod csr;
@@ -13,6 +14,7 @@ mod kubeconfig;
 mod tls;
 mod token;
 
+pub use anyone::Anyone;
 pub use authority::{Authority, AuthorityError};
 pub use certificate::{Credential, Leaf, Usages, ca_public_key_hash, certificate_expiry};
 pub use csr::{CertificateRequest, CsrError, NewRequest, RequestedUsage};

@@ -1,15 +1,14 @@
 //! Finding a cluster's CA certificate by the hash of its key.
 
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use corten_pki::ca_public_key_hash;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use corten_pki::{Anyone, ca_public_key_hash};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection};
 
 /// How long the server may take to answer a connection or a handshake step.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// so it can verify the connections that follow.
 pub(super) fn fetch_authority(server: &str, hash: &str) -> Result<String> {
     let (host, port) = host_and_port(server)?;
-    let collector = Arc::new(Collector { provider: ring::default_provider(), seen: Mutex::default() });
+    let collector = Arc::new(Anyone::default());
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -32,7 +31,7 @@ pub(super) fn fetch_authority(server: &str, hash: &str) -> Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     connection.complete_io(&mut stream).with_context(|| format!("{server} does not speak TLS"))?;
-    let seen = std::mem::take(&mut *collector.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let seen = collector.seen();
     for certificate in &seen {
         let text = pem(certificate);
         if ca_public_key_hash(&text)?.trim_start_matches("sha256:") == hash {
@@ -59,48 +58,4 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     }
     out.push_str("-----END CERTIFICATE-----\n");
     out
-}
-
-/// Keeps the chain for inspection. It checks that the server has the leaf's key, not who the leaf is.
-#[derive(Debug)]
-struct Collector {
-    provider: CryptoProvider,
-    seen: Mutex<Vec<CertificateDer<'static>>>,
-}
-
-impl ServerCertVerifier for Collector {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = intermediates.iter().chain([leaf]).map(|certificate| certificate.clone().into_owned()).collect();
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = chain;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, leaf, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, leaf, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
