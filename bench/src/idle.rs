@@ -43,7 +43,7 @@ fn cpu_ticks(pid: i32) -> Result<f64> {
 }
 
 /// Resident memory of a process in megabytes.
-fn resident(pid: i32) -> Result<f64> {
+pub(crate) fn resident(pid: i32) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).with_context(|| format!("no VmRSS in {path}"))?;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures of this machine, as a table and as JSON. Nothing here is asserted: the machine decides.
 
+mod api;
 mod idle;
 mod start;
 
@@ -18,9 +19,18 @@ struct Options {
     /// Starts to measure of each kind
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Only these subjects (start, idle, api, …)
+    #[arg(long)]
+    only: Vec<String>,
     /// Print JSON alone
     #[arg(long)]
     json: bool,
+}
+
+impl Options {
+    fn wants(&self, subject: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == subject)
+    }
 }
 
 /// One figure.
@@ -38,8 +48,16 @@ struct Figure {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let mut figures = start::measure(&options.corten, options.runs)?;
-    figures.extend(idle::measure(&options.corten)?);
+    let mut figures = Vec::new();
+    if options.wants("start") {
+        figures.extend(start::measure(&options.corten, options.runs)?);
+    }
+    if options.wants("idle") {
+        figures.extend(idle::measure(&options.corten)?);
+    }
+    if options.wants("api") {
+        figures.extend(api::measure(&options.corten)?);
+    }
     if !options.json {
         for figure in &figures {
             println!("{:<44} {:>10.3} {:<6} {}", figure.name, figure.value, figure.unit, figure.conditions);
