@@ -32,5 +32,6 @@ pub use reference::{InvalidReference, Reference};
 pub use registry::Credentials;
 pub use registry::error::{PullError, PullErrorKind};
 pub use store::archive::LoadError;
+pub use store::builtin::built_in;
 pub use store::pull::{Progress, PullOptions};
 pub use store::{FsInfo, Image, ImageUser, Options, Store, StoreError};

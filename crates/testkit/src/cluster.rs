@@ -11,8 +11,9 @@ use corten_network::netns;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::containerd::{self, Containerd};
 use crate::runner::run_with_input;
-use crate::{Outcome, images, packages, run, tools};
+use crate::{Outcome, images, packages, run, tools, wait};
 
 /// How long anything that a test waits for may take on a loaded machine with two cores.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -26,6 +27,8 @@ pub struct Options {
     pub nginx: Vec<&'static str>,
     /// Load the busybox image.
     pub busybox: bool,
+    /// Run the node on this containerd instead of the built-in container runtime.
+    pub containerd: Option<containerd::Version>,
 }
 
 /// A cluster in namespaces of its own, with its data in a temporary directory. It goes away on drop, also when a test fails.
@@ -36,6 +39,7 @@ pub struct Cluster {
     run: PathBuf,
     name: String,
     report: String,
+    containerd: Option<Containerd>,
 }
 
 impl Cluster {
@@ -60,7 +64,12 @@ impl Cluster {
             run: PathBuf::new(),
             name: String::new(),
             report: String::new(),
+            containerd: None,
         };
+        let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
+        if let Some(version) = options.containerd {
+            cluster.start_on_containerd(version, &arguments)?;
+        }
         for version in &options.nginx {
             let archive = images::nginx_archive(packages::cache()?, &format!("nginx:{version}"))?;
             cluster.load(&archive)?;
@@ -69,19 +78,60 @@ impl Cluster {
             let archive = images::busybox_archive(packages::cache()?)?;
             cluster.load(&archive)?;
         }
-        let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
-        cluster.report = cluster.start(&arguments)?;
+        if cluster.containerd.is_none() {
+            cluster.report = cluster.start(&arguments)?;
+        }
         Ok(cluster)
+    }
+
+    /// `corten up` waits for its runtime, and the runtime needs the namespaces that `up` makes: both start side by side.
+    fn start_on_containerd(&mut self, version: containerd::Version, arguments: &[&str]) -> Result<()> {
+        version.programs()?;
+        let state = Path::new("/run/containerd");
+        let mut up = self.corten("up");
+        up.arg("--no-kubeconfig").args(arguments);
+        up.arg(endpoint(&containerd::socket(state)));
+        let up = std::thread::spawn(move || run(up).and_then(Outcome::check));
+        let pin = |kind: &str| self.data.path().join("run").join("namespaces").join(kind);
+        wait::until("the node's namespaces are there", PATIENCE, || {
+            let pinned = [pin("mnt"), pin("net")].iter().all(|pin| netns::is_pinned(pin));
+            // What `up` says of its failure is said below.
+            if pinned || up.is_finished() { Ok(()) } else { Err("not pinned") }
+        });
+        if !up.is_finished() {
+            let options = containerd::Options {
+                version,
+                root: self.data.path().join("containerd"),
+                state: state.to_owned(),
+                cni: (self.data.path().join("cni").join("bin"), self.data.path().join("cni").join("net.d")),
+                enter: Some((pin("mnt"), pin("net"))),
+                runtimes: Vec::new(),
+            };
+            self.containerd = Some(Containerd::start(options)?);
+            for archive in images::built_in_archives(self.data.path())? {
+                self.load(&archive)?;
+            }
+        }
+        self.report = up.join().map_err(|_| anyhow!("the thread that ran `corten up` panicked"))??;
+        self.note_run_directory()
     }
 
     /// Runs `corten up` (again) on this cluster's data directory.
     pub fn start(&mut self, arguments: &[&str]) -> Result<String> {
         let mut up = self.corten("up");
         up.arg("--no-kubeconfig").args(arguments);
+        if let Some(containerd) = &self.containerd {
+            up.arg(endpoint(&containerd.socket()));
+        }
         let said = run(up)?.check()?;
+        self.note_run_directory()?;
+        Ok(said)
+    }
+
+    fn note_run_directory(&mut self) -> Result<()> {
         self.run = std::fs::read_link(self.data.path().join("run")).context("the cluster has no run directory")?;
         self.name = self.run.file_name().and_then(|name| name.to_str()).context("the run directory has no name")?.to_owned();
-        Ok(said)
+        Ok(())
     }
 
     /// Stops the cluster but keeps its data.
@@ -141,8 +191,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes an image archive into the cluster's store.
+    /// Takes an image archive into the store of the cluster's container runtime.
     pub fn load(&self, archive: &Path) -> Result<()> {
+        if let Some(containerd) = &self.containerd {
+            return containerd.load(archive);
+        }
         let mut load = Command::new(&self.program);
         load.args(["image", "--data-dir"]).arg(self.data.path()).arg("load").arg(archive);
         run(load)?.check()?;
@@ -218,6 +271,10 @@ impl Cluster {
     pub fn http_get(&self, address: SocketAddr) -> Result<String> {
         http_get_within(&self.run.join("namespaces").join("net"), address)
     }
+}
+
+fn endpoint(socket: &Path) -> String {
+    format!("--container-runtime-endpoint=unix://{}", socket.display())
 }
 
 /// One HTTP GET from inside a network namespace; the answer's body.

@@ -1,6 +1,5 @@
 //! Fixture images, made of Debian's packages by the platform's own image code: no registry and no other engine is needed.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +9,7 @@ use corten_image::build::{Image, Rootfs, elf};
 use corten_image::model::Empty;
 use corten_image::{ContainerConfig, Digest, Reference};
 
+use crate::debs::Packages;
 use crate::packages::exclusive;
 use crate::run;
 
@@ -40,6 +40,20 @@ pub fn busybox_archive(cache: &Path) -> Result<PathBuf> {
     archive(cache, "busybox:1.36", &[RECIPE, PASSWD, GROUP], busybox)
 }
 
+/// `docker save` archives of the platform's own images, for container runtimes that do not have them built in.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn built_in_archives(directory: &Path) -> Result<Vec<PathBuf>> {
+    let archive = |(name, image): (Reference, Image)| {
+        let path = directory.join(format!("{}.tar", image.id().hex()));
+        let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        image.write_docker_archive(&[name], file)?;
+        Ok(path)
+    };
+    corten_image::built_in()?.into_iter().map(archive).collect()
+}
+
 /// The archive from the cache, or made anew when there is none of this recipe.
 fn archive(cache: &Path, tag: &str, recipe: &[&str], make: impl FnOnce(&Packages<'_>) -> Result<Image>) -> Result<PathBuf> {
     let name: Reference = tag.parse()?;
@@ -54,7 +68,7 @@ fn archive(cache: &Path, tag: &str, recipe: &[&str], make: impl FnOnce(&Packages
         return Ok(path);
     }
     println!("making image {tag} of Debian packages (once; kept as {})", path.display());
-    let image = make(&Packages { cache })?;
+    let image = make(&Packages::new(cache))?;
     // Renamed when whole: an interrupted run must not leave half an archive behind.
     let mut unfinished = tempfile::NamedTempFile::new_in(cache)?;
     image.write_docker_archive(&[name], &mut unfinished)?;
@@ -117,69 +131,6 @@ fn base(tree: &Path) -> Result<Rootfs> {
     rootfs.file("/etc/passwd", PASSWD, 0o644).file("/etc/group", GROUP, 0o644);
     rootfs.directory("/root", 0o700).directory("/tmp", 0o1777).directory("/var/tmp", 0o1777).directory("/home", 0o755);
     Ok(rootfs)
-}
-
-/// Debian packages, downloaded but not installed.
-struct Packages<'a> {
-    cache: &'a Path,
-}
-
-impl Packages<'_> {
-    /// Unpacks packages, and of what they depend on those that `wanted` names, into a directory that goes away when dropped.
-    fn unpack(&self, packages: &[&str], wanted: impl Fn(&str) -> bool) -> Result<tempfile::TempDir> {
-        let directory = tempfile::tempdir_in(self.cache)?;
-        let tree = directory.path().join("tree");
-        let mut known: BTreeSet<String> = packages.iter().map(|package| (*package).to_owned()).collect();
-        let mut waiting: Vec<String> = known.iter().cloned().collect();
-        while let Some(package) = waiting.pop() {
-            let file = self.download(&package)?;
-            let mut unpack = Command::new("dpkg-deb");
-            unpack.arg("-x").arg(&file).arg(&tree);
-            run(unpack)?.check()?;
-            let mut fields = Command::new("dpkg-deb");
-            fields.arg("-f").arg(&file).args(["Depends", "Pre-Depends"]);
-            for dependency in dependencies(&run(fields)?.check()?) {
-                if wanted(&dependency) && known.insert(dependency.clone()) {
-                    waiting.push(dependency);
-                }
-            }
-        }
-        // The tree only, so that callers see nothing but what the packages have.
-        let only_tree = tempfile::tempdir_in(self.cache)?;
-        fs::rename(&tree, only_tree.path())?;
-        Ok(only_tree)
-    }
-
-    /// Downloads a package unless it was before; the package lists are fetched only if it is unknown or outdated.
-    fn download(&self, package: &str) -> Result<PathBuf> {
-        let kept = self.cache.join("debs").join(package);
-        if !kept.is_dir() {
-            println!("downloading Debian package {package} (for a test image; not installed)");
-            let into = tempfile::tempdir_in(self.cache)?;
-            let fetch = || {
-                let mut command = Command::new("apt-get");
-                command.args(["download", "--quiet", package]).current_dir(into.path());
-                run(command)
-            };
-            if !fetch()?.succeeded() {
-                let mut update = Command::new("apt-get");
-                update.args(["update", "--quiet"]);
-                run(update)?.check()?;
-                fetch()?.check()?;
-            }
-            fs::create_dir_all(self.cache.join("debs"))?;
-            fs::rename(into.path(), &kept)?;
-        }
-        let file = fs::read_dir(&kept)?.next().with_context(|| format!("apt-get downloaded nothing for {package}"))??;
-        Ok(file.path())
-    }
-}
-
-/// Names in `Depends: a (>= 1) | b, c`.
-fn dependencies(fields: &str) -> Vec<String> {
-    let values = fields.lines().filter_map(|line| line.split_once(':')).map(|(_, value)| value);
-    let names = values.flat_map(|value| value.split([',', '|'])).filter_map(|item| item.split_whitespace().next());
-    names.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@
 #[cfg(feature = "clusters")]
 mod cluster;
 #[cfg(feature = "clusters")]
+pub mod containerd;
+#[cfg(feature = "clusters")]
+pub mod debs;
+#[cfg(feature = "clusters")]
 pub mod images;
 pub mod packages;
 mod runner;

@@ -12,6 +12,28 @@ const PROGRAM: &str = "/corten-hello";
 const PAUSE: &str = "pause";
 const HELLO: &str = "hello";
 
+/// The built-in images, each with its name: for archives that take them to another container runtime.
+///
+/// # Errors
+///
+/// If an image cannot be assembled.
+pub fn built_in() -> std::io::Result<Vec<(Reference, Image)>> {
+    let mut rootfs = Rootfs::new();
+    rootfs.file(PROGRAM, corten_embedded::HELLO, 0o755);
+    let image = |name: &str| {
+        let config = ContainerConfig {
+            entrypoint: [PROGRAM.to_owned()].into_iter().chain((name == PAUSE).then(|| PAUSE.to_owned())).collect(),
+            exposed_ports: (name == HELLO).then(|| ("8080/tcp".to_owned(), Empty {})).into_iter().collect(),
+            user: "65535:65535".to_owned(),
+            working_dir: "/".to_owned(),
+            ..ContainerConfig::default()
+        };
+        let reference: Reference = format!("{DOMAIN}/{name}:latest").parse().map_err(std::io::Error::other)?;
+        Ok((reference, Image::new(&rootfs, config)?))
+    };
+    [PAUSE, HELLO].into_iter().map(image).collect()
+}
+
 /// Whether the name is one of a built-in image, with any tag.
 pub(crate) fn is_built_in(reference: &Reference) -> bool {
     reference.domain() == DOMAIN && matches!(reference.path(), PAUSE | HELLO)
@@ -30,19 +52,9 @@ pub(crate) fn canonical(reference: &Reference) -> Option<String> {
 impl Store {
     /// Makes the built-in images if they are absent or of another version.
     pub(crate) fn install_built_in(&self) -> Result<(), StoreError> {
-        let mut rootfs = Rootfs::new();
-        rootfs.file(PROGRAM, corten_embedded::HELLO, 0o755);
-        for name in [PAUSE, HELLO] {
-            let config = ContainerConfig {
-                entrypoint: [PROGRAM.to_owned()].into_iter().chain((name == PAUSE).then(|| PAUSE.to_owned())).collect(),
-                exposed_ports: (name == HELLO).then(|| ("8080/tcp".to_owned(), Empty {})).into_iter().collect(),
-                user: "65535:65535".to_owned(),
-                working_dir: "/".to_owned(),
-                ..ContainerConfig::default()
-            };
-            let image = Image::new(&rootfs, config).map_err(StoreError::io(&self.inner.paths.root))?;
-            let repository = format!("{DOMAIN}/{name}");
-            let names = [format!("{repository}:latest"), format!("{repository}@{}", image.manifest_digest())];
+        for (reference, image) in built_in().map_err(StoreError::io(&self.inner.paths.root))? {
+            let repository = reference.repository();
+            let names = [reference.to_string(), format!("{repository}@{}", image.manifest_digest())];
             self.write_image(&image, &names)?;
             self.forget_older(&repository, &image.manifest_digest())?;
         }

@@ -2,7 +2,7 @@
 
 pub(crate) mod archive;
 mod blobs;
-mod builtin;
+pub(crate) mod builtin;
 mod files;
 mod gc;
 mod layers;

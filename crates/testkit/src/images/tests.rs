@@ -2,7 +2,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
-use super::{busybox_archive, dependencies, nginx_archive};
+use super::{busybox_archive, nginx_archive};
+use crate::debs::dependencies;
 use crate::packages::cache;
 
 /// The image's root, assembled by the store, runs its own programs.
