@@ -5,9 +5,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use corten_testkit::{Cluster, Options, PATIENCE, cgroup, memory_limit_file, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, cgroup, memory_limit_file, on_every_runtime, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+on_every_runtime!(logs_and_exec, a_killed_container_comes_back_and_a_dying_one_backs_off, an_image_that_cannot_be_pulled_says_why);
 
 fn pod(name: &str, command: &str) -> String {
     format!(
@@ -30,9 +32,8 @@ fn ready(cluster: &Cluster, name: &str) {
     cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=90s"]);
 }
 
-#[test]
-fn logs_and_exec() {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
+fn logs_and_exec(runtime: Options) {
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
     cluster.apply(&pod(
         "talker",
         "echo one; echo two >&2; while read line; do echo got $line; done < /tmp/pipe & mkfifo /tmp/pipe 2>/dev/null; sleep 1000",
@@ -77,9 +78,8 @@ fn logs_and_exec() {
     assert!(writer.wait().unwrap().success());
 }
 
-#[test]
-fn a_killed_container_comes_back_and_a_dying_one_backs_off() {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
+fn a_killed_container_comes_back_and_a_dying_one_backs_off(runtime: Options) {
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
     cluster.apply(&pod("steady", "trap 'exit 3' TERM; while :; do sleep 0.1; done"));
     cluster.apply(&pod("dying", "echo last words; exit 1"));
     ready(&cluster, "steady");
@@ -100,9 +100,8 @@ fn a_killed_container_comes_back_and_a_dying_one_backs_off() {
     assert!(events.contains("Back-off restarting failed container main in pod dying"), "{events}");
 }
 
-#[test]
-fn an_image_that_cannot_be_pulled_says_why() {
-    let cluster = Cluster::up(CORTEN, Options::default());
+fn an_image_that_cannot_be_pulled_says_why(runtime: Options) {
+    let cluster = Cluster::up(CORTEN, runtime);
     cluster.apply(
         "
 apiVersion: v1

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-use corten_testkit::{Cluster, Options, PATIENCE, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, on_every_runtime, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+on_every_runtime!(nginx_is_deployed_scaled_updated_and_deleted);
 
 const DEPLOYMENT: &str = "
 apiVersion: apps/v1
@@ -35,9 +37,8 @@ fn images(cluster: &Cluster) -> String {
     cluster.kubectl(&["get", "pods", "-l", "app=nginx", "-o", "jsonpath={.items[*].spec.containers[0].image}"])
 }
 
-#[test]
-fn nginx_is_deployed_scaled_updated_and_deleted() {
-    let cluster = Cluster::up(CORTEN, Options { nginx: vec!["1.14.2", "1.16.1"], ..Options::default() });
+fn nginx_is_deployed_scaled_updated_and_deleted(runtime: Options) {
+    let cluster = Cluster::up(CORTEN, Options { nginx: vec!["1.14.2", "1.16.1"], ..runtime });
     assert_eq!(cluster.apply(DEPLOYMENT).trim(), "deployment.apps/nginx-deployment created");
     let said = cluster.kubectl(&["rollout", "status", "deployment/nginx-deployment", "--timeout=90s"]);
     assert!(said.contains("deployment \"nginx-deployment\" successfully rolled out"), "{said}");

@@ -8,7 +8,7 @@ const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
 #[test]
 fn a_second_node_joins_and_its_pods_are_reached() {
-    let cluster = Cluster::up(CORTEN, Options { arguments: vec!["--nodes=2".to_owned()], busybox: false, nginx: vec![] });
+    let cluster = Cluster::up(CORTEN, Options { arguments: vec!["--nodes=2".to_owned()], ..Options::default() });
     let nodes = cluster.kubectl(&["get", "nodes", "--no-headers"]);
     assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 2, "{nodes}");
     for node in ["corten", "corten-2"] {

@@ -31,6 +31,30 @@ pub struct Options {
     pub containerd: Option<containerd::Version>,
 }
 
+/// Makes a test of each of these functions for every container runtime that a node can stand on: the built-in one, and both
+/// kinds of containerd. A function gets the options to start its cluster with.
+#[macro_export]
+macro_rules! on_every_runtime {
+    ($($test:ident),+ $(,)?) => {
+        mod built_in {
+            $(#[test] fn $test() { super::$test($crate::Options::default()); })+
+        }
+        mod containerd_1_6 {
+            $(#[test] fn $test() { super::$test($crate::Options::on($crate::containerd::Version::V1_6)); })+
+        }
+        mod containerd_1_7 {
+            $(#[test] fn $test() { super::$test($crate::Options::on($crate::containerd::Version::V1_7)); })+
+        }
+    };
+}
+
+impl Options {
+    /// A cluster on containerd.
+    pub fn on(version: containerd::Version) -> Self {
+        Self { containerd: Some(version), ..Self::default() }
+    }
+}
+
 /// A cluster in namespaces of its own, with its data in a temporary directory. It goes away on drop, also when a test fails.
 pub struct Cluster {
     program: PathBuf,
