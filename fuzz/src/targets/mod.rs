@@ -2,6 +2,8 @@
 
 pub mod decode;
 pub mod requests;
+pub mod spdy;
 
 pub use decode::{json, protobuf, yaml};
 pub use requests::{continue_token, selectors};
+pub use spdy::{spdy, spdy_headers};
