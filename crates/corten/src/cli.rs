@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Agent(AgentOptions),
     /// Work on the images of a node
     Image(ImageOptions),
+    /// Be a CNI plugin: attach a pod to this node's network for another container runtime
+    Cni,
     /// The background process of `up`
     #[command(hide = true)]
     Node {

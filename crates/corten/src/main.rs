@@ -2,6 +2,7 @@
 
 mod agent;
 mod cli;
+mod cni;
 mod down;
 mod image;
 mod kubeconfig;
@@ -16,6 +17,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // A CNI plugin is known by its program's name and gets no arguments.
+    if std::env::args_os().next().is_some_and(|name| std::path::Path::new(&name).ends_with(server::external::PLUGIN)) {
+        return cni::run();
+    }
     let arguments = cli::Cli::parse();
     let result = match arguments.command {
         cli::Command::Up(options) => up::run(&options),
@@ -24,6 +29,7 @@ fn main() -> ExitCode {
         cli::Command::Server(options) => server::run(&options),
         cli::Command::Agent(options) => agent::run(&options),
         cli::Command::Image(options) => image::run(&options),
+        cli::Command::Cni => return cni::run(),
         cli::Command::Node { spec } => up::node::run(&spec),
     };
     match result {

@@ -7,8 +7,10 @@
 //! - [`netns`]: network namespaces pinned as files, and work done inside them;
 //! - [`PodNetwork`]: address and link of every pod sandbox on this node;
 //! - [`node`]: what a node needs before its first pod (guard routes, forwarding, routes to its peers);
+//! - [`cni`]: the same for other container runtimes, as a CNI plugin;
 //! - [`fabric`]: the wire between the nodes of a cluster whose nodes are namespaces of one machine.
 
+pub mod cni;
 pub mod fabric;
 mod ipam;
 mod links;

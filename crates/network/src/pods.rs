@@ -18,7 +18,10 @@ use crate::links::{self, Mac};
 use crate::netns::{self, NetnsError};
 
 /// The gateway that every pod sees: link-local, so it can never be a pod or a host. It exists only as a neighbour entry.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// The pod's end of its link.
+pub(crate) const INTERFACE: &str = "eth0";
 
 /// What a pod's network needs to know about its node.
 #[derive(Debug, Clone)]
@@ -141,8 +144,13 @@ impl PodNetwork {
 
     /// Gives the sandbox an address and a link. A sandbox that has them already gets the same ones.
     pub async fn attach(&self, sandbox: &str, netns: &Path) -> Result<Attachment, NetworkError> {
+        self.attach_as(sandbox, netns, INTERFACE).await
+    }
+
+    /// The same with another name for the pod's end of the link.
+    pub(crate) async fn attach_as(&self, sandbox: &str, netns: &Path, interface: &str) -> Result<Attachment, NetworkError> {
         let record = self.reserve(sandbox)?;
-        match self.connect(sandbox, netns, &record).await {
+        match self.connect(sandbox, netns, interface, &record).await {
             Ok(()) => Ok(Attachment { addresses: vec![record.address.into()] }),
             Err(error) => {
                 if let Err(also) = self.detach(sandbox).await {
@@ -155,16 +163,29 @@ impl PodNetwork {
 
     /// Takes address and link away. A sandbox without them is fine.
     pub async fn detach(&self, sandbox: &str) -> Result<(), NetworkError> {
-        let Some(record) = self.state().records.get(sandbox).cloned() else { return Ok(()) };
-        let netlink = |action| move |source| NetworkError::Netlink { sandbox: sandbox.to_owned(), action, source };
-        links::delete_route(&self.handle, Ipv4Net::from(record.address)).await.map_err(netlink("remove the pod's route"))?;
+        let Some(record) = self.release(sandbox).await? else { return Ok(()) };
         // Deleting a veth takes the kernel tens of milliseconds. The name is unique and the route is gone, so nobody waits for it.
-        let (handle, device) = (self.handle.clone(), record.device.clone());
+        let handle = self.handle.clone();
         tokio::spawn(async move {
-            if let Err(error) = links::delete(&handle, &device).await {
-                tracing::warn!(device, %error, "cannot delete a pod's link");
+            if let Err(error) = links::delete(&handle, &record.device).await {
+                tracing::warn!(device = record.device, %error, "cannot delete a pod's link");
             }
         });
+        Ok(())
+    }
+
+    /// The same, and waits until the link is gone.
+    pub(crate) async fn detach_and_wait(&self, sandbox: &str) -> Result<(), NetworkError> {
+        let Some(record) = self.release(sandbox).await? else { return Ok(()) };
+        let deleted = links::delete(&self.handle, &record.device).await;
+        deleted.map_err(|source| NetworkError::Netlink { sandbox: sandbox.to_owned(), action: "delete the pod's link", source })
+    }
+
+    /// Ends an attachment but for its link.
+    async fn release(&self, sandbox: &str) -> Result<Option<Record>, NetworkError> {
+        let Some(record) = self.state().records.get(sandbox).cloned() else { return Ok(None) };
+        let netlink = |action| move |source| NetworkError::Netlink { sandbox: sandbox.to_owned(), action, source };
+        links::delete_route(&self.handle, Ipv4Net::from(record.address)).await.map_err(netlink("remove the pod's route"))?;
         let path = self.path(sandbox);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(NetworkError::Record { path, source }),
@@ -173,7 +194,7 @@ impl PodNetwork {
         let mut state = self.state();
         state.records.remove(sandbox);
         state.pool.release(record.address);
-        Ok(())
+        Ok(Some(record))
     }
 
     /// Detaches every sandbox that is not in `live`: what a crash left behind.
@@ -204,6 +225,17 @@ impl PodNetwork {
         self.state().records.get(sandbox).map(|record| Attachment { addresses: vec![record.address.into()] })
     }
 
+    /// The sandboxes that are attached.
+    pub(crate) fn attached(&self) -> Vec<String> {
+        self.state().records.keys().cloned().collect()
+    }
+
+    /// Whether the node's end of the sandbox's link is there.
+    pub(crate) async fn is_linked(&self, sandbox: &str) -> Result<bool, NetworkError> {
+        let netlink = |source| NetworkError::Netlink { sandbox: sandbox.to_owned(), action: "look for the pod's link", source };
+        Ok(links::index(&self.handle, &device_name(sandbox)).await.map_err(netlink)?.is_some())
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Nothing in the critical sections panics half-way through a change; a poisoned lock holds whole data.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -230,22 +262,23 @@ impl PodNetwork {
         Ok(record)
     }
 
-    async fn connect(&self, sandbox: &str, path: &Path, record: &Record) -> Result<(), NetworkError> {
+    async fn connect(&self, sandbox: &str, path: &Path, interface: &str, record: &Record) -> Result<(), NetworkError> {
         let netlink = |action| move |source| NetworkError::Netlink { sandbox: sandbox.to_owned(), action, source };
         let (near, far) = macs(sandbox);
         if links::index(&self.handle, &record.device).await.map_err(netlink("look for the pod's link"))?.is_none() {
             let namespace = netns::open(path)?;
-            links::add_veth(&self.handle, &record.device, "eth0", namespace.as_fd(), Some((near, far)), self.options.mtu)
+            links::add_veth(&self.handle, &record.device, interface, namespace.as_fd(), Some((near, far)), self.options.mtu)
                 .await
                 .map_err(netlink("create the pod's link"))?;
         }
         let link = links::existing(&self.handle, &record.device).await.map_err(netlink("find the pod's link"))?;
         let address = record.address;
+        let interface = interface.to_owned();
         netns::within(path, move |handle| async move {
             links::set_up(&handle, "lo").await?;
-            let eth0 = links::existing(&handle, "eth0").await?;
+            let eth0 = links::existing(&handle, &interface).await?;
             links::add_address(&handle, eth0, address, 32).await?;
-            links::set_up(&handle, "eth0").await?;
+            links::set_up(&handle, &interface).await?;
             links::set_neighbour(&handle, eth0, GATEWAY, near).await?;
             links::route_to_link(&handle, Ipv4Net::from(GATEWAY), eth0, None).await?;
             links::route_via(&handle, Ipv4Net::default(), GATEWAY, Some(eth0)).await
@@ -271,7 +304,7 @@ fn digest(sandbox: &str) -> [u8; 32] {
 }
 
 /// A link name of at most 15 bytes that is the sandbox's own.
-fn device_name(sandbox: &str) -> String {
+pub(crate) fn device_name(sandbox: &str) -> String {
     let [a, b, c, d, e, f, ..] = digest(sandbox);
     format!("cor{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
 }
@@ -280,4 +313,11 @@ fn device_name(sandbox: &str) -> String {
 fn macs(sandbox: &str) -> (Mac, Mac) {
     let [.., a, b, c, d] = digest(sandbox);
     ([0x02, 0xc0, a, b, c, d], [0x06, 0xc0, a, b, c, d])
+}
+
+/// The hardware addresses of both ends of a link, the node's first, as they are written.
+pub(crate) fn hardware_addresses(sandbox: &str) -> (String, String) {
+    let shown = |mac: Mac| mac.map(|byte| format!("{byte:02x}")).join(":");
+    let (near, far) = macs(sandbox);
+    (shown(near), shown(far))
 }

@@ -23,10 +23,10 @@ fn addresses_are_handed_out_in_turn() {
 }
 
 /// Pinned namespaces that go away with the test, however it ends.
-struct Namespaces(tempfile::TempDir);
+pub(crate) struct Namespaces(tempfile::TempDir);
 
 impl Namespaces {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -34,14 +34,14 @@ impl Namespaces {
         self.0.path().join(name)
     }
 
-    fn create(&self, name: &str) -> PathBuf {
+    pub(crate) fn create(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         netns::create(&path).unwrap();
         path
     }
 
     /// A node: a namespace with an address of its own, which it speaks to its pods from.
-    fn create_node(&self) -> PathBuf {
+    pub(crate) fn create_node(&self) -> PathBuf {
         let path = self.create("node");
         let node = path.clone();
         in_node(&path, async move || {
@@ -68,7 +68,7 @@ impl Drop for Namespaces {
 }
 
 /// Runs async work on a runtime whose only thread is in the namespace, as a node's is.
-fn in_node<T: Send + 'static>(node: &Path, work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn in_node<T: Send + 'static>(node: &Path, work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
     netns::run(node, move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(work())

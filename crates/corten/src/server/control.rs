@@ -30,6 +30,7 @@ pub(super) async fn start_api(
     let options = Options {
         store: Arc::new(store),
         service_cidr: cluster.service_cidr.into(),
+        secondary_service_cidr: None,
         cluster_domain: cluster.cluster_domain,
         advertise,
         cluster_ca: parts.ca,
