@@ -1,6 +1,6 @@
 //! The TLS listener.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
@@ -24,6 +24,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept (out of file descriptors), lest the loop spin until some are free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where a connection comes from; in the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves `listener` until `shutdown`.
 pub(crate) async fn serve(
@@ -68,11 +72,15 @@ async fn connection(
 ) -> Result<(), crate::body::BoxError> {
     // Watch frames are small and must not wait for an acknowledgement.
     stream.set_nodelay(true)?;
+    let client = stream.peer_addr().map(Peer).ok();
     let stream = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await??;
     let peer = stream.get_ref().1.peer_certificates().map(|chain| PeerCertificates(chain.iter().map(|c| c.clone().into_owned()).collect()));
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
+        }
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
         }
         service.clone().call(request)
     });

@@ -11,7 +11,7 @@ mod service;
 mod tests;
 
 pub(crate) use limits::InFlight;
-pub(crate) use listener::serve;
+pub(crate) use listener::{Peer, serve};
 pub(crate) use metrics::Metrics;
 pub(crate) use negotiate::{Accepted, BodyFormat, Encoding, Offer, View, body_format};
 pub(crate) use respond::{encoded_response, json_response, object_response, typed};

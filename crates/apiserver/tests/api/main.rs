@@ -19,6 +19,7 @@ mod patches;
 mod pods;
 mod policy;
 mod protobuf;
+mod proxying;
 mod running_pods;
 mod services;
 mod subresources;
