@@ -126,6 +126,18 @@ pub(crate) struct RuntimeOptions {
     /// a node of `up` looks for it in its own namespaces
     #[arg(long, value_name = "URL")]
     pub(crate) container_runtime_endpoint: Option<RuntimeEndpoint>,
+    /// OCI runtime for the RuntimeClass handler NAME, beside the built-in `corten`; may be repeated
+    #[serde(default)]
+    #[arg(long = "runtime-handler", value_name = "NAME=PROGRAM", value_parser = runtime_handler)]
+    pub(crate) runtime_handlers: Vec<(String, corten_runtime::Handler)>,
+}
+
+/// `NAME=PROGRAM`, the program with further options of its own after blanks.
+fn runtime_handler(text: &str) -> Result<(String, corten_runtime::Handler), String> {
+    let (name, command) = text.split_once('=').ok_or("not NAME=PROGRAM")?;
+    let mut words = command.split_whitespace();
+    let binary = words.next().map(PathBuf::from).filter(|binary| binary.is_absolute()).ok_or("the program is not an absolute path")?;
+    Ok((name.to_owned(), corten_runtime::Handler { binary, options: words.map(str::to_owned).collect() }))
 }
 
 #[derive(Debug, Args)]

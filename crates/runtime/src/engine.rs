@@ -1,6 +1,7 @@
 //! Everything the runtime knows, and what its parts share.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use corten_cri::v1;
@@ -11,13 +12,16 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::Options;
+use crate::cdi;
 use crate::cgroup::Layout;
 use crate::container::Container;
 use crate::error::{Error, Result};
+use crate::handlers::Handlers;
 use crate::names::Names;
 use crate::paths::Paths;
 use crate::sandbox::Sandbox;
 use crate::shim::{Notice, Program};
+use crate::spec::Modules;
 use crate::streaming;
 
 /// Events that a subscriber may be behind before it is cut off and has to list anew.
@@ -31,6 +35,9 @@ pub(crate) struct Engine {
     pub(crate) layout: Layout,
     pub(crate) program: Program,
     pub(crate) cgroup_root: String,
+    pub(crate) handlers: Handlers,
+    pub(crate) cdi_dirs: Vec<PathBuf>,
+    pub(crate) modules: Modules,
     pub(crate) boot_id: String,
     pub(crate) version: String,
     pub(crate) streaming: streaming::Handle,
@@ -60,6 +67,9 @@ impl Engine {
             layout: Layout::detect()?,
             program,
             cgroup_root: options.cgroup_root,
+            handlers: Handlers::new(options.handlers)?,
+            cdi_dirs: options.cdi_dirs.unwrap_or_else(|| cdi::DIRS.map(PathBuf::from).to_vec()),
+            modules: Modules::detect(),
             boot_id: crate::files::boot_id(),
             version: options.version,
             streaming,

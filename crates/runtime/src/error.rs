@@ -39,6 +39,9 @@ pub enum Error {
     /// It took longer than allowed.
     #[error("{0}")]
     Deadline(String),
+    /// This node cannot do it at all.
+    #[error("{0}")]
+    Unsupported(String),
     /// Something needed is gone or refused.
     #[error("{0}")]
     Internal(String),
@@ -84,6 +87,7 @@ impl Error {
             Error::State(_) => Code::FailedPrecondition,
             Error::Unavailable(_) => Code::Unavailable,
             Error::Deadline(_) => Code::DeadlineExceeded,
+            Error::Unsupported(_) => Code::Unimplemented,
             Error::Internal(_) => Code::Unknown,
         }
     }

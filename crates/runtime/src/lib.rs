@@ -7,12 +7,15 @@
 //!   the next one ([`recover`]) adopts what runs and removes what was half made.
 //! - This process never forks: it has threads. Shims are spawned from a sealed memory file, and they do the forking.
 
+mod cdi;
 mod cgroup;
 mod container;
 mod engine;
 mod error;
 mod events;
 mod files;
+mod handlers;
+mod metrics;
 mod mounts;
 mod names;
 mod namespaces;
@@ -24,7 +27,9 @@ mod server;
 mod shim;
 mod spec;
 mod streaming;
+mod userns;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +41,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use engine::Engine;
+pub use corten_shim::protocol::Handler;
 pub use error::Error;
 
 /// What a runtime needs to know. Nothing is taken from the environment.
@@ -58,6 +64,11 @@ pub struct Options {
     pub streaming_address: SocketAddr,
     /// The shim's executable, as `corten_embedded::SHIM` has it.
     pub shim: &'static [u8],
+    /// The OCI runtimes that a RuntimeClass may name beside the built-in one, by handler.
+    pub handlers: BTreeMap<String, Handler>,
+    /// Where files of the Container Device Interface are, those of a later directory winning; `None` is `/etc/cdi` and
+    /// `/var/run/cdi`.
+    pub cdi_dirs: Option<Vec<PathBuf>>,
     /// This program's version, for CRI `Version`.
     pub version: String,
 }

@@ -24,21 +24,44 @@ pub(crate) struct Wanted {
     pub(crate) hostname: String,
     /// Sysctls of these namespaces.
     pub(crate) sysctls: HashMap<String, String>,
+    /// Whether the namespaces exist already, with a user namespace, and only have to be filled.
+    pub(crate) made: bool,
 }
 
 /// Makes and pins the namespaces, on a thread of its own that then ends: no other thread changes namespace. Blocks.
 pub(crate) fn make(wanted: Wanted) -> Result<()> {
     let mut flags = UnshareFlags::empty();
-    for (path, flag) in [(&wanted.ipc, UnshareFlags::NEWIPC), (&wanted.uts, UnshareFlags::NEWUTS)] {
-        if let Some(path) = path {
-            flags |= flag;
-            File::create(path).map_err(Error::io("create", path))?;
+    if !wanted.made {
+        for (path, flag) in [(&wanted.ipc, UnshareFlags::NEWIPC), (&wanted.uts, UnshareFlags::NEWUTS)] {
+            if let Some(path) = path {
+                flags |= flag;
+                File::create(path).map_err(Error::io("create", path))?;
+            }
         }
+    } else if let Some(path) = &wanted.uts {
+        return enter_and_fill(path.clone(), wanted);
     }
     if flags.is_empty() && wanted.sysctls.is_empty() {
         return Ok(());
     }
     let worker = thread::Builder::new().name("namespaces".to_owned()).spawn(move || fill(&wanted, flags));
+    let worker = worker.map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
+    worker.join().unwrap_or_else(|_| Err(Error::Internal("the namespace thread died".to_owned())))
+}
+
+/// For namespaces that exist already: on a thread inside of them, gives them what they are to have.
+fn enter_and_fill(uts: PathBuf, wanted: Wanted) -> Result<()> {
+    let work = move || {
+        let inside = [(Some(&uts), LinkNameSpaceType::HostNameAndNISDomainName), (wanted.ipc.as_ref(), LinkNameSpaceType::InterProcessCommunication)];
+        for (path, kind) in inside.into_iter().filter_map(|(path, kind)| Some((path?, kind))) {
+            let namespace = File::open(path).map_err(Error::io("open", path))?;
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind)).map_err(Error::sys("enter", path))?;
+        }
+        rustix::system::sethostname(wanted.hostname.as_bytes())
+            .map_err(|error| Error::Internal(format!("cannot set the host name {:?}: {error}", wanted.hostname)))?;
+        set_all(&wanted)
+    };
+    let worker = thread::Builder::new().name("namespaces".to_owned()).spawn(work);
     let worker = worker.map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
     worker.join().unwrap_or_else(|_| Err(Error::Internal("the namespace thread died".to_owned())))
 }
@@ -55,6 +78,11 @@ fn fill(wanted: &Wanted, flags: UnshareFlags) -> Result<()> {
     if let Some(path) = &wanted.ipc {
         pin("/proc/thread-self/ns/ipc", path)?;
     }
+    set_all(wanted)
+}
+
+/// Sets the sysctls, from inside of the namespaces.
+fn set_all(wanted: &Wanted) -> Result<()> {
     if wanted.sysctls.is_empty() {
         return Ok(());
     }

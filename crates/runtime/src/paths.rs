@@ -50,6 +50,7 @@ impl Paths {
             netns: self.network_namespaces().join(id),
             ipc: self.namespaces().join(format!("{id}.ipc")),
             uts: self.namespaces().join(format!("{id}.uts")),
+            user: self.namespaces().join(format!("{id}.user")),
         }
     }
 
@@ -71,6 +72,8 @@ pub(crate) struct SandboxPaths {
     pub(crate) ipc: PathBuf,
     /// Its pinned UTS namespace.
     pub(crate) uts: PathBuf,
+    /// Its pinned user namespace.
+    pub(crate) user: PathBuf,
 }
 
 impl SandboxPaths {
@@ -141,6 +144,26 @@ impl ContainerPaths {
     /// What it has written.
     pub(crate) fn upper(&self) -> PathBuf {
         self.dir.join("upper")
+    }
+
+    /// Where its image volumes are mounted.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.dir.join("volumes")
+    }
+
+    /// Where one image volume is mounted.
+    pub(crate) fn volume(&self, index: &str) -> PathBuf {
+        self.volumes().join(index)
+    }
+
+    /// An empty directory, for what needs one.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.dir.join("empty")
+    }
+
+    /// Where layers are mounted with their ids mapped, while an overlay is made of them.
+    pub(crate) fn lower(&self, index: usize) -> PathBuf {
+        self.dir.join("lower").join(index.to_string())
     }
 
     /// Overlayfs' own.

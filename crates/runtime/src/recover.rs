@@ -199,7 +199,9 @@ async fn sweep(engine: &Arc<Engine>, silent: HashSet<String>) -> Result<()> {
     }
     engine.network.retain(&live).await?;
     for owner in engine.images.pins().await? {
-        if matches!(engine.container(&owner), Err(Error::NotFound { .. })) {
+        // A container's volumes are pinned by its id and their place.
+        let container = owner.split('.').next().unwrap_or(&owner);
+        if matches!(engine.container(container), Err(Error::NotFound { .. })) {
             engine.images.unpin(&owner).await?;
         }
     }

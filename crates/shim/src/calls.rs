@@ -144,9 +144,9 @@ impl Server {
         if self.containers.contains_key(&id) {
             return Err(fault(FaultCode::Exists, format!("container {id} was started already")));
         }
-        let job = Launch { container: id.clone(), dir: run.dir.clone(), tty: run.tty };
+        let job = Launch { container: id.clone(), dir: run.dir.clone(), tty: run.tty, handler: run.handler.clone() };
         let (mut container, stdio) = Container::prepare(&mut self.poll, run).map_err(failed)?;
-        let begun = children::spawn("launch").and_then(|(socket, _)| {
+        let begun = children::spawn("launch", None).and_then(|(socket, _)| {
             children::assign(&socket, &job, &stdio)?;
             Ok(socket)
         });
@@ -161,7 +161,8 @@ impl Server {
 
     fn exec(&mut self, connection: u64, request: u64, exec: protocol::Exec) -> Result<(), Fault> {
         let (container, init) = self.running(&exec.container)?;
-        let job = Enter { dir: container.run.dir.clone(), init, args: exec.args, tty: exec.tty };
+        let (dir, handler) = (container.run.dir.clone(), container.run.handler.clone());
+        let job = Enter { container: exec.container, dir, init, args: exec.args, tty: exec.tty, handler };
         let (mut ours, mut stdio) = (Vec::new(), Vec::new());
         if !exec.tty {
             let (input, stdin) = container::stdin(exec.stdin).map_err(failed)?;
@@ -173,7 +174,7 @@ impl Server {
                 stdio.push(writing);
             }
         }
-        let (socket, _) = children::spawn("exec").map_err(failed)?;
+        let (socket, _) = children::spawn("exec", None).map_err(failed)?;
         children::assign(&socket, &job, &stdio).map_err(failed)?;
         self.watch(socket, connection, request, Task::Exec { session: exec.session, fds: ours })
     }
@@ -298,6 +299,13 @@ impl Server {
     fn signal(&mut self, id: &str, signal: i32, all: bool) -> Result<(), Fault> {
         let (container, pid) = self.running(id)?;
         let signal = Signal::from_named_raw(signal).ok_or_else(|| failed(format!("signal {signal} cannot be sent")))?;
+        if let Some(handler) = &container.run.handler {
+            // What the first process is, only that program knows: it may be a virtual machine.
+            crate::handler::kill(handler, &container.run, signal).map_err(failed)?;
+            if signal != Signal::KILL {
+                return Ok(());
+            }
+        }
         if all {
             container.kill_all(signal);
         }

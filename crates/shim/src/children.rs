@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use corten_shim::protocol::Handler;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
@@ -18,15 +20,18 @@ pub(crate) struct Launch {
     pub(crate) container: String,
     pub(crate) dir: PathBuf,
     pub(crate) tty: bool,
+    pub(crate) handler: Option<Handler>,
 }
 
 /// To the `exec` child: one more process in a container. Comes with stdio like [`Launch`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Enter {
+    pub(crate) container: String,
     pub(crate) dir: PathBuf,
     pub(crate) init: i32,
     pub(crate) args: Vec<String>,
     pub(crate) tty: bool,
+    pub(crate) handler: Option<Handler>,
 }
 
 /// From a child.
@@ -42,9 +47,9 @@ pub(crate) enum Report {
 
 /// Starts this program again as `mode`, with one end of a socket pair as descriptor 0, and returns the other end. Its stdout
 /// leads nowhere: ours may be the pipe on which the daemon waits until nobody holds it.
-pub(crate) fn spawn(mode: &str) -> io::Result<(OwnedFd, i32)> {
+pub(crate) fn spawn(mode: &str, argument: Option<&Path>) -> io::Result<(OwnedFd, i32)> {
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    let child = Command::new("/proc/self/exe").arg(mode).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
+    let child = Command::new("/proc/self/exe").arg(mode).args(argument).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
     // Reaped by the event loop, like every other child.
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     Ok((ours, pid))
@@ -77,5 +82,17 @@ pub(crate) fn take_stdio(inbox: &mut wire::Inbox, tty: bool) -> io::Result<Vec<O
     match fds.len() {
         3 if fds.iter().all(|fd| fd.as_raw_fd() > 2) => Ok(fds),
         count => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{count} descriptors for stdio"))),
+    }
+}
+
+/// Undoes, in the program that `command` will run, that the shim holds its signals back: masks survive `execve`.
+#[allow(unsafe_code)]
+pub(crate) fn unmasked(command: &mut Command) -> &mut Command {
+    // SAFETY: only sets the signal mask, which is allowed between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            crate::signals::unblock_all();
+            Ok(())
+        })
     }
 }

@@ -10,6 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal};
 
 use crate::log::{LogFile, Stream};
+use crate::oom::Oom;
 use crate::output::{Follower, Output, drop_followers};
 use crate::poll::Poll;
 
@@ -32,6 +33,7 @@ pub(crate) struct Container {
     pub(crate) followers: Vec<Follower>,
     /// The writing end of stdin, or the terminal's master.
     pub(crate) input: Option<OwnedFd>,
+    pub(crate) oom: Option<Oom>,
 }
 
 /// The container's ends of its stdio, to be handed to the child that starts it.
@@ -48,7 +50,8 @@ impl Container {
                     .map_err(|error| io::Error::new(error.kind(), format!("cannot open the log {}: {error}", path.display())))
             })
             .transpose()?;
-        let mut container = Container { run, life: Life::Starting, log, outputs: Vec::new(), followers: Vec::new(), input: None };
+        let oom = run.oom.as_deref().and_then(|path| Oom::watch(poll, &run.container, path));
+        let mut container = Container { run, life: Life::Starting, log, outputs: Vec::new(), followers: Vec::new(), input: None, oom };
         if container.run.tty {
             return Ok((container, Vec::new()));
         }
@@ -91,11 +94,17 @@ impl Container {
     /// The first process has ended: takes the last output, writes the exit record.
     pub(crate) fn end(&mut self, poll: &mut Poll, code: i32, finished_at: i64) -> Exit {
         self.kill_all(Signal::KILL);
+        let told = self.oom.as_mut().is_some_and(Oom::happened);
         self.release(poll);
-        let oom = self.run.oom.as_deref().is_some_and(oom_killed);
+        let oom = told || self.run.oom.as_deref().is_some_and(oom_killed);
         let exit = Exit { code, oom, finished_at };
         if let Err(error) = record(&self.run.dir, &exit) {
             eprintln!("cannot write the exit record of {}: {error}", self.run.container);
+        }
+        if let Some(handler) = &self.run.handler
+            && let Err(error) = crate::handler::delete(handler, &self.run)
+        {
+            eprintln!("cannot delete {} with {}: {error}", self.run.container, handler.binary.display());
         }
         self.life = Life::Ended(exit.clone());
         exit
@@ -110,6 +119,9 @@ impl Container {
         self.outputs.clear();
         self.input = None;
         self.log = None;
+        if let Some(oom) = self.oom.take() {
+            oom.release(poll);
+        }
     }
 }
 

@@ -27,7 +27,13 @@ pub(crate) fn main() -> Result<()> {
     let socket = children::inherited_socket()?;
     let mut inbox = Inbox::default();
     let job: Enter = wire::receive(&socket, &mut inbox)?;
-    if let Err(error) = run(&job, &mut inbox, &socket) {
+    let done = match &job.handler {
+        Some(handler) => {
+            children::take_stdio(&mut inbox, job.tty).map_err(Into::into).and_then(|stdio| crate::handler::exec(&job, handler, stdio, &socket))
+        }
+        None => run(&job, &mut inbox, &socket),
+    };
+    if let Err(error) = done {
         wire::send(&socket, &Report::Failed { message: format!("{error:#}") }, &[])?;
     }
     Ok(())
@@ -45,7 +51,8 @@ fn run(job: &Enter, inbox: &mut Inbox, socket: &OwnedFd) -> Result<()> {
     adjust_oom_score(&spec);
     rustix::thread::move_into_thread_name_spaces(
         pidfd.as_fd(),
-        ThreadNameSpaceType::MOUNT
+        other_user_namespace(job.init)?
+            | ThreadNameSpaceType::MOUNT
             | ThreadNameSpaceType::CONTROL_GROUP
             | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
             | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
@@ -66,6 +73,12 @@ fn run(job: &Enter, inbox: &mut Inbox, socket: &OwnedFd) -> Result<()> {
         }
         pid => Ok(wire::send(socket, &Report::Started { pid }, &[])?),
     }
+}
+
+/// The container's user namespace, if it has one of its own: to join the one that one is in is an error.
+fn other_user_namespace(init: i32) -> Result<ThreadNameSpaceType> {
+    let (own, theirs) = (fs::read_link("/proc/self/ns/user")?, fs::read_link(format!("/proc/{init}/ns/user"))?);
+    Ok(if own == theirs { ThreadNameSpaceType::empty() } else { ThreadNameSpaceType::USER })
 }
 
 /// Puts this process where the container's first one is, in every hierarchy. Must come before joining the cgroup namespace.
@@ -124,6 +137,7 @@ fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], socket: &OwnedFd)
     }
     let cwd = process.cwd();
     let early = std::env::set_current_dir(cwd);
+    label(process)?;
     drop_privileges(process)?;
     if early.is_err() {
         std::env::set_current_dir(cwd).with_context(|| format!("cannot change to {}", cwd.display()))?;
@@ -135,6 +149,17 @@ fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], socket: &OwnedFd)
         }
     }
     execute(&job.args, &env)
+}
+
+/// What the kernel's security module is to call the program.
+fn label(process: &Process) -> Result<()> {
+    let labels = [("apparmor/exec", process.apparmor_profile().as_ref().map(|profile| format!("exec {profile}"))), ("exec", process.selinux_label().clone())];
+    for (file, label) in labels {
+        if let Some(label) = label {
+            fs::write(Path::new("/proc/thread-self/attr").join(file), &label).with_context(|| format!("cannot set the label {label:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// A new terminal of the container's own devpts as this session's terminal and stdio; returns its master.

@@ -8,12 +8,13 @@ use std::process::exit;
 
 use anyhow::{Context, Result, bail};
 use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{LinuxIdMapping, Spec};
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError, default::DefaultExecutor};
 
 use crate::children::{self, Launch, Report};
 use crate::wire::{self, Inbox};
+use crate::{handler, stage};
 
 /// Where libcontainer keeps its own state, below the container's directory.
 const STATE: &str = "oci";
@@ -40,6 +41,13 @@ fn run(job: &Launch, inbox: &mut Inbox) -> Result<(i32, Option<OwnedFd>)> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("cannot clear old state"),
         _ => fs::create_dir(STATE).context("cannot create the state directory")?,
     }
+    let bundle = stage::prepare(&job.dir)?;
+    let bundle = bundle.as_deref().unwrap_or(&job.dir);
+    if let Some(handler) = &job.handler {
+        let stdio = children::take_stdio(inbox, job.tty)?;
+        own(&stdio, job)?;
+        return handler::launch(job, handler, bundle, stdio);
+    }
     let mut builder =
         ContainerBuilder::new(job.container.clone(), SyscallType::default()).with_executor(Payload).with_root_path(job.dir.join(STATE))?;
     let mut console = None;
@@ -53,7 +61,7 @@ fn run(job: &Launch, inbox: &mut Inbox) -> Result<(i32, Option<OwnedFd>)> {
         let Ok([stdin, stdout, stderr]) = <[OwnedFd; 3]>::try_from(stdio) else { bail!("stdio is incomplete") };
         builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
     }
-    let mut container = builder.as_init(&job.dir).with_systemd(false).with_detach(true).build().map_err(describe)?;
+    let mut container = builder.as_init(bundle).with_systemd(false).with_detach(true).build().map_err(describe)?;
     let started = (|| {
         let master = console.as_ref().map(take_master).transpose()?;
         container.start().map_err(describe)?;
@@ -71,7 +79,9 @@ fn run(job: &Launch, inbox: &mut Inbox) -> Result<(i32, Option<OwnedFd>)> {
 fn own(stdio: &[OwnedFd], job: &Launch) -> Result<()> {
     let spec = Spec::load(job.dir.join("config.json"))?;
     let Some(process) = spec.process() else { return Ok(()) };
-    let (uid, gid) = (process.user().uid(), process.user().gid());
+    let linux = spec.linux().as_ref();
+    let uid = on_node(process.user().uid(), linux.and_then(|linux| linux.uid_mappings().as_deref()));
+    let gid = on_node(process.user().gid(), linux.and_then(|linux| linux.gid_mappings().as_deref()));
     if (uid, gid) == (0, 0) {
         return Ok(());
     }
@@ -83,8 +93,14 @@ fn own(stdio: &[OwnedFd], job: &Launch) -> Result<()> {
     Ok(())
 }
 
+/// The id that one of a container has on the node.
+fn on_node(id: u32, mappings: Option<&[LinuxIdMapping]>) -> u32 {
+    let within = |mapping: &&LinuxIdMapping| id.checked_sub(mapping.container_id()).is_some_and(|offset| offset < mapping.size());
+    mappings.into_iter().flatten().find(within).map_or(id, |mapping| mapping.host_id() + (id - mapping.container_id()))
+}
+
 /// The terminal's master, which the container's first process sent.
-fn take_master(console: &UnixListener) -> Result<OwnedFd> {
+pub(crate) fn take_master(console: &UnixListener) -> Result<OwnedFd> {
     let (stream, _) = console.accept()?;
     let mut inbox = Inbox::default();
     inbox.receive(&stream)?;
@@ -112,6 +128,13 @@ struct Payload;
 
 impl Executor for Payload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        // libcontainer knows labels of mounts, but not of processes.
+        if let Some(label) = spec.process().as_ref().and_then(|process| process.selinux_label().as_deref())
+            && let Err(error) = fs::write("/proc/thread-self/attr/exec", label)
+        {
+            let _ = writeln!(io::stderr(), "cannot set the SELinux label {label:?}: {error}");
+            exit(126)
+        }
         let Err(error) = (DefaultExecutor {}).exec(spec) else { return Ok(()) };
         let _ = writeln!(io::stderr(), "{error}");
         exit(127)

@@ -12,14 +12,18 @@ mod children;
 mod clock;
 mod container;
 mod exec;
+mod handler;
 mod launch;
 mod log;
+mod namespaces;
+mod oom;
 mod output;
 mod pause;
 mod poll;
 mod reap;
 mod server;
 mod signals;
+mod stage;
 mod wire;
 
 use std::path::Path;
@@ -48,7 +52,8 @@ fn run() -> anyhow::Result<()> {
         }
         Some("launch") => launch::main(),
         Some("exec") => exec::main(),
-        Some("pause") => pause::main(),
+        Some("pause") => pause::main(args.next().as_deref().map(Path::new)),
+        Some("namespaces") => namespaces::main(args),
         other => bail!("unknown mode {other:?}; this program is started by the node's runtime"),
     }
 }

@@ -1,17 +1,25 @@
 //! The process that holds a shared PID namespace: its PID 1, which does nothing but reap.
 
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::exit;
 
+use anyhow::Context;
 use rustix::process::{Signal, WaitOptions};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::signals::Signals;
 use crate::wire;
 
-/// Makes the namespace and leaves its first process behind. Writes that process's id to the socket on descriptor 0.
+/// Makes the namespace, in the pod's user namespace if it has one, and leaves its first process behind. Writes that process's id to the socket on descriptor 0.
 #[allow(unsafe_code)]
-pub(crate) fn main() -> anyhow::Result<()> {
+pub(crate) fn main(userns: Option<&Path>) -> anyhow::Result<()> {
     let socket = crate::children::inherited_socket()?;
+    if let Some(path) = userns {
+        let namespace = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).context("cannot join the user namespace")?;
+    }
     // SAFETY: this program has one thread, so unsharing and forking leave no lock behind and no other thread changed.
     let child = unsafe {
         rustix::thread::unshare_unsafe(UnshareFlags::NEWPID)?;

@@ -22,6 +22,8 @@ pub(crate) enum Source {
     Output(String, usize),
     /// A client that reads along, of a container.
     Follower(String),
+    /// The kernel tells that a container is out of memory.
+    Oom(String),
 }
 
 /// An epoll instance.

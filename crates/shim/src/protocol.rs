@@ -26,6 +26,19 @@ pub struct Serve {
     /// Whether the pod's containers share a PID namespace, which the shim then creates with a process that holds it.
     #[serde(default)]
     pub pause: bool,
+    /// The pod's user namespace, which the PID namespace then belongs to.
+    #[serde(default)]
+    pub userns: Option<PathBuf>,
+}
+
+/// An OCI runtime program that containers are made with instead of the shim's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handler {
+    /// The program.
+    pub binary: PathBuf,
+    /// Further options, put before the verb.
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 /// One call of the runtime.
@@ -125,6 +138,9 @@ pub struct Run {
     pub oom: Option<PathBuf>,
     /// The `cgroup.procs` file that lists every process of the container.
     pub procs: Option<PathBuf>,
+    /// The program that makes the container; without one, the shim does.
+    #[serde(default)]
+    pub handler: Option<Handler>,
 }
 
 /// One more process in a container.

@@ -49,7 +49,7 @@ pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
     detach()?;
     rustix::process::set_child_subreaper(Pid::from_raw(1))?;
     let signals = Signals::block(&[Signal::CHILD])?;
-    let pause = if serve.pause { Some(start_pause()?) } else { None };
+    let pause = if serve.pause { Some(start_pause(serve.userns.as_deref())?) } else { None };
     let listener = listen(socket)?;
     let mut server = Server {
         poll: Poll::new()?,
@@ -123,8 +123,8 @@ fn listen(path: &Path) -> Result<UnixListener> {
 }
 
 /// Makes the shared PID namespace.
-fn start_pause() -> Result<i32> {
-    let (socket, _) = children::spawn("pause")?;
+fn start_pause(userns: Option<&Path>) -> Result<i32> {
+    let (socket, _) = children::spawn("pause", userns)?;
     match wire::receive(&socket, &mut Inbox::default()).context("the pause process did not start")? {
         Report::Started { pid } => Ok(pid),
         other => anyhow::bail!("the pause process did not start: {other:?}"),
@@ -148,6 +148,11 @@ impl Server {
                     output.ready(&mut self.poll, &mut container.log, &mut container.followers);
                 }
                 crate::output::drop_followers(&mut self.poll, &container.outputs, &mut container.followers);
+            }
+            Source::Oom(id) => {
+                if let Some(oom) = self.containers.get_mut(&id).and_then(|container| container.oom.as_mut()) {
+                    oom.ready();
+                }
             }
             Source::Follower(id) => {
                 let Some(container) = self.containers.get_mut(&id) else { return };

@@ -87,6 +87,8 @@ impl NodeSetup {
             cgroup_root: layout.cgroup(),
             streaming_address: crate::cli::loopback(0),
             shim: corten_embedded::SHIM,
+            handlers: self.runtime.runtime_handlers.iter().cloned().collect(),
+            cdi_dirs: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
         .await

@@ -29,24 +29,38 @@ fn settings(layout: &Layout, resources: &LinuxContainerResources) -> Vec<(&'stat
         }
     }
     if resources.memory_limit_in_bytes != 0 {
-        let file = if unified { "memory.max" } else { "memory.limit_in_bytes" };
-        let limit = match resources.memory_limit_in_bytes {
-            limit if limit < 0 && unified => "max".to_owned(),
-            limit => limit.to_string(),
-        };
-        set("memory", file, limit);
+        let file = if unified { "memory.max" } else { V1_MEMORY };
+        set("memory", file, or_max(resources.memory_limit_in_bytes, unified));
+    }
+    match (resources.memory_swap_limit_in_bytes, resources.memory_limit_in_bytes) {
+        (0, _) => {}
+        (both, _) if !unified => set("memory", V1_BOTH, both.to_string()),
+        // v2 limits swap alone, CRI both together.
+        (both, memory) if both > 0 && memory > 0 => set("memory", "memory.swap.max", (both - memory).max(0).to_string()),
+        (both, _) => set("memory", "memory.swap.max", or_max(both, true)),
+    }
+    for limit in &resources.hugepage_limits {
+        let file = if unified { "max" } else { "limit_in_bytes" };
+        set("hugetlb", &format!("hugetlb.{}.{file}", limit.page_size), limit.limit.to_string());
     }
     for (value, file) in [(&resources.cpuset_cpus, "cpuset.cpus"), (&resources.cpuset_mems, "cpuset.mems")] {
         if !value.is_empty() {
             set("cpuset", file, value.clone());
         }
     }
-    if unified {
-        for (file, value) in &resources.unified {
-            set("", file, value.clone());
-        }
+    for (file, value) in &resources.unified {
+        // Elsewhere the name decides nothing on v2; of its names, v1 knows this one.
+        set(if file == "pids.max" { "pids" } else { "" }, file, value.clone());
     }
     settings
+}
+
+/// v1's limits of memory, and of memory and swap together, which must never be below the first.
+const V1_MEMORY: &str = "memory.limit_in_bytes";
+const V1_BOTH: &str = "memory.memsw.limit_in_bytes";
+
+fn or_max(limit: i64, unified: bool) -> String {
+    if limit < 0 && unified { "max".to_owned() } else { limit.to_string() }
 }
 
 /// v1 shares (2 to 262144) as a v2 weight (1 to 10000), by the formula of runc 1.3 and KEP-2254's successor: quadratic in the
@@ -68,17 +82,25 @@ fn weight(shares: i64) -> u64 {
 
 /// Sets limits.
 pub(crate) fn apply(layout: &Layout, cgroup: &str, resources: &LinuxContainerResources) -> Result<()> {
+    let mut late = Vec::new();
     for (controller, file, value) in settings(layout, resources) {
         if file.contains('/') {
             return Err(Error::Invalid(format!("{file:?} is no cgroup file")));
         }
-        let Some(path) = layout.file(controller, cgroup, &file) else {
+        if controller.is_empty() && !layout.is_unified() {
+            return Err(Error::Invalid(format!("unified cgroup setting {file:?} needs cgroup v2, which this node does not have")));
+        }
+        let Some(path) = layout.file(controller, cgroup, &file).filter(|path| file != V1_BOTH || path.exists()) else {
             tracing::warn!(controller, value, "a limit is ignored: the machine has no such cgroup controller");
             continue;
         };
-        write(&path, &value)?;
+        match write(&path, &value) {
+            // Above the limit of both: that one, which comes next, has to be raised first.
+            Err(_) if file == V1_MEMORY => late.push((path, value)),
+            outcome => outcome?,
+        }
     }
-    Ok(())
+    late.iter().try_for_each(|(path, value)| write(path, value))
 }
 
 #[cfg(test)]

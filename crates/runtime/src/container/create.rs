@@ -7,6 +7,7 @@ use corten_cri::v1::{self, NamespaceMode};
 use corten_image::Image;
 
 use super::{Container, Life};
+use crate::cdi;
 use crate::engine::Engine;
 use crate::error::{Error, Result, blocking};
 use crate::events::Kind;
@@ -16,6 +17,7 @@ use crate::names;
 use crate::record::{ContainerRecord, Encoded};
 use crate::sandbox::Sandbox;
 use crate::spec::{self, Rootfs, Source};
+use crate::userns::Mapping;
 
 impl Engine {
     /// Makes a container, or nothing at all.
@@ -78,16 +80,24 @@ impl Engine {
         files::publish(&paths.record(), &record)?;
         self.images.pin(id, image).await?;
         let layers = self.images.rootfs(image).await?;
+        let wanted = self.hold_volumes(id, &record.config.0, &paths).await?;
+        let (cdi, modules, mapping) = (self.cdi_dirs.clone(), self.modules.clone(), sandbox.mapping()?);
         let (layout, held, image) = (self.layout.clone(), sandbox.clone(), image.config.clone());
         let inside = paths.clone();
         let record = blocking(move || {
-            mounts::mount_rootfs(&layers, &inside)?;
+            let mapped = mapping.as_ref().map(|mapping| (mapping, held.paths.user.as_path()));
+            mounts::mount_rootfs(&layers, &inside, mapped)?;
+            let volumes = super::volumes::mount(&wanted, &inside, mapped)?;
             let rootfs = Rootfs::open(&inside.rootfs())?;
             let config = &record.config.0;
             let security = config.linux.as_ref().and_then(|linux| linux.security_context.clone()).unwrap_or_default();
             let user = spec::resolve_user(&security, &image.config.user, &rootfs)?;
-            rootfs.make_dir(spec::working_dir(config, &image.config))?;
-            let made = spec::make(&Source {
+            if let Some(mapping) = mapping.as_ref().filter(|mapping| !mapping.covers(user.uid, user.gid)) {
+                return Err(Error::Invalid(format!("user {}:{} is outside of the pod's user namespace ({mapping})", user.uid, user.gid)));
+            }
+            let root = mapping.as_ref().map_or((0, 0), Mapping::root);
+            rootfs.make_dir(spec::working_dir(config, &image.config), root)?;
+            let mut made = spec::make(&Source {
                 config,
                 sandbox_config: &held.record.config.0,
                 sandbox: &held.paths,
@@ -97,9 +107,13 @@ impl Engine {
                 user: &user,
                 cgroup: &record.cgroup,
                 layout: &layout,
+                mapping: mapping.as_ref(),
+                volumes: &volumes,
+                modules: &modules,
                 pause: shim.pause(),
                 target,
             })?;
+            cdi::apply(config, &cdi, &mut made)?;
             files::publish(&inside.spec(), &made)?;
             (record.uid, record.gid, record.groups) = (user.uid, user.gid, user.groups);
             files::publish(&inside.record(), &record)?;

@@ -1,5 +1,6 @@
 //! Containers.
 
+mod checkpoint;
 mod create;
 mod exec_sync;
 mod remove;
@@ -8,8 +9,12 @@ mod stats;
 mod status;
 mod stop;
 mod update;
+mod volumes;
 
 use std::sync::Arc;
+
+pub(crate) use stats::{disk, interfaces};
+pub(crate) use volumes::Volumes;
 
 use corten_shim::protocol::Exit;
 use parking_lot::RwLock;
@@ -68,8 +73,9 @@ impl Exited {
     /// By what the shim has seen.
     pub(crate) fn seen(exit: &Exit, started_at: i64) -> Exited {
         let reason = match exit.code {
-            0 => "Completed",
+            // Also when another process than the first was killed, and the first took that for no failure.
             _ if exit.oom => "OOMKilled",
+            0 => "Completed",
             _ => "Error",
         };
         Exited { code: exit.code, started_at, finished_at: exit.finished_at, reason, message: String::new() }

@@ -58,9 +58,11 @@ impl Engine {
                 tokio::time::sleep(CGROUP_PAUSE).await;
             }
         }
+        self.release_volumes(id).await?;
         let paths = self.paths.container(id);
         blocking(move || {
             mounts::detach(&paths.rootfs())?;
+            mounts::detach_layers(&paths)?;
             files::remove_tree(&paths.dir)
         })
         .await?;

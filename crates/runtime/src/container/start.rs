@@ -55,6 +55,7 @@ impl Engine {
             stdin: config.stdin,
             oom: self.layout.oom_counter(&record.cgroup),
             procs: self.layout.procs(&record.cgroup),
+            handler: self.handlers.find(&container.sandbox.record.handler)?.cloned(),
         })
     }
 

@@ -36,7 +36,7 @@ fn memory(usage: &Usage, timestamp: i64) -> v1::MemoryUsage {
 }
 
 /// The disk blocks and inodes of a tree. Files that vanish meanwhile do not count.
-fn disk(path: &Path) -> (u64, u64) {
+pub(crate) fn disk(path: &Path) -> (u64, u64) {
     let (mut bytes, mut inodes) = (0, 0);
     let mut left = vec![path.to_owned()];
     while let Some(path) = left.pop() {
@@ -156,14 +156,19 @@ impl Engine {
 
 /// Counters of the pod's interfaces, read inside its network namespace; none for a pod in the node's.
 fn network(sandbox: &Sandbox, timestamp: i64) -> Option<v1::NetworkUsage> {
-    if sandbox.addresses().is_empty() {
-        return None;
-    }
-    let text = corten_network::netns::run(&sandbox.paths.netns, || fs::read_to_string("/proc/thread-self/net/dev")).ok()?.ok()?;
+    let text = interfaces(sandbox)?;
     let mut interfaces: Vec<_> = text.lines().filter_map(interface).filter(|interface| interface.name != "lo").collect();
     let first = interfaces.iter().position(|interface| interface.name == "eth0");
     let default_interface = first.map(|index| interfaces.remove(index));
     Some(v1::NetworkUsage { timestamp, default_interface, interfaces })
+}
+
+/// `/proc/net/dev` as the pod sees it; none for a pod in the node's network.
+pub(crate) fn interfaces(sandbox: &Sandbox) -> Option<String> {
+    if sandbox.addresses().is_empty() {
+        return None;
+    }
+    corten_network::netns::run(&sandbox.paths.netns, || fs::read_to_string("/proc/thread-self/net/dev")).ok()?.ok()
 }
 
 /// A line of `/proc/net/dev`: eight counters received, eight sent.

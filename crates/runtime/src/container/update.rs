@@ -33,7 +33,7 @@ impl Engine {
                 let mut made: Value =
                     files::load(&held.paths.spec())?.ok_or_else(|| Error::Internal(format!("container {} has no spec", held.id)))?;
                 let resources = &mut made["linux"]["resources"];
-                *resources = spec::make_resources(&merged, &layout, &resources["devices"]);
+                *resources = spec::make_resources(&merged, &layout, &resources["devices"])?;
                 files::publish(&held.paths.spec(), &made)?;
             }
             linux.resources = Some(merged);

@@ -5,16 +5,20 @@ mod remove;
 mod run;
 mod status;
 mod stop;
+mod update;
 
+use std::sync::Arc;
+
+use corten_cri::v1;
 use parking_lot::Mutex;
 
-pub(crate) use run::HANDLERS;
 pub(crate) use status::selects;
 
 use crate::error::{Error, Result};
 use crate::paths::SandboxPaths;
 use crate::record::SandboxRecord;
 use crate::shim::Shim;
+use crate::userns::{self, Mapping};
 
 /// A sandbox.
 pub(crate) struct Sandbox {
@@ -30,6 +34,8 @@ struct State {
     stopping: bool,
     addresses: Vec<String>,
     shim: Option<Shim>,
+    /// What has changed of the record's since.
+    config: Option<Arc<v1::PodSandboxConfig>>,
 }
 
 impl Sandbox {
@@ -55,6 +61,24 @@ impl Sandbox {
     /// From now on the end of its shim is expected.
     fn set_stopping(&self) {
         self.state.lock().stopping = true;
+    }
+
+    /// Its configuration as it is by now; in the record is what it began with.
+    pub(crate) fn config(&self) -> Arc<v1::PodSandboxConfig> {
+        self.state.lock().config.clone().unwrap_or_else(|| Arc::new(self.record.config.0.clone()))
+    }
+
+    /// Changes the configuration.
+    fn change_config(&self, change: impl FnOnce(&mut v1::PodSandboxConfig)) {
+        let mut state = self.state.lock();
+        let mut config = state.config.as_deref().unwrap_or(&self.record.config.0).clone();
+        change(&mut config);
+        state.config = Some(Arc::new(config));
+    }
+
+    /// The ids of its user namespace, if it has one.
+    pub(crate) fn mapping(&self) -> Result<Option<Mapping>> {
+        userns::wanted(&crate::spec::namespace_options(&self.record.config.0))
     }
 
     /// Whether containers can run in it.

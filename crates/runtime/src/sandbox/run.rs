@@ -16,19 +16,15 @@ use crate::namespaces::{self, Wanted};
 use crate::paths::SandboxPaths;
 use crate::record::{Encoded, Made, SandboxRecord};
 use crate::shim::Shim;
-use crate::{mounts, names, spec};
-
-/// The handlers that a RuntimeClass may name. The empty one is the default.
-pub(crate) const HANDLERS: &[&str] = &["", "corten"];
+use crate::{mounts, names, spec, userns};
 
 impl Engine {
     /// Makes a sandbox, or nothing at all.
     pub(crate) async fn run_pod_sandbox(self: &Arc<Self>, request: v1::RunPodSandboxRequest) -> Result<String> {
         let config = request.config.ok_or_else(|| Error::invalid("sandbox config is missing"))?;
         let metadata = config.metadata.clone().ok_or_else(|| Error::invalid("sandbox config must include metadata"))?;
-        if !HANDLERS.contains(&request.runtime_handler.as_str()) {
-            return Err(Error::Invalid(format!("no runtime for {:?} is configured", request.runtime_handler)));
-        }
+        self.handlers.find(&request.runtime_handler)?;
+        userns::wanted(&spec::namespace_options(&config))?;
         let id = files::new_id();
         let name = names::sandbox(&metadata);
         let record = SandboxRecord {
@@ -70,7 +66,13 @@ impl Engine {
         let options = spec::namespace_options(&record.config.0);
         let node = |mode: i32| mode == NamespaceMode::Node as i32;
         let (host_network, host_ipc) = (node(options.network), node(options.ipc));
-        let serve = Serve { sandbox: record.id.clone(), pause: options.pid == NamespaceMode::Pod as i32 };
+        let mapping = userns::wanted(&options)?;
+        let serve = Serve {
+            sandbox: record.id.clone(),
+            pause: options.pid == NamespaceMode::Pod as i32,
+            userns: mapping.is_some().then(|| paths.user.clone()),
+        };
+        let engine = self.clone();
         let (layout, network) = (self.layout.clone(), (!host_network).then(|| paths.netns.clone()));
         let (prepared, from) = (paths.clone(), record.clone());
         // The record first: from here on a crash leaves something that recovery finds.
@@ -82,16 +84,25 @@ impl Engine {
             if !host_ipc {
                 mounts::mount_shm(&prepared.shm())?;
             }
-            if let Some(path) = &network {
-                corten_network::netns::create(path)?;
-            }
-            namespaces::make(Wanted {
+            let wanted = Wanted {
+                made: mapping.is_some(),
                 ipc: (!host_ipc).then(|| prepared.ipc.clone()),
                 uts: (!host_network).then(|| prepared.uts.clone()),
                 network,
                 hostname: from.hostname.clone(),
                 sysctls: config.linux.as_ref().map(|linux| linux.sysctls.clone()).unwrap_or_default(),
-            })?;
+            };
+            match (&mapping, &wanted.network) {
+                (Some(mapping), _) => {
+                    userns::make(&engine.program, mapping, &prepared.user, &wanted)?;
+                    for path in [prepared.etc("hostname"), prepared.etc("hosts"), prepared.etc("resolv.conf"), prepared.shm()] {
+                        mapping.give(&path)?;
+                    }
+                }
+                (None, Some(path)) => corten_network::netns::create(path)?,
+                (None, None) => {}
+            }
+            namespaces::make(wanted)?;
             layout.create(&from.cgroup_parent)?;
             if let Some(resources) = config.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
                 crate::cgroup::apply(&layout, &from.cgroup_parent, resources)?;

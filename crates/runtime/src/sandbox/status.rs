@@ -59,6 +59,7 @@ impl Engine {
                 "cgroupParent": sandbox.record.cgroup_parent,
                 "hostname": sandbox.record.hostname,
                 "stateDirectory": sandbox.paths.dir,
+                "resources": resources(&sandbox.config()),
             });
             info.insert("info".to_owned(), details.to_string());
         }
@@ -81,6 +82,17 @@ impl Engine {
         });
         items
     }
+}
+
+/// The limits of the pod as a whole, for people.
+fn resources(config: &v1::PodSandboxConfig) -> serde_json::Value {
+    let resources = config.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    resources.map_or(serde_json::Value::Null, |resources| {
+        serde_json::json!({
+            "cpuShares": resources.cpu_shares, "cpuQuota": resources.cpu_quota, "cpuPeriod": resources.cpu_period,
+            "memoryLimitInBytes": resources.memory_limit_in_bytes,
+        })
+    })
 }
 
 /// Whether all labels of a selector are there.

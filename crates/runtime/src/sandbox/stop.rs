@@ -57,6 +57,7 @@ impl Engine {
             corten_network::netns::remove(&paths.netns)?;
             namespaces::unpin(&paths.ipc)?;
             namespaces::unpin(&paths.uts)?;
+            namespaces::unpin(&paths.user)?;
             mounts::detach(&paths.shm())?;
             match std::fs::remove_file(&paths.socket) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &paths.socket)(error)),

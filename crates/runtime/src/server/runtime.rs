@@ -10,17 +10,12 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::Service;
 use crate::error::Error;
-use crate::sandbox::HANDLERS;
 
 /// What a call returns.
 type Answer<T> = Result<Response<T>, Status>;
 
 /// The version of CRI, and of the kubelet's older interface, that `Version` must name.
 const KUBELET_API: &str = "0.1.0";
-
-fn unimplemented(call: &str) -> Status {
-    Status::unimplemented(format!("{call} is not implemented by this runtime"))
-}
 
 #[async_trait]
 impl RuntimeService for Service {
@@ -50,9 +45,10 @@ impl RuntimeService for Service {
                 false => condition(NETWORK_READY, false, "NetworkPluginNotReady", "the node has no pod CIDR yet"),
             },
         ];
-        let handler = |name: &&str| v1::RuntimeHandler {
-            name: (*name).to_owned(),
-            features: Some(v1::RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: false }),
+        let user_namespaces = crate::userns::supported();
+        let handler = |name: &str| v1::RuntimeHandler {
+            name: name.to_owned(),
+            features: Some(v1::RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces }),
         };
         let mut info = std::collections::HashMap::new();
         if request.into_inner().verbose {
@@ -62,7 +58,7 @@ impl RuntimeService for Service {
         Ok(Response::new(v1::StatusResponse {
             status: Some(v1::RuntimeStatus { conditions }),
             info,
-            runtime_handlers: HANDLERS.iter().map(handler).collect(),
+            runtime_handlers: self.engine.handlers.names().map(handler).collect(),
             features: Some(v1::RuntimeFeatures { supplemental_groups_policy: true, user_namespaces_host_network: false }),
         }))
     }
@@ -194,22 +190,24 @@ impl RuntimeService for Service {
         Ok(Response::new(v1::ListPodSandboxStatsResponse { stats }))
     }
 
-    async fn checkpoint_container(&self, _: Request<v1::CheckpointContainerRequest>) -> Answer<v1::CheckpointContainerResponse> {
-        Err(unimplemented("CheckpointContainer"))
+    async fn checkpoint_container(&self, request: Request<v1::CheckpointContainerRequest>) -> Answer<v1::CheckpointContainerResponse> {
+        self.engine.checkpoint_container(request.into_inner()).await?;
+        Ok(Response::new(v1::CheckpointContainerResponse {}))
     }
 
     async fn list_metric_descriptors(&self, _: Request<v1::ListMetricDescriptorsRequest>) -> Answer<v1::ListMetricDescriptorsResponse> {
-        Err(unimplemented("ListMetricDescriptors"))
+        Ok(Response::new(v1::ListMetricDescriptorsResponse { descriptors: crate::metrics::descriptors() }))
     }
 
     async fn list_pod_sandbox_metrics(&self, _: Request<v1::ListPodSandboxMetricsRequest>) -> Answer<v1::ListPodSandboxMetricsResponse> {
-        Err(unimplemented("ListPodSandboxMetrics"))
+        Ok(Response::new(v1::ListPodSandboxMetricsResponse { pod_metrics: self.engine.list_pod_sandbox_metrics().await? }))
     }
 
     async fn update_pod_sandbox_resources(
         &self,
-        _: Request<v1::UpdatePodSandboxResourcesRequest>,
+        request: Request<v1::UpdatePodSandboxResourcesRequest>,
     ) -> Answer<v1::UpdatePodSandboxResourcesResponse> {
-        Err(unimplemented("UpdatePodSandboxResources"))
+        self.detached(|engine| async move { engine.update_pod_sandbox_resources(request.into_inner()).await }).await?;
+        Ok(Response::new(v1::UpdatePodSandboxResourcesResponse {}))
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use corten_shim::protocol::Serve;
@@ -29,18 +30,22 @@ impl Program {
         Ok(Program { file: file.into() })
     }
 
+    /// A command that runs the program; what it is to do comes as arguments.
+    pub(crate) fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        command.arg0(OsStr::new("corten-shim")).env_clear().current_dir("/");
+        command
+    }
+
     /// Starts a shim and returns when its socket is there. It is nobody's child by then.
     pub(crate) async fn start(&self, paths: &SandboxPaths, serve: &Serve) -> Result<()> {
         let log = fs::OpenOptions::new().create(true).append(true).open(paths.shim_log()).map_err(Error::io("open", &paths.shim_log()))?;
         let settings = serde_json::to_string(serve).map_err(Error::internal)?;
         // Not `output()`: it would make a pipe of standard error too, and wait until the shim, which keeps it, ends.
-        let child = tokio::process::Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-            .arg0(OsStr::new("corten-shim"))
+        let child = tokio::process::Command::from(self.command())
             .arg("serve")
             .arg(&paths.socket)
             .arg(settings)
-            .env_clear()
-            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

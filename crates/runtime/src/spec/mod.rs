@@ -3,6 +3,7 @@
 
 mod capabilities;
 mod devices;
+mod labels;
 mod masks;
 mod mounts;
 mod namespaces;
@@ -17,9 +18,12 @@ use corten_cri::v1;
 use serde_json::{Value, json};
 
 use crate::cgroup::Layout;
+use crate::container::Volumes;
 use crate::error::Result;
 use crate::paths::{ContainerPaths, SandboxPaths};
+use crate::userns::Mapping;
 
+pub(crate) use labels::Modules;
 pub(crate) use namespaces::options as namespace_options;
 pub(crate) use process::working_dir;
 pub(crate) use resources::make as make_resources;
@@ -37,6 +41,11 @@ pub(crate) struct Source<'a> {
     pub(crate) user: &'a User,
     pub(crate) cgroup: &'a str,
     pub(crate) layout: &'a Layout,
+    /// The ids of the pod's user namespace, if it has one.
+    pub(crate) mapping: Option<&'a Mapping>,
+    /// The image volumes among the mounts.
+    pub(crate) volumes: &'a Volumes,
+    pub(crate) modules: &'a Modules,
     /// The process that holds the pod's PID namespace, if it shares one.
     pub(crate) pause: Option<i32>,
     /// The first process of the container whose PID namespace is to be joined.
@@ -60,21 +69,33 @@ pub(crate) fn make(source: &Source<'_>) -> Result<Value> {
     let (mounts, propagation) = mounts::make(source)?;
     let devices = devices::make(source)?;
     let asked = source.config.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
+    let mapped = source.mapping.is_some();
     let mut linux = json!({
         "namespaces": namespaces::make(source)?,
         "cgroupsPath": source.cgroup,
-        "resources": resources::make(&asked, source.layout, &json!(devices.rules)),
+        "resources": resources::make(&asked, source.layout, &json!(devices.rules))?,
         "devices": devices.nodes,
-        "maskedPaths": masks::masked(&security),
-        "readonlyPaths": masks::read_only(&security, source.layout),
+        "maskedPaths": masks::masked(&security, mapped),
+        "readonlyPaths": masks::read_only(&security, mapped, source.layout),
         "rootfsPropagation": propagation,
     });
     if let Some(profile) = seccomp::make(&security)? {
         linux["seccomp"] = profile;
     }
+    if let Some(mapping) = source.mapping {
+        (linux["uidMappings"], linux["gidMappings"]) = mapping.spec();
+    }
+    let mut process = process::make(source)?;
+    if let Some(profile) = source.modules.profile(&security)? {
+        process["apparmorProfile"] = json!(profile);
+    }
+    if let Some((label, of_mounts)) = source.modules.labels(&security) {
+        process["selinuxLabel"] = json!(label);
+        linux["mountLabel"] = json!(of_mounts);
+    }
     Ok(json!({
         "ociVersion": "1.2.0",
-        "process": process::make(source)?,
+        "process": process,
         "root": { "path": source.container.rootfs(), "readonly": security.readonly_rootfs },
         "mounts": mounts,
         "annotations": source.config.annotations,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Source, namespaces};
 use crate::error::{Error, Result};
+use crate::userns::Mapping;
 
 fn mount(destination: &str, kind: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": kind, "source": kind, "options": options })
@@ -69,10 +70,7 @@ impl Reach {
 }
 
 /// A mount that CRI asks for.
-fn asked(wanted: &Mount) -> Result<Value> {
-    if wanted.image.is_some() {
-        return Err(Error::invalid("image volumes are not supported"));
-    }
+fn asked(wanted: &Mount, volume: Option<&Path>, mapping: Option<&Mapping>) -> Result<Value> {
     if !wanted.container_path.starts_with('/') {
         return Err(Error::Invalid(format!("mount path {:?} is not absolute", wanted.container_path)));
     }
@@ -80,7 +78,13 @@ fn asked(wanted: &Mount) -> Result<Value> {
     if wanted.recursive_read_only && (!wanted.readonly || reach != Reach::Private) {
         return Err(Error::invalid("recursive_read_only needs readonly and private propagation"));
     }
+    if let Some(volume) = volume {
+        return Ok(bind(&wanted.container_path, volume, &["rbind", "rprivate", "ro", "noexec"]));
+    }
     let host = Path::new(&wanted.host_path);
+    if !host.is_absolute() {
+        return Err(Error::Invalid(format!("host path {:?} of mount {:?} is not absolute", wanted.host_path, wanted.container_path)));
+    }
     if !host.exists() {
         fs::create_dir_all(host).map_err(|error| Error::Internal(format!("failed to mkdir {:?}: {error}", wanted.host_path)))?;
     }
@@ -90,7 +94,15 @@ fn asked(wanted: &Mount) -> Result<Value> {
         (false, true) => "ro",
         (false, false) => "rw",
     };
-    Ok(bind(&wanted.container_path, &host, &["rbind", reach.option(), access]))
+    let mut mount = bind(&wanted.container_path, &host, &["rbind", reach.option(), access]);
+    if !wanted.uid_mappings.is_empty() || !wanted.gid_mappings.is_empty() {
+        let mapping = mapping.ok_or_else(|| Error::invalid("a mount with id mappings needs a pod with a user namespace"))?;
+        if !mapping.is(&wanted.uid_mappings, &wanted.gid_mappings) {
+            return Err(Error::invalid("the id mappings of a mount must be those of its pod"));
+        }
+        (mount["uidMappings"], mount["gidMappings"]) = mapping.spec();
+    }
+    Ok(mount)
 }
 
 /// The number of components of a destination: what lies deeper is mounted later.
@@ -106,9 +118,9 @@ pub(super) fn make(source: &Source<'_>) -> Result<(Vec<Value>, &'static str)> {
     mounts.retain(|mount| !mount["destination"].as_str().is_some_and(|path| wanted.iter().any(|wanted| wanted == path)));
     let mut reach = Reach::Private;
     let mut own = Vec::new();
-    for mount in &source.config.mounts {
+    for (index, mount) in source.config.mounts.iter().enumerate() {
         reach = reach.max(Reach::of(mount)?);
-        own.push(asked(mount)?);
+        own.push(asked(mount, source.volumes.get(&index).map(PathBuf::as_path), source.mapping)?);
     }
     own.sort_by_key(depth);
     mounts.extend(own);

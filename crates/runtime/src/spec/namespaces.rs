@@ -17,6 +17,12 @@ pub(super) fn make(source: &Source<'_>) -> Result<Vec<Value>> {
     let sandbox = options(source.sandbox_config);
     let own = source.security().namespace_options.unwrap_or_else(|| sandbox.clone());
     let mut namespaces = vec![json!({ "type": "mount" })];
+    if source.mapping.is_some() {
+        if source.privileged() {
+            return Err(Error::invalid("a privileged container cannot have a user namespace"));
+        }
+        namespaces.push(json!({ "type": "user", "path": source.sandbox.user }));
+    }
     if sandbox.network != NamespaceMode::Node as i32 {
         namespaces.push(json!({ "type": "network", "path": source.sandbox.netns }));
         namespaces.push(json!({ "type": "uts", "path": source.sandbox.uts }));

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-use std::path::{Component, Path};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -45,8 +45,18 @@ impl Rootfs {
         read().map_err(Error::io("read", Path::new(path)))
     }
 
-    /// Makes a directory, and its parents, that the container is to start in, if it is not there.
-    pub(crate) fn make_dir(&self, path: &str) -> Result<()> {
+    /// Where on the node a path is, links followed as the container would.
+    pub(crate) fn resolve(&self, path: &str) -> io::Result<PathBuf> {
+        let path = if path.is_empty() { "." } else { path };
+        if Path::new(path).is_absolute() || Path::new(path).components().any(|part| part == Component::ParentDir) {
+            return Err(io::Error::other("must be relative and not lead upwards"));
+        }
+        let found = self.open_at(path, OFlags::PATH)?;
+        std::fs::read_link(Path::new("/proc/self/fd").join(found.as_raw_fd().to_string()))
+    }
+
+    /// Makes a directory, and its parents, that the container is to start in, if it is not there; it belongs to `owner`.
+    pub(crate) fn make_dir(&self, path: &str, owner: (u32, u32)) -> Result<()> {
         let mut made = String::new();
         let mut parent = self.open_at(".", OFlags::PATH | OFlags::DIRECTORY).map_err(Error::sys("open", Path::new(path)))?;
         for component in Path::new(path).components() {
@@ -57,6 +67,9 @@ impl Rootfs {
                 Ok(dir) => dir,
                 Err(Errno::NOENT) => {
                     rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).map_err(Error::sys("create", Path::new(&made)))?;
+                    let (uid, gid) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
+                    rustix::fs::chownat(&parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+                        .map_err(Error::sys("give away", Path::new(&made)))?;
                     self.open_at(&made, OFlags::PATH | OFlags::DIRECTORY).map_err(Error::sys("open", Path::new(&made)))?
                 }
                 Err(error) => return Err(Error::Invalid(format!("working directory {path:?}: {error}"))),

@@ -4,8 +4,9 @@ use corten_cri::v1::{self, LinuxContainerConfig, LinuxContainerSecurityContext, 
 use corten_image::ContainerConfig as ImageConfig;
 use serde_json::Value;
 
-use super::{Source, User, make};
+use super::{Modules, Source, User, make};
 use crate::cgroup::Layout;
+use crate::container::Volumes;
 use crate::paths::Paths;
 
 /// Makes a spec from what differs from the defaults.
@@ -26,6 +27,9 @@ fn spec(config: v1::ContainerConfig, image: &ImageConfig) -> Result<Value, Strin
         user: &User { uid: 5, gid: 6, groups: vec![6, 7], home: Some("/home/x".to_owned()) },
         cgroup: "/corten/pod/c",
         layout: &layout,
+        mapping: None,
+        volumes: &Volumes::new(),
+        modules: &Modules::default(),
         pause: None,
         target: None,
     })

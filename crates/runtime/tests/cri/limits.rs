@@ -54,6 +54,63 @@ async fn a_container_that_eats_too_much_is_killed_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_when_another_process_than_the_first_was_killed() {
+    let mut node = Node::start().await;
+    for (name, script, code) in [
+        ("child", "tail /dev/zero; exit 3", 3),
+        ("ignored", "tail /dev/zero; exit 0", 0),
+        // In a cgroup further down the container's own counter does not count.
+        (
+            "nested",
+            "for d in /sys/fs/cgroup/memory /sys/fs/cgroup; do if test -e $d/cgroup.procs; then mkdir $d/nested && \
+             (sh -c 'echo $$ > '$d'/nested/cgroup.procs; exec tail /dev/zero'); break; fi; done; sleep 0.1; exit 4",
+            4,
+        ),
+    ] {
+        let resources = LinuxContainerResources { memory_limit_in_bytes: 16 << 20, ..LinuxContainerResources::default() };
+        let mut config = limited(name, script, resources);
+        config.linux.as_mut().unwrap().security_context.as_mut().unwrap().privileged = name == "nested";
+        let (status, lines) = node.outcome(config).await;
+        assert_eq!((status.exit_code, status.reason.as_str()), (code, "OOMKilled"), "{name}: {lines:?}");
+    }
+    let (status, _) = node.outcome(limited("well", "exit 5", LinuxContainerResources::default())).await;
+    assert_eq!(status.reason, "Error", "and only then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_and_swap_are_limited() {
+    let mut node = Node::start().await;
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 32 << 20,
+        memory_swap_limit_in_bytes: 40 << 20,
+        unified: [("pids.max".to_owned(), "7".to_owned())].into(),
+        ..LinuxContainerResources::default()
+    };
+    let sandbox = node.run(node.pod("p")).await;
+    let id = node.launch(&sandbox, limited("c", "sleep 1000", resources)).await;
+    assert_eq!(read(&node, "pids/pids.max", "pids.max", "p", &id), "7");
+    let has_swap = fs::exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").unwrap();
+    if has_swap {
+        assert_eq!(read(&node, "memory/memory.memsw.limit_in_bytes", "-", "p", &id), (40 << 20).to_string());
+    }
+    for (memory, both) in [(64 << 20, 80 << 20), (16 << 20, 20 << 20)] {
+        let change = LinuxContainerResources {
+            memory_limit_in_bytes: memory,
+            memory_swap_limit_in_bytes: both,
+            unified: [("pids.max".to_owned(), "9".to_owned())].into(),
+            ..LinuxContainerResources::default()
+        };
+        let request = v1::UpdateContainerResourcesRequest { container_id: id.clone(), linux: Some(change), ..Default::default() };
+        node.cri.runtime.update_container_resources(request).await.unwrap();
+        assert_eq!(read(&node, "memory/memory.limit_in_bytes", "memory.max", "p", &id), memory.to_string());
+        assert_eq!(read(&node, "pids/pids.max", "pids.max", "p", &id), "9");
+        if has_swap {
+            assert_eq!(read(&node, "memory/memory.memsw.limit_in_bytes", "-", "p", &id), both.to_string());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_container_cannot_raise_its_own_limit() {
     let mut node = Node::start().await;
     let resources = LinuxContainerResources { memory_limit_in_bytes: 32 << 20, ..LinuxContainerResources::default() };

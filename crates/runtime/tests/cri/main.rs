@@ -3,13 +3,18 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
+mod devices;
 mod exec;
 mod footprint;
+mod handlers;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod restart;
 mod security;
 mod support;
+mod userns;
+mod volumes;
 
 /// Not a test: the daemon that the tests start, as a process of its own so that it can be killed.
 #[test]

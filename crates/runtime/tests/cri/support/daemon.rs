@@ -1,5 +1,6 @@
 //! The daemon process of a test.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use corten_image::build::{Image, Rootfs};
 use corten_image::{ContainerConfig, Store};
 use corten_network::PodNetwork;
-use corten_runtime::{Options, Runtime};
+use corten_runtime::{Handler, Options, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// Its settings, which only a test gives it.
@@ -57,11 +58,19 @@ async fn serve(dir: &Path, cgroup_root: String) {
         cgroup_root,
         streaming_address: SocketAddr::from(([127, 0, 0, 1], 0)),
         shim: corten_embedded::SHIM,
+        handlers: handlers(),
+        cdi_dirs: Some(vec![dir.join("cdi")]),
         version: "test".to_owned(),
     });
     let runtime = runtime.await.expect("the runtime starts");
     println!("\n{READY}");
     runtime.serve(CancellationToken::new()).await;
+}
+
+/// The OCI runtimes that the machine has.
+fn handlers() -> BTreeMap<String, Handler> {
+    let programs = [("runc", "/usr/sbin/runc"), ("crun", "/usr/bin/crun"), ("broken", "/no/such/runtime")];
+    programs.map(|(name, path)| (name.to_owned(), Handler { binary: PathBuf::from(path), options: Vec::new() })).into()
 }
 
 fn busybox() -> std::io::Result<Image> {

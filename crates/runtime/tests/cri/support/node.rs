@@ -78,6 +78,13 @@ impl Node {
         corten_network::netns::run(&self.path("netns"), work).expect("the namespace can be entered")
     }
 
+    /// Runs a program of the machine in the node's mount and network namespaces.
+    pub(crate) fn run_inside(&self, words: &[&str]) {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.holder.id().to_string(), "--mount", "--net"]).args(words);
+        assert!(command.status().expect("nsenter of util-linux").success(), "{words:?} failed");
+    }
+
     /// The node's mounts that lie below its directory.
     pub(crate) fn mounts(&self) -> Vec<String> {
         let text = fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id())).expect("the holder lives");

@@ -1,0 +1,124 @@
+//! `CheckpointContainer`: a container's state as an archive, by CRIU.
+//!
+//! What is written is what the reference's runtimes write: `checkpoint/` with CRIU's images, `config.dump` and `spec.dump`, packed
+//! as a tar archive at the place that the caller names. The container goes on running.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_cri::v1::CheckpointContainerRequest;
+use serde_json::json;
+
+use super::Container;
+use crate::engine::Engine;
+use crate::error::{Error, Result, blocking};
+use crate::files;
+
+/// Where the program is looked for: the daemon reads no environment.
+const PROGRAMS: [&str; 4] = ["/usr/local/sbin/criu", "/usr/sbin/criu", "/usr/local/bin/criu", "/usr/bin/criu"];
+
+/// How long a checkpoint may take if the caller sets no limit: it writes out all of the container's memory.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Engine {
+    /// Writes a checkpoint of a running container.
+    pub(crate) async fn checkpoint_container(self: &Arc<Self>, request: CheckpointContainerRequest) -> Result<()> {
+        let container = self.container(&request.container_id)?;
+        let pid = container.running()?;
+        let target = PathBuf::from(&request.location);
+        if !target.is_absolute() {
+            return Err(Error::Invalid(format!("checkpoint location {:?} is not an absolute path", request.location)));
+        }
+        let criu = able().await?;
+        let limit = u64::try_from(request.timeout).ok().filter(|seconds| *seconds > 0).map_or(PATIENCE, Duration::from_secs);
+        let work = container.paths.dir.join("checkpoint");
+        let outcome = dump(criu, &container, pid, &work, limit).await;
+        let outcome = match outcome {
+            Ok(()) => {
+                let (held, from) = (container.clone(), work.clone());
+                blocking(move || pack(&held, &from, &target)).await
+            }
+            Err(error) => Err(error),
+        };
+        let cleared = files::remove_tree(&work);
+        outcome.and(cleared)
+    }
+}
+
+/// The program, if it is there and this kernel can do what it needs.
+async fn able() -> Result<&'static str> {
+    let criu = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
+    let criu = criu.ok_or_else(|| Error::Unsupported("checkpoint is not supported: the program criu is not installed".to_owned()))?;
+    let checked = tokio::process::Command::new(criu).arg("check").env_clear().stdin(Stdio::null()).kill_on_drop(true).output();
+    let checked = checked.await.map_err(|error| Error::Internal(format!("cannot run {criu}: {error}")))?;
+    if checked.status.success() {
+        return Ok(criu);
+    }
+    Err(Error::Unsupported(format!("checkpoint is not supported by this kernel: {}", complaint(&checked.stderr))))
+}
+
+/// The first thing that CRIU complains of.
+fn complaint(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut errors = text.lines().filter(|line| line.contains("Error") && !line.contains("exited"));
+    errors.next().unwrap_or_else(|| text.lines().last().unwrap_or("criu says nothing")).trim().to_owned()
+}
+
+async fn dump(criu: &str, container: &Container, pid: i32, work: &Path, limit: Duration) -> Result<()> {
+    let images = work.join("checkpoint");
+    files::make_dir(&images)?;
+    let mut command = tokio::process::Command::new(criu);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.args(["dump", "--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", "--manage-cgroups=ignore"]);
+    command.arg("--tree").arg(pid.to_string()).arg("--images-dir").arg(&images).args(["--log-file", "dump.log"]);
+    command.arg("--root").arg(container.paths.rootfs());
+    // Everything that the node mounted or that others share is named, not dumped.
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    for point in mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| *point != "/") {
+        command.arg("--external").arg(format!("mnt[{point}]:{point}"));
+    }
+    for kind in ["net", "ipc", "uts"] {
+        let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap_or_default();
+        let name = link.to_string_lossy();
+        if let Some(inode) = name.split(['[', ']']).nth(1) {
+            command.arg("--external").arg(format!("{kind}[{inode}]:pod-{kind}"));
+        }
+    }
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(limit, output)
+        .await
+        .map_err(|_| Error::Deadline(format!("the checkpoint took longer than {} s", limit.as_secs())))?
+        .map_err(|error| Error::Internal(format!("cannot run {criu}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = fs::read(images.join("dump.log")).unwrap_or(output.stderr);
+    Err(Error::Internal(format!("criu could not dump container {}: {}", container.id, complaint(&log))))
+}
+
+/// Describes the container and packs all of it.
+fn pack(container: &Container, work: &Path, target: &Path) -> Result<()> {
+    let record = container.record();
+    let config = json!({
+        "id": container.id,
+        "name": record.config.0.metadata.as_ref().map(|metadata| metadata.name.as_str()),
+        "rootfsImage": record.image_id,
+        "rootfsImageRef": record.image_ref,
+        "rootfsImageName": record.config.0.image.as_ref().map(|image| image.image.as_str()),
+        "runtime": container.sandbox.record.handler,
+        "createdTime": container.created_at,
+        "checkpointedTime": files::now(),
+    });
+    files::publish(&work.join("config.dump"), &config)?;
+    let spec: serde_json::Value = files::load(&container.paths.spec())?.unwrap_or_default();
+    files::publish(&work.join("spec.dump"), &spec)?;
+    let write = || -> std::io::Result<()> {
+        let mut archive = tar::Builder::new(fs::File::create(target)?);
+        archive.append_dir_all(".", work)?;
+        archive.into_inner()?.sync_all()
+    };
+    write().map_err(Error::io("write", target)).inspect_err(|_| drop(fs::remove_file(target)))
+}

@@ -1,0 +1,70 @@
+//! Devices, by themselves and by the Container Device Interface.
+
+use std::fs;
+
+use corten_cri::v1;
+use tonic::Code;
+
+use crate::support::{Node, shell};
+
+const SPEC: &str = r#"
+cdiVersion: "0.6.0"
+kind: vendor.com/gpu
+containerEdits:
+  env: ["DRIVER=loaded"]
+devices:
+- name: first
+  containerEdits:
+    env: ["GPU=first"]
+    deviceNodes:
+    - {path: /dev/gpu0, hostPath: /dev/zero, permissions: rw}
+    mounts:
+    - {hostPath: HOST, containerPath: /driver/lib, options: [ro, nosuid]}
+    hooks:
+    - {hookName: createContainer, path: /bin/sh, args: [sh, -c, "touch HOST/hooked"]}
+    additionalGids: [4444]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_of_the_container_device_interface() {
+    let mut node = Node::start().await;
+    let host = node.path("driver");
+    fs::create_dir(&host).unwrap();
+    fs::write(host.join("libgpu.so"), "library\n").unwrap();
+    fs::create_dir(node.path("cdi")).unwrap();
+    fs::write(node.path("cdi/gpu.yaml"), SPEC.replace("HOST", host.to_str().unwrap())).unwrap();
+    let mut config = shell("c", "echo $DRIVER $GPU; cat /driver/lib/libgpu.so; head -c 3 /dev/gpu0 | wc -c; id -G | grep -c 4444");
+    config.cdi_devices = vec![v1::CdiDevice { name: "vendor.com/gpu=first".to_owned() }];
+    let (status, lines) = node.outcome(config).await;
+    let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!((out, status.exit_code), (vec!["loaded first", "library", "3", "1"], 0), "{lines:?}");
+    assert!(host.join("hooked").exists(), "its hook ran");
+
+    let sandbox = node.run(node.pod("bad")).await;
+    let mut config = shell("bad", "true");
+    config.cdi_devices = vec![v1::CdiDevice { name: "vendor.com/gpu=second".to_owned() }];
+    let error = node.create(&sandbox, config).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("unresolvable CDI devices vendor.com/gpu=second"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_of_the_node() {
+    let mut node = Node::start().await;
+    let device = |host: &str| v1::Device {
+        host_path: host.to_owned(),
+        container_path: "/dev/own".to_owned(),
+        permissions: "r".to_owned(),
+    };
+    let mut config = shell("c", "head -c 3 /dev/own | wc -c; echo x > /dev/own || echo denied");
+    config.devices = vec![device("/dev/zero")];
+    let (_, lines) = node.outcome(config).await;
+    let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!(out, ["3", "denied"]);
+    let sandbox = node.run(node.pod("bad")).await;
+    for bad in ["/no/such/device", "/etc/passwd"] {
+        let mut config = shell("bad", "true");
+        config.devices = vec![device(bad)];
+        assert_eq!(node.create(&sandbox, config).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+}
