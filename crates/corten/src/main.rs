@@ -18,7 +18,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     // A CNI plugin is known by its program's name and gets no arguments.
-    if std::env::args_os().next().is_some_and(|name| std::path::Path::new(&name).ends_with(server::external::PLUGIN)) {
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| server::external::PLUGINS.iter().any(|plugin| std::path::Path::new(&name).ends_with(plugin)))
+    {
         return cni::run();
     }
     let arguments = cli::Cli::parse();

@@ -16,7 +16,10 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Attachment, NetworkError, Options, PodNetwork};
+use crate::{Attachment, NetworkError, Options, PodNetwork, links, netns};
+
+/// The plugin that sets up a pod's loopback interface. Runtimes call it before the network's own, and bring none themselves.
+pub const LOOPBACK: &str = "loopback";
 
 /// The versions of the specification whose answers are known here, newest last.
 const VERSIONS: [&str; 6] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "1.1"];
@@ -70,6 +73,8 @@ mod code {
 struct Configuration {
     #[serde(rename = "cniVersion", default)]
     version: String,
+    #[serde(rename = "type", default)]
+    plugin: String,
     #[serde(default)]
     dir: PathBuf,
     #[serde(rename = "podCIDR")]
@@ -117,6 +122,9 @@ pub async fn run(invocation: &Invocation, input: &[u8]) -> Result<Option<Value>,
     if !VERSIONS.contains(&version) {
         return Err(call.fail(code::VERSION, format!("CNI version {version} is not one of {}", VERSIONS.join(", "))));
     }
+    if configuration.plugin == LOOPBACK {
+        return call.loopback().await;
+    }
     match invocation.command.as_str() {
         "ADD" => call.add().await.map(Some),
         "DEL" => call.delete().await.map(|()| None),
@@ -143,6 +151,20 @@ impl Call<'_> {
         network.set_pod_cidr(range).map_err(|error| self.fail(code::CONFIGURATION, error.to_string()))?;
         let attachment = network.attach_as(&id, netns, &self.invocation.interface).await.map_err(|error| self.refuse(&error))?;
         Ok(self.result(&id, &attachment, &netns.display().to_string()))
+    }
+
+    /// The interface goes with its namespace: only adding does anything.
+    async fn loopback(&self) -> Result<Option<Value>, Failure> {
+        let netns = self.invocation.netns.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let (true, Some(netns)) = (self.invocation.command == "ADD", netns) else { return Ok(None) };
+        let up = netns::within(netns, async |handle| links::set_up(&handle, "lo").await).await;
+        up.map_err(|error| self.refuse(&error.into()))?;
+        let interface = json!({"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": netns});
+        let mut ip = json!({"address": "127.0.0.1/8", "interface": 0});
+        if self.version.starts_with("0.") {
+            ip["version"] = json!("4");
+        }
+        Ok(Some(json!({"cniVersion": self.version, "interfaces": [interface], "ips": [ip], "routes": [], "dns": {}})))
     }
 
     async fn delete(&self) -> Result<(), Failure> {

@@ -22,8 +22,11 @@ use tokio_util::sync::CancellationToken;
 use super::node::MTU;
 use crate::layout::Layout;
 
-/// Name of the plugin's program, by which it knows that it is called as one.
-pub(crate) const PLUGIN: &str = "corten-cni";
+/// The network's plugin.
+const PLUGIN: &str = "corten-cni";
+
+/// The names of the program as a plugin, by which it knows that it is called as one.
+pub(crate) const PLUGINS: [&str; 2] = [PLUGIN, corten_network::cni::LOOPBACK];
 
 /// The unix socket of a CRI runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,13 +82,15 @@ fn write_configuration(layout: &Layout, range: &str, address: IpAddr) -> Result<
     for directory in [&programs, &networks] {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     }
-    let plugin = programs.join(PLUGIN);
     let program = std::env::current_exe().context("cannot tell which program this is")?;
-    if fs::read_link(&plugin).ok().as_ref() != Some(&program) {
-        let fresh = programs.join(format!(".{PLUGIN}"));
-        let _ = fs::remove_file(&fresh);
-        symlink(&program, &fresh).with_context(|| format!("cannot link {}", fresh.display()))?;
-        fs::rename(&fresh, &plugin).with_context(|| format!("cannot move {} to {}", fresh.display(), plugin.display()))?;
+    for name in PLUGINS {
+        let plugin = programs.join(name);
+        if fs::read_link(&plugin).ok().as_ref() != Some(&program) {
+            let fresh = programs.join(format!(".{name}"));
+            let _ = fs::remove_file(&fresh);
+            symlink(&program, &fresh).with_context(|| format!("cannot link {}", fresh.display()))?;
+            fs::rename(&fresh, &plugin).with_context(|| format!("cannot move {} to {}", fresh.display(), plugin.display()))?;
+        }
     }
     let network = json!({
         "cniVersion": "1.0.0",

@@ -94,3 +94,18 @@ fn wrong_calls_get_the_codes_of_the_specification() {
     call(&node, "ADD", "b", Some(&more), &narrow).unwrap();
     assert_eq!(code(call(&node, "ADD", "c", Some(&third), &narrow)), 11);
 }
+
+#[test]
+fn the_loopback_interface_is_set_up() {
+    let namespaces = Namespaces::new();
+    let node = namespaces.create_node();
+    let pod = namespaces.create("pod");
+    let loopback = json!({"cniVersion": "0.3.1", "name": "cni-loopback", "type": "loopback"});
+    let refused = crate::netns::run(&pod, || std::net::TcpStream::connect("127.0.0.1:1").unwrap_err().kind()).unwrap();
+    assert_ne!(refused, std::io::ErrorKind::ConnectionRefused, "it is down before");
+    let added = call(&node, "ADD", "one", Some(&pod), &loopback).unwrap().unwrap();
+    assert_eq!(added["ips"][0]["address"], "127.0.0.1/8");
+    let refused = crate::netns::run(&pod, || std::net::TcpStream::connect("127.0.0.1:1").unwrap_err().kind()).unwrap();
+    assert_eq!(refused, std::io::ErrorKind::ConnectionRefused, "it answers now");
+    assert_eq!(call(&node, "DEL", "one", Some(&pod), &loopback).unwrap(), None);
+}
