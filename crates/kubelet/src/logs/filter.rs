@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::line::parse;
+use super::line::{Stream, parse};
 use super::read::Options;
 
 /// Decides line by line; remembers what it has let through.
 pub(super) struct Filter {
     /// Until the first line that is not older: time goes on in a log.
     since: Option<Timestamp>,
+    /// Only of this stream.
+    stream: Option<Stream>,
     timestamps: bool,
     /// Bytes that may still be sent.
     left: Option<u64>,
@@ -18,12 +20,15 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn new(options: &Options) -> Self {
-        Self { since: options.since, timestamps: options.timestamps, left: options.limit, begins: true }
+        Self { since: options.since, stream: options.stream, timestamps: options.timestamps, left: options.limit, begins: true }
     }
 
     /// Appends what `raw`, a line without its end, contributes. `false` when no more is wanted. What is no log line is left out.
     pub(super) fn line(&mut self, raw: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(line) = parse(raw) else { return true };
+        if self.stream.is_some_and(|wanted| wanted != line.stream) {
+            return true;
+        }
         if let Some(since) = self.since {
             if line.time.parse::<Timestamp>().is_ok_and(|time| time < since) {
                 return true;
@@ -89,6 +94,9 @@ mod tests {
         check(limit(4), "one\n");
         check(limit(100), all);
         check(limit(u64::MAX), all);
+        let stream = |stream| Options { stream: Some(stream), ..Options::default() };
+        check(stream(Stream::Stdout), "one\ntwo\n");
+        check(stream(Stream::Stderr), "three\n");
     }
 
     #[test]

@@ -14,7 +14,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::filter::Filter;
 use super::follow::Changes;
-use super::tail;
+use super::line::Stream;
+use super::{rotate, tail};
 
 /// How much is read at a time.
 const CHUNK: usize = 64 << 10;
@@ -30,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) tail: Option<u64>,
     /// Only what is not older.
     pub(crate) since: Option<Timestamp>,
+    /// Only of this stream.
+    pub(crate) stream: Option<Stream>,
     /// The time before each line.
     pub(crate) timestamps: bool,
     /// Most bytes in all.
@@ -76,12 +79,15 @@ impl Log {
             if source.drain(&mut filter, sink).await?.is_none() {
                 return Ok(());
             }
-            let replaced = if changes.is_some() { source.replaced(path).await? } else { None };
-            if let Some(next) = replaced {
-                // The old one may have got its last lines in between.
+            let next = if changes.is_some() { source.next(path).await? } else { None };
+            // A runtime may make the new file before it writes its last lines to the old one: while nothing is in the new one,
+            // the old one is the log.
+            if let Some(mut next) = next.filter(|next| ended || next.begun) {
                 if source.drain(&mut filter, sink).await?.is_none() {
                     return Ok(());
                 }
+                // What was a line's beginning goes on in the next file: records are never cut.
+                next.pending = Vec::new();
                 source = next;
                 continue;
             }
@@ -102,8 +108,10 @@ impl Log {
 /// One log file.
 struct Source {
     file: tokio::fs::File,
-    /// Device and inode: another file under the same name is a new log.
+    /// Device and inode: a file keeps them when it is renamed.
     identity: (u64, u64),
+    /// Something was in it when it was opened.
+    begun: bool,
     /// The beginning of a line that is not complete yet.
     pending: Vec<u8>,
 }
@@ -111,19 +119,32 @@ struct Source {
 impl Source {
     fn new(file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        Ok(Self { identity: (metadata.dev(), metadata.ino()), file: file.into(), pending: Vec::new() })
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(Self { identity, begun: metadata.len() > 0, file: file.into(), pending: Vec::new() })
     }
 
-    /// The file that has taken the place of this one after a rotation.
-    async fn replaced(&self, path: &Path) -> io::Result<Option<Self>> {
-        let file = match tokio::fs::File::open(path).await {
-            Ok(file) => file.into_std().await,
-            // Moved away, and not made anew yet.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+    /// The file that the log went on in after this one was rotated. A reader that is slow goes through all that were.
+    async fn next(&self, path: &Path) -> io::Result<Option<Self>> {
+        let (own, path) = (self.identity, path.to_owned());
+        let look = move || {
+            let mut files = rotate::rotated(&path)?;
+            files.push(path);
+            let mut opened = Vec::with_capacity(files.len());
+            for file in files {
+                match File::open(file) {
+                    Ok(file) => opened.push(Self::new(file)?),
+                    // Renamed or removed meanwhile; or not made anew yet.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            // Old ones are removed from the oldest on: if this one is gone, all that are left came later.
+            let after = opened.iter().position(|file| file.identity == own).map_or(0, |at| at + 1);
+            let is_last = after + 1 == opened.len();
+            // What was rotated has been begun, whatever is in it.
+            Ok(opened.into_iter().nth(after).map(|next| Self { begun: next.begun || !is_last, ..next }))
         };
-        let next = Self::new(file)?;
-        Ok((next.identity != self.identity).then_some(next))
+        tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
     }
 
     /// Sends what is there; `None` when no more is wanted.

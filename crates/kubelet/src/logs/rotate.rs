@@ -113,9 +113,7 @@ fn rename(path: &Path, stamp: &str) -> io::Result<PathBuf> {
 
 /// Removes the oldest of the files that a log was renamed to.
 fn prune(path: &Path) -> io::Result<()> {
-    let mut old = siblings(path)?;
-    // Names sort by their time.
-    old.sort();
+    let old = rotated(path)?;
     let surplus = (old.len() + 1).saturating_sub(FILES);
     for file in old.into_iter().take(surplus) {
         fs::remove_file(file)?;
@@ -123,16 +121,20 @@ fn prune(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn siblings(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// The files that a log was renamed to, the oldest first.
+pub(super) fn rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Ok(Vec::new());
     };
-    let rotated = |path: &PathBuf| {
+    let is_rotated = |path: &PathBuf| {
         let found = path.file_name().and_then(|n| n.to_str());
         let rest = found.and_then(|n| n.strip_prefix(name));
         rest.is_some_and(|r| r.starts_with('.'))
     };
-    Ok(fs::read_dir(directory)?.flatten().map(|entry| entry.path()).filter(rotated).collect())
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)?.flatten().map(|entry| entry.path()).filter(is_rotated).collect();
+    // Names sort by their time.
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

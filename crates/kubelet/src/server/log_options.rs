@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::Refusal;
 use super::query::Query;
+use crate::logs::line::Stream;
 use crate::logs::read::Options;
 
 /// What of which log.
@@ -37,12 +38,22 @@ pub(super) fn parse(query: &Query, now: Timestamp) -> Result<LogRequest, Refusal
         (Some(seconds), None) => now.checked_sub(SignedDuration::from_secs(seconds)).ok(),
         (None, time) => time,
     };
+    let stream = match query.get("stream").unwrap_or_default() {
+        "" | "All" => None,
+        "Stdout" => Some(Stream::Stdout),
+        "Stderr" => Some(Stream::Stderr),
+        _ => return Err(invalid()),
+    };
+    if stream.is_some() && tail.is_some() {
+        return Err(invalid());
+    }
     Ok(LogRequest {
         previous: query.flag("previous"),
         options: Options {
             follow: query.flag("follow"),
             tail: at_least(0, tail)?,
             since,
+            stream,
             timestamps: query.flag("timestamps"),
             limit: at_least(1, number("limitBytes")?)?,
         },
@@ -90,13 +101,18 @@ mod tests {
         let since = |text: &str| of(Options { since: Some(text.parse().unwrap()), ..Options::default() });
         check("sinceSeconds=60", since("2026-01-01T00:00:00Z"));
         check("sinceTime=2025-01-01T01:00:00%2B01:00", since("2025-01-01T00:00:00Z"));
-        check("sinceSeconds=9223372036854775807", of(plain));
+        check("sinceSeconds=9223372036854775807", of(plain.clone()));
+        check("stream=All&tailLines=1", of(Options { tail: Some(1), ..plain.clone() }));
+        check("stream=Stderr", of(Options { stream: Some(Stream::Stderr), ..plain }));
     }
 
     #[test]
     fn nonsense_is_refused() {
         for query in ["tailLines=x", "tailLines=", "tail=x", "limitBytes=1.5", "sinceSeconds=soon", "sinceTime=yesterday"] {
             check(query, Err(StatusCode::BAD_REQUEST));
+        }
+        for query in ["stream=stdout", "stream=Stdout&tailLines=1"] {
+            check(query, Err(StatusCode::UNPROCESSABLE_ENTITY));
         }
         for query in ["tailLines=-1", "limitBytes=0", "sinceSeconds=0", "sinceSeconds=1&sinceTime=2025-01-01T00:00:00Z"] {
             check(query, Err(StatusCode::UNPROCESSABLE_ENTITY));
