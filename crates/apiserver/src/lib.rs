@@ -26,6 +26,7 @@ mod strategies;
 mod strategy;
 mod subresources;
 mod table;
+mod upkeep;
 mod view;
 
 use std::{io, sync::Arc};
@@ -71,6 +72,7 @@ impl ApiServer {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let server = Server::open(options).await?;
         bootstrap::run(&server).await.map_err(StartError::Bootstrap)?;
+        upkeep::start(&server).await;
         server.set_ready();
         Ok(Self { server })
     }

@@ -12,6 +12,8 @@ pub struct Options {
     pub store: Arc<dyn corten_store::Store>,
     /// Addresses for Services.
     pub service_cidr: IpNet,
+    /// Addresses of the other family for Services: with them the cluster has two stacks.
+    pub secondary_service_cidr: Option<IpNet>,
     /// The cluster's DNS domain (`cluster.local`).
     pub cluster_domain: String,
     /// Address and port that the `kubernetes` Service leads to.
@@ -28,6 +30,13 @@ pub struct Options {
     pub kubelet_tls: Arc<rustls::ClientConfig>,
     /// What `/version` says.
     pub version: Version,
+}
+
+impl Options {
+    /// The ranges of addresses for Services, the default one first.
+    pub(crate) fn service_ranges(&self) -> impl Iterator<Item = IpNet> + use<> {
+        std::iter::once(self.service_cidr).chain(self.secondary_service_cidr)
+    }
 }
 
 /// The build behind `/version`.

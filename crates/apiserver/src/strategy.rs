@@ -112,6 +112,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that fits into a path (RBAC).
     PathSegment,
+    /// An IP address in its one canonical spelling.
+    Address,
 }
 
 /// A field that a field selector may name, besides `metadata.name` and `metadata.namespace`.

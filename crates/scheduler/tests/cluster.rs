@@ -33,6 +33,7 @@ impl Cluster {
         let options = Options {
             store: Arc::new(corten_store::embedded::Embedded::open(store).unwrap()),
             service_cidr: "10.43.0.0/16".parse().unwrap(),
+            secondary_service_cidr: None,
             cluster_domain: "cluster.local".to_owned(),
             advertise: "192.0.2.1:6443".parse().unwrap(),
             cluster_ca: authority.certificate().to_owned(),

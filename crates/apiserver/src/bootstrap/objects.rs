@@ -4,7 +4,7 @@ use corten_schema::{Value, value};
 
 use super::Scribe;
 use crate::status::ApiError;
-use crate::strategies::{SYSTEM_CLASSES, services::addresses};
+use crate::strategies::{SYSTEM_CLASSES, services::ranges};
 use crate::view::{at, list};
 
 /// The namespaces of the system.
@@ -34,16 +34,17 @@ const PORT: i64 = 443;
 pub(super) async fn own_service(scribe: &Scribe<'_>) -> Result<(), ApiError> {
     let options = &scribe.server.options;
     let range = options.service_cidr;
-    let address = addresses::nth(range, 1).to_string();
+    let address = ranges::nth(range, 1).to_string();
     let advertised = options.advertise.ip().to_string();
     let family = if options.advertise.is_ipv4() { "IPv4" } else { "IPv6" };
     let target = i64::from(options.advertise.port());
 
+    let cidrs: Vec<String> = options.service_ranges().map(|range| range.trunc().to_string()).collect();
     let cidr = value!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "ServiceCIDR",
         "metadata": {"name": "kubernetes"},
-        "spec": {"cidrs": [(range.trunc().to_string())]},
+        "spec": {"cidrs": (cidrs)},
     });
     scribe.ensure("networking.k8s.io", "v1", "servicecidrs", cidr).await?;
 

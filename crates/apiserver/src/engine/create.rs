@@ -80,7 +80,7 @@ impl Creation<'_> {
         }
         meta::complete(kind, &mut object, self.namespace);
         if kind.served.subresource("status").is_some() && !kind.strategy.keeps_status_on_create() && object.get("status").is_some() {
-            object.insert("status", Value::map());
+            object.insert("status", kind.empty_status.clone());
         }
         Ok(object)
     }

@@ -20,6 +20,8 @@ pub(crate) struct Kind {
     pub(crate) storage: Arc<Resource>,
     /// Its peculiarities.
     pub(crate) strategy: &'static dyn Strategy,
+    /// The status of an object whose controllers have not seen it yet.
+    pub(crate) empty_status: Value,
     fields: Vec<(Field, &'static SelectableField)>,
     prefix: String,
 }
@@ -29,11 +31,15 @@ impl Kind {
         let storage = &served.storage;
         let storage = table.resource(&storage.group, &storage.version, &storage.plural).unwrap_or(served);
         let strategy = strategies::find(&storage.group, &storage.plural);
+        let nothing = corten_schema::value!({"status": {}});
+        let empty = json::canonicalize(&storage.schema, &nothing, corten_schema::Strictness::Ignore);
+        let empty_status = empty.ok().and_then(|mut empty| empty.value.remove("status")).unwrap_or_else(Value::map);
         let group = if storage.group.is_empty() { "core" } else { &storage.group };
         Self {
             served: Arc::clone(served),
             storage: Arc::clone(storage),
             strategy,
+            empty_status,
             fields: strategy.selectable_fields().iter().map(|field| (Field::from(field.label), field)).collect(),
             prefix: format!("/registry/{group}/{}/", storage.plural),
         }

@@ -3,7 +3,10 @@
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{
-    strategies::validation::names::{self, Findings},
+    strategies::validation::{
+        names::{self, Findings},
+        net,
+    },
     strategy::NameRule,
 };
 
@@ -20,6 +23,7 @@ pub(super) fn violations(rule: NameRule, name: &str) -> Findings {
         NameRule::Label => names::label(name),
         NameRule::Label1035 => names::label_1035(name),
         NameRule::PathSegment => names::path_segment(name),
+        NameRule::Address => net::strict_address(name),
     }
 }
 

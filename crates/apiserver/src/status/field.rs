@@ -94,9 +94,15 @@ impl FieldError {
 
     /// `field: Unsupported value: "x": supported values: "A", "B"`.
     pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
-        let mut sorted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        sorted.sort();
-        let detail = format!("supported values: {}", sorted.join(", "));
+        let mut sorted = supported.to_vec();
+        sorted.sort_unstable();
+        Self::not_supported_as_given(field, value, &sorted)
+    }
+
+    /// The same, with the supported values in the order given: the reference sorts most of its lists, but not all.
+    pub fn not_supported_as_given(field: impl Into<String>, value: impl serde::Serialize, supported: &[&str]) -> Self {
+        let quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let detail = format!("supported values: {}", quoted.join(", "));
         Self::new(FieldErrorKind::NotSupported, field, print(&value), detail)
     }
 

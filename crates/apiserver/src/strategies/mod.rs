@@ -4,8 +4,10 @@ mod batch;
 mod certificates;
 mod config;
 mod events;
+mod forms;
 mod leases;
 mod namespaces;
+mod networking;
 mod nodes;
 mod pods;
 mod policy;
@@ -45,6 +47,11 @@ pub fn find(group: &str, plural: &str) -> &'static dyn Strategy {
         ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Requests,
         ("coordination.k8s.io", "leases") => &leases::Leases,
         ("discovery.k8s.io", "endpointslices") => &services::EndpointSlices,
+        ("networking.k8s.io", "ingresses") => &networking::Ingresses,
+        ("networking.k8s.io", "ingressclasses") => &networking::Classes,
+        ("networking.k8s.io", "networkpolicies") => &networking::Policies,
+        ("networking.k8s.io", "ipaddresses") => &networking::Addresses,
+        ("networking.k8s.io", "servicecidrs") => &networking::Ranges,
         ("policy", "poddisruptionbudgets") => &policy::Budgets,
         ("scheduling.k8s.io", "priorityclasses") => &policy::PriorityClasses,
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &rbac::Roles,

@@ -25,6 +25,7 @@ pub struct Api {
     identity: Identity,
     dir: tempfile::TempDir,
     history: usize,
+    services: Vec<&'static str>,
 }
 
 impl Api {
@@ -35,10 +36,15 @@ impl Api {
 
     /// Starts one whose store keeps no more changes than this; the server forgets the others when it is restarted.
     pub async fn start_with_history(changes: usize) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), changes).await
+        Self::start_in(tempfile::tempdir().unwrap(), changes, vec!["10.43.0.0/16"]).await
     }
 
-    async fn start_in(dir: tempfile::TempDir, history: usize) -> Self {
+    /// Starts one whose Services get addresses of one or two other ranges.
+    pub async fn start_with_services(ranges: &[&'static str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), 200_000, ranges.to_vec()).await
+    }
+
+    async fn start_in(dir: tempfile::TempDir, history: usize, services: Vec<&'static str>) -> Self {
         let now = SystemTime::now();
         let authority = Authority::open(&dir.path().join("pki"), "ca", now).unwrap();
         let signer = TokenSigner::open(&dir.path().join("pki")).unwrap();
@@ -47,7 +53,8 @@ impl Api {
         let store = corten_store::embedded::Embedded::open(store);
         let options = Options {
             store: Arc::new(store.unwrap()),
-            service_cidr: "10.43.0.0/16".parse().unwrap(),
+            service_cidr: services[0].parse().unwrap(),
+            secondary_service_cidr: services.get(1).map(|range| range.parse().unwrap()),
             cluster_domain: "cluster.local".to_owned(),
             advertise: "192.0.2.1:6443".parse().unwrap(),
             cluster_ca: authority.certificate().to_owned(),
@@ -58,15 +65,27 @@ impl Api {
             version: Version { corten: "0.1.0".to_owned(), commit: String::new(), date: String::new() },
         };
         let server = ApiServer::start(options).await.unwrap();
-        Self { server, authority, identity: Identity::admin(), dir, history }
+        Self { server, authority, identity: Identity::admin(), dir, history, services }
     }
 
     /// Ends the server and starts another one on the same store.
     pub async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same, after something has changed the store behind the server's back. A new set of ranges may be given.
+    pub async fn restart_after(self, change: impl FnOnce(&mut corten_store::Txn)) -> Self {
         self.server.close().await;
-        let Self { dir, server, history, .. } = self;
+        let Self { dir, server, history, services, .. } = self;
         drop(server);
-        Self::start_in(dir, history).await
+        let mut txn = corten_store::Txn::default();
+        change(&mut txn);
+        if !txn.ops.is_empty() {
+            let store = corten_store::embedded::Embedded::open(corten_store::embedded::Options::new(dir.path().join("store"))).unwrap();
+            corten_store::Store::commit(&store, txn).await.unwrap();
+            corten_store::Store::close(&store).await;
+        }
+        Self::start_in(dir, history, services).await
     }
 
     fn service(&self) -> ApiService {

@@ -6,6 +6,7 @@
 mod common;
 
 mod bad_input;
+mod cases;
 mod collections;
 mod crud;
 mod discovery;
@@ -22,6 +23,7 @@ mod protobuf;
 mod proxying;
 mod running_pods;
 mod services;
+mod services_stack;
 mod subresources;
 mod watches;
 mod websocket;

@@ -51,6 +51,7 @@ impl Cluster {
         let api = ApiServer::start(Options {
             store: Arc::new(store),
             service_cidr: "10.43.0.0/16".parse().unwrap(),
+            secondary_service_cidr: None,
             cluster_domain: "cluster.local".into(),
             advertise: "10.0.0.1:6443".parse().unwrap(),
             cluster_ca: authority.certificate().into(),

@@ -6,92 +6,109 @@ use std::sync::Arc;
 use corten_schema::{Resource, Value, value};
 use ipnet::IpNet;
 
+use super::family::Family;
+use super::ranges::{self, GROUP, nth, reserved, size};
+use super::{HEADLESS, is_external_name, is_headless, refused};
 use crate::ledger::Snapshot;
 use crate::reads;
 use crate::status::{ApiError, FieldError};
 use crate::strategy::{Effect, Expect, Scope};
+use crate::view::{at, list, text, texts};
 
-const GROUP: &str = "networking.k8s.io";
+/// The label that says who takes and gives back an IPAddress.
+pub(crate) const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
+/// Its value for cluster IPs.
+pub(crate) const ALLOCATOR: &str = "ipallocator.k8s.io";
+/// The label with the family of an IPAddress.
+pub(crate) const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
 
-/// Random numbers tried before the range is searched from its start.
-const TRIES: usize = 32;
+/// The most addresses of one range that are looked at for a free one.
+const MOST: u128 = 1 << 20;
+
+/// The IPAddress object of an address, if anybody has it.
+pub(crate) fn owner(snapshot: &Snapshot, address: &str) -> Option<Value> {
+    snapshot.get(&reads::key(GROUP, "ipaddresses", "", address)).and_then(|entry| reads::object(entry))
+}
 
 fn is_taken(snapshot: &Snapshot, address: &str) -> bool {
     snapshot.get(&reads::key(GROUP, "ipaddresses", "", address)).is_some()
 }
 
-/// The address at an offset in a range.
-pub(crate) fn nth(range: IpNet, offset: u128) -> IpAddr {
-    match range.network() {
-        IpAddr::V4(base) => {
-            let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-            IpAddr::V4(u32::from(base).saturating_add(offset).into())
-        }
-        IpAddr::V6(base) => IpAddr::V6(u128::from(base).saturating_add(offset).into()),
-    }
+/// The offsets of a band from a random place on, round to where it began: parallel writers meet rarely.
+pub(super) fn circle(from: u128, count: u128) -> impl Iterator<Item = u128> {
+    let start = if count == 0 { 0 } else { uuid::Uuid::new_v4().as_u128() % count };
+    (0..count.min(MOST)).map(move |step| from + (start + step) % count)
 }
 
-/// How many addresses a range has for Services: without the network's and (in IPv4) the broadcast address.
-pub(super) fn size(range: IpNet) -> u128 {
-    let bits = u32::from(range.max_prefix_len() - range.prefix_len());
-    let all = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
-    all.saturating_sub(if range.addr().is_ipv4() { 2 } else { 1 })
+/// A free address of a range.
+fn free(snapshot: &Snapshot, range: IpNet) -> Option<String> {
+    let (count, lower) = (size(range), reserved(range).min(size(range)));
+    let upper = circle(1 + lower, count - lower);
+    upper.chain(circle(1, lower)).map(|offset| nth(range, offset).to_string()).find(|address| !is_taken(snapshot, address))
 }
 
-/// Some free address. The lower part of the range is left to those who choose their addresses themselves, until the rest
-/// is full.
-pub(super) fn choose(snapshot: &Snapshot, range: IpNet) -> Result<String, ApiError> {
-    let count = size(range);
-    let reserved = (count / 16).clamp(16, 256).min(count);
-    let free = |offset: u128| {
-        let address = nth(range, offset).to_string();
-        (!is_taken(snapshot, &address)).then_some(address)
+fn choose(snapshot: &Snapshot, family: Family) -> Result<String, ApiError> {
+    let found = ranges::usable(snapshot, family).into_iter().find_map(|range| free(snapshot, range));
+    found.ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))
+}
+
+/// Whether a Service may have an address that its writer asks for.
+fn check(snapshot: &Snapshot, service: &Value, address: &str) -> Result<(), ApiError> {
+    let failed = |why: &str| {
+        let all = at(service, "spec.clusterIPs").cloned().unwrap_or_default();
+        refused(service, vec![FieldError::invalid("spec.clusterIPs", all, format!("failed to allocate IP {address}: {why}"))])
     };
-    let upper = count - reserved;
-    if upper > 0 {
-        for _ in 0..TRIES {
-            let random = uuid::Uuid::new_v4().as_u128();
-            if let Some(address) = free(1 + reserved + random % upper) {
-                return Ok(address);
-            }
+    let Ok(parsed) = address.parse::<IpAddr>() else { return Err(failed("must be a valid IP address")) };
+    if !ranges::usable(snapshot, Family::of(parsed)).into_iter().any(|range| ranges::contains(range, parsed)) {
+        return Err(failed("the provided network does not match the current range"));
+    }
+    if is_taken(snapshot, &parsed.to_string()) { Err(failed("provided IP is already allocated")) } else { Ok(()) }
+}
+
+/// Gives a Service the addresses that its families call for and it does not have. They are taken in
+/// [`Strategy::effects`](crate::strategy::Strategy::effects).
+pub(super) fn allocate(scope: Scope<'_>, service: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+    if is_external_name(service) || is_headless(service) || text(service, "spec.clusterIP") == HEADLESS {
+        return Ok(());
+    }
+    let had = old.filter(|old| !is_external_name(old)).map_or(0, |old| list(old, "spec.clusterIPs").len());
+    let snapshot = scope.server.ledger.snapshot();
+    let families: Vec<Family> = texts(service, "spec.ipFamilies").filter_map(Family::parse).collect();
+    let mut addresses: Vec<String> = texts(service, "spec.clusterIPs").map(str::to_owned).collect();
+    for (number, family) in families.into_iter().enumerate().skip(had) {
+        match addresses.get_mut(number) {
+            Some(asked) if !asked.is_empty() => check(&snapshot, service, asked)?,
+            Some(empty) => *empty = choose(&snapshot, family)?,
+            None => addresses.push(choose(&snapshot, family)?),
         }
     }
-    let most = count.min(1 << 20);
-    (1 + reserved..=most)
-        .chain(1..=reserved.min(most))
-        .find_map(free)
-        .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))
+    if text(service, "spec.clusterIP").is_empty()
+        && let Some(first) = addresses.first()
+        && had == 0
+    {
+        service.set_at(&["spec", "clusterIP"], first.as_str());
+    }
+    if !addresses.is_empty() {
+        service.set_at(&["spec", "clusterIPs"], addresses);
+    }
+    Ok(())
 }
 
 /// The write that takes an address for a Service.
-pub(super) fn take(
-    scope: Scope<'_>,
-    resource: &'static Arc<Resource>,
-    service: &Value,
-    number: usize,
-    address: &str,
-) -> Result<Effect, ApiError> {
-    let failed = |why: String| {
-        let field = format!("spec.clusterIPs[{number}]");
-        let words = format!("failed to allocate IP {address}: {why}");
-        ApiError::invalid("", "Service", service.name(), vec![FieldError::invalid(field, address, words)])
-    };
-    let range = scope.server.options.service_cidr;
-    let Ok(parsed) = address.parse::<IpAddr>() else { return Err(failed("must be a valid IP address".to_owned())) };
-    if !range.contains(&parsed) {
-        let words = format!("provided IP is not in the valid range. The range of valid IPs is {range}");
-        return Err(failed(words));
-    }
-    if is_taken(&scope.server.ledger.snapshot(), address) {
-        return Err(failed("provided IP is already allocated".to_owned()));
-    }
-    let object = object(address, service.namespace(), service.name());
-    Ok(Effect::Put { resource: Arc::clone(resource), namespace: String::new(), name: address.to_owned(), object, expect: Expect::Absent })
+pub(crate) fn take(resource: &Arc<Resource>, service: &Value, address: &str) -> Effect {
+    let name = canonical(address);
+    let object = object(&name, service.namespace(), service.name());
+    Effect::Put { resource: Arc::clone(resource), namespace: String::new(), name, object, expect: Expect::Absent }
+}
+
+/// Addresses have many spellings (in IPv6); IPAddress objects are named by one.
+pub(crate) fn canonical(address: &str) -> String {
+    address.parse::<IpAddr>().map_or_else(|_| address.to_owned(), |address| address.to_string())
 }
 
 /// The IPAddress object of an address that a Service has.
 fn object(address: &str, namespace: &str, service: &str) -> Value {
-    let family = if address.contains(':') { "IPv6" } else { "IPv4" };
+    let family = if address.contains(':') { Family::V6 } else { Family::V4 }.as_str();
     let created = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let uid = uuid::Uuid::new_v4().to_string();
     value!({
@@ -112,7 +129,19 @@ fn object(address: &str, namespace: &str, service: &str) -> Value {
     })
 }
 
-/// The write that gives an address back.
-pub(super) fn release(resource: &'static Arc<Resource>, address: &str) -> Effect {
-    Effect::Delete { resource: Arc::clone(resource), namespace: String::new(), name: address.to_owned(), expect: Expect::Any }
+/// Whether an IPAddress is there for this Service.
+pub(crate) fn belongs(address: &Value, service: &Value) -> bool {
+    let parent = |field: &str| address.str_at(&["spec", "parentRef", field]);
+    parent("group").is_empty()
+        && parent("resource") == "services"
+        && parent("namespace") == service.namespace()
+        && parent("name") == service.name()
+}
+
+/// The write that gives an address back, if it is the Service's.
+pub(super) fn release(scope: Scope<'_>, resource: &Arc<Resource>, service: &Value, address: &str) -> Option<Effect> {
+    let name = canonical(address);
+    let owner = owner(&scope.server.ledger.snapshot(), &name).filter(|owner| belongs(owner, service))?;
+    let expect = Expect::Revision(corten_store::Revision(owner.resource_version().parse().ok()?));
+    Some(Effect::Delete { resource: Arc::clone(resource), namespace: String::new(), name, expect })
 }

@@ -1,6 +1,6 @@
 //! Arithmetic of address ranges.
 
-use super::addresses::{nth, size};
+use super::ranges::{nth, reserved, size};
 
 #[test]
 fn addresses_count_from_the_start_of_the_range() {
@@ -11,4 +11,14 @@ fn addresses_count_from_the_start_of_the_range() {
     assert_eq!(size("10.43.0.0/24".parse().unwrap()), 254);
     assert_eq!(size("10.43.0.0/16".parse().unwrap()), 65534);
     assert_eq!(size("10.43.0.0/32".parse().unwrap()), 0);
+}
+
+#[test]
+fn the_lower_band_is_for_those_who_choose() {
+    let reserved = |range: &str| reserved(range.parse().unwrap());
+    assert_eq!(reserved("10.0.0.0/28"), 0);
+    assert_eq!(reserved("10.0.0.0/27"), 16);
+    assert_eq!(reserved("10.0.0.0/24"), 16);
+    assert_eq!(reserved("10.0.0.0/20"), 256);
+    assert_eq!(reserved("fd00::/64"), 256);
 }

@@ -3,6 +3,7 @@
 pub mod containers;
 pub mod labels;
 pub mod names;
+pub mod net;
 mod path;
 pub mod pod_spec;
 pub mod probes;

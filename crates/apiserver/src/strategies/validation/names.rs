@@ -222,7 +222,7 @@ pub fn port_number(number: i64) -> Findings {
 
 /// An IP address.
 pub fn ip(text: &str) -> Findings {
-    if text.parse::<std::net::IpAddr>().is_ok() {
+    if super::net::lenient(text).is_some() {
         Findings::new()
     } else {
         vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]

@@ -1,0 +1,73 @@
+//! A node port and the key that says whose it is.
+
+use bytes::Bytes;
+use corten_schema::Value;
+
+use super::Keeper;
+use crate::ledger::{Index, Transaction};
+use crate::status::ApiError;
+use crate::strategies::services::node_ports::{KEYS, RANGE, key, mark, of};
+use crate::strategy::Expect;
+
+const CONTROLLER: &str = "portallocator-repair-controller";
+
+/// The Service that a key names.
+fn named(mark: &[u8]) -> Option<(String, String)> {
+    let text: String = serde_json::from_slice(mark).ok()?;
+    let (namespace, name) = text.split_once('/')?;
+    Some((namespace.to_owned(), name.to_owned()))
+}
+
+impl Keeper {
+    /// Whether the Service of a mark has the port.
+    fn is_taken(&self, mark: &[u8], port: i64) -> bool {
+        let service = named(mark).and_then(|(namespace, name)| self.service_now(&namespace, &name));
+        service.is_some_and(|service| of(&service).contains(&port))
+    }
+
+    /// Looks at the node ports of a Service.
+    pub(super) async fn node_ports(&self, service: &Value) -> Result<(), ApiError> {
+        const ACTION: &str = "PortAllocation";
+        for port in of(service) {
+            let report = async |reason: &str, note: String| self.report(CONTROLLER, service, reason, ACTION, &note).await;
+            if !RANGE.contains(&port) {
+                let (low, high) = (RANGE.start(), RANGE.end());
+                let note = format!("Port {port} is not within the port range {low}-{high}; please recreate service");
+                report("PortOutOfRange", note).await?;
+                continue;
+            }
+            let snapshot = self.snapshot();
+            let mine = mark(service);
+            let expect = match snapshot.get(&key(port)) {
+                None => {
+                    report("PortNotAllocated", format!("Port {port} is not allocated; repairing")).await?;
+                    Expect::Absent
+                }
+                Some(entry) if entry.stored_json().as_ref() == mine => continue,
+                Some(entry) if self.is_taken(entry.stored_json(), port) => {
+                    let note = format!("Port {port} was assigned to multiple services; please recreate service");
+                    report("PortAlreadyAllocated", note).await?;
+                    continue;
+                }
+                Some(entry) => Expect::Revision(entry.revision()),
+            };
+            let transaction = Transaction::new().put(key(port), expect, Bytes::from(mine), Index::default(), None);
+            self.server.ledger.commit(transaction).await.map_err(ApiError::internal)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back the ports of Services that are gone or have them no more.
+    pub(super) async fn leaked_node_ports(&self) -> Result<(), ApiError> {
+        let snapshot = self.snapshot();
+        for entry in snapshot.list(KEYS) {
+            let port = entry.name().parse().unwrap_or_default();
+            if !self.is_taken(entry.stored_json(), port) {
+                tracing::warn!(port = entry.name(), "the node port appears to have leaked: cleaning up");
+                let transaction = Transaction::new().delete(entry.key().clone(), Expect::Revision(entry.revision()));
+                self.server.ledger.commit(transaction).await.map_err(ApiError::internal)?;
+            }
+        }
+        Ok(())
+    }
+}
