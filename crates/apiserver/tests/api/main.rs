@@ -15,6 +15,7 @@ mod gnostic;
 mod kinds;
 mod kubelet;
 mod listener;
+mod logs;
 mod objects;
 mod patches;
 mod pods;

@@ -208,10 +208,10 @@ mod tests {
 
     #[test]
     fn a_small_piece_that_is_a_large_page_comes_out_small() {
-        let large = gzip(&vec![b' '; 64 << 20]);
+        let large = gzip(&vec![b' '; 2 << 20]);
         let mut pipe = pipe(Some("gzip")).unwrap();
         let out = pipe.push(&large).unwrap();
-        assert!(out.len() < 1 << 20 && pipe.rewriter_holds() == 0);
+        assert!(out.len() < 64 << 10 && pipe.rewriter_holds() == 0);
     }
 
     impl Pipe {
