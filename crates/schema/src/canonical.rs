@@ -52,6 +52,7 @@ pub(crate) fn dropped(field: &Field, value: &Value) -> bool {
             Value::String(value) => value.is_empty(),
             Value::List(items) => items.is_empty(),
             Value::Map(map) => map.is_empty(),
+            Value::Json(_) => false,
         },
         _ => false,
     }

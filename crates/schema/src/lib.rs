@@ -10,10 +10,12 @@
 //! print after reading it: see [`json::decode`]. Every decoder returns it and
 //! every other function keeps it.
 
+pub mod apply;
 mod canonical;
 pub mod convert;
 pub mod defaults;
 pub mod json;
+mod merge;
 pub mod model;
 pub mod openapi;
 pub mod patch;

@@ -36,6 +36,48 @@ pub(super) fn decode_untyped(bytes: &[u8]) -> Result<Value> {
     Ok(value)
 }
 
+/// The way to a set of owned fields.
+const OWNED: [&str; 3] = ["metadata", "managedFields", "fieldsV1"];
+
+pub(super) fn decode_stored(bytes: &[u8]) -> Result<Value> {
+    let text = super::text_of(bytes);
+    let mut reader = Reader::new(&text);
+    let value = stored(&mut reader, &OWNED)?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// Reads a value as it is, but what is at the end of the way as text.
+fn stored(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
+    match reader.peek()? {
+        Kind::Map => {
+            let mut entries = Vec::with_capacity(8);
+            let mut more = reader.open(b'}')?;
+            while more {
+                let key = reader.key()?;
+                let value = match way.split_first() {
+                    Some((first, [])) if *first == key && reader.peek()? == Kind::Map => Value::Json(reader.raw()?.into()),
+                    Some((first, rest)) if *first == key => stored(reader, rest)?,
+                    _ => opaque(reader)?,
+                };
+                entries.push((text(key), value));
+                more = reader.next_key()?;
+            }
+            Ok(Value::Map(Map::from_unsorted(entries).0))
+        }
+        Kind::List => {
+            let mut items = Vec::new();
+            let mut more = reader.open(b']')?;
+            while more {
+                items.push(stored(reader, way)?);
+                more = reader.next_item()?;
+            }
+            Ok(Value::List(items))
+        }
+        _ => opaque(reader),
+    }
+}
+
 /// Reads a value of any shape as it is; the last of repeated keys wins.
 fn opaque(reader: &mut Reader<'_>) -> Result<Value> {
     Ok(match reader.peek()? {
@@ -157,6 +199,7 @@ impl<'t> Decoder<'_, 't> {
             (Type::Int32, Kind::Number) => self.integer(ty, i32::MIN.into(), i32::MAX.into()),
             (Type::Int64, Kind::Number) => self.integer(ty, i64::MIN, i64::MAX),
             (Type::Double, Kind::Number) => Ok(number(self.reader.number()?)),
+            (Type::FieldsV1, Kind::Map) => Ok(Value::Json(text(self.reader.raw()?.into()))),
             (Type::Json | Type::RawExtension | Type::FieldsV1, _) => opaque(&mut self.reader),
             (Type::Time, Kind::String) => self.scalar(|text| scalar::time(text).map_err(|error| error.to_string())),
             (Type::MicroTime, Kind::String) => self.scalar(|text| scalar::micro_time(text).map_err(|error| error.to_string())),

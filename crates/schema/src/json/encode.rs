@@ -34,6 +34,7 @@ pub(super) fn encode_into(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b'}');
         }
+        Value::Json(text) => out.extend_from_slice(text.as_bytes()),
     }
 }
 
@@ -71,6 +72,12 @@ fn float(number: f64, out: &mut Vec<u8>) {
 /// Writes a JSON string.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
+    escape(text, out);
+    out.push(b'"');
+}
+
+/// Writes what stands between the quotes of a JSON string.
+pub(crate) fn escape(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut start = 0;
     for (index, &byte) in bytes.iter().enumerate() {
@@ -91,5 +98,4 @@ pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(bytes.get(start..).unwrap_or_default());
-    out.push(b'"');
 }

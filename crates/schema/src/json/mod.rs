@@ -13,7 +13,8 @@ mod reader;
 mod tests;
 
 use crate::{Schema, Value};
-use reader::{Kind, Reader};
+pub(crate) use encode::escape as escape_into;
+pub(crate) use reader::{Kind, Reader};
 use std::borrow::Cow;
 
 /// What to do with unknown and repeated fields (`fieldValidation`).
@@ -118,6 +119,11 @@ pub fn canonicalize(schema: &Schema, value: &Value, strictness: Strictness) -> R
 /// Reads JSON of any shape as it is.
 pub fn decode_untyped(bytes: &[u8]) -> Result<Value, DecodeError> {
     decode::decode_untyped(bytes)
+}
+
+/// Reads a stored object as it is. Sets of owned fields stay text.
+pub fn decode_stored(bytes: &[u8]) -> Result<Value, DecodeError> {
+    decode::decode_stored(bytes)
 }
 
 /// Writes a tree as JSON without spaces.

@@ -7,10 +7,10 @@ type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Values nested deeper than this are refused. Generous for any real object, and
 /// small enough for the stack of a worker thread.
-pub(super) const MAX_DEPTH: usize = 400;
+pub(crate) const MAX_DEPTH: usize = 400;
 
 /// A position in JSON text.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -18,7 +18,7 @@ pub(super) struct Reader<'a> {
 
 /// The kind of the next value, by its first byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool,
     Number,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Go's word for it in type errors.
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool => "bool",
@@ -42,7 +42,7 @@ impl Kind {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(text: &'a str) -> Self {
+    pub(crate) const fn new(text: &'a str) -> Self {
         Self { text, at: 0, depth: 0 }
     }
 
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The kind of the next value.
-    pub(super) fn peek(&mut self) -> Result<Kind> {
+    pub(crate) fn peek(&mut self) -> Result<Kind> {
         match self.skip_space() {
             Some(b'"') => Ok(Kind::String),
             Some(b'{') => Ok(Kind::Map),
@@ -92,17 +92,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads `null`.
-    pub(super) fn null(&mut self) -> Result<()> {
+    pub(crate) fn null(&mut self) -> Result<()> {
         self.literal("null")
     }
 
     /// Reads `true` or `false`.
-    pub(super) fn bool(&mut self) -> Result<bool> {
+    pub(crate) fn bool(&mut self) -> Result<bool> {
         if self.byte() == Some(b't') { self.literal("true").map(|()| true) } else { self.literal("false").map(|()| false) }
     }
 
     /// Reads a number and returns its text.
-    pub(super) fn number(&mut self) -> Result<&'a str> {
+    pub(crate) fn number(&mut self) -> Result<&'a str> {
         let start = self.at;
         if self.byte() == Some(b'-') {
             self.at += 1;
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string.
-    pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
         self.at += 1;
         let start = self.at;
         self.plain();
@@ -248,7 +248,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Enters a list or map; `false` if it is empty and already left.
-    pub(super) fn open(&mut self, close: u8) -> Result<bool> {
+    pub(crate) fn open(&mut self, close: u8) -> Result<bool> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(DecodeError::Syntax("exceeded max depth".to_owned()));
@@ -263,12 +263,12 @@ impl<'a> Reader<'a> {
     }
 
     /// After an item of a list: `true` if another follows.
-    pub(super) fn next_item(&mut self) -> Result<bool> {
+    pub(crate) fn next_item(&mut self) -> Result<bool> {
         self.more(b']', "after array element")
     }
 
     /// After a value of a map: `true` if another key follows.
-    pub(super) fn next_key(&mut self) -> Result<bool> {
+    pub(crate) fn next_key(&mut self) -> Result<bool> {
         let more = self.more(b'}', "after object key:value pair")?;
         if more {
             self.skip_space();
@@ -292,7 +292,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a key and its colon.
-    pub(super) fn key(&mut self) -> Result<Cow<'a, str>> {
+    pub(crate) fn key(&mut self) -> Result<Cow<'a, str>> {
         if self.skip_space() != Some(b'"') {
             return Err(self.unexpected("looking for beginning of object key string"));
         }
@@ -305,7 +305,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips a value of any shape.
-    pub(super) fn skip(&mut self) -> Result<()> {
+    pub(crate) fn skip(&mut self) -> Result<()> {
         match self.peek()? {
             Kind::Null => self.null(),
             Kind::Bool => self.bool().map(drop),
@@ -331,8 +331,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Skips a value of any shape and returns its text.
+    pub(crate) fn raw(&mut self) -> Result<&'a str> {
+        self.peek()?;
+        let start = self.at;
+        self.skip()?;
+        Ok(self.slice(start))
+    }
+
     /// Only space may follow.
-    pub(super) fn end(&mut self) -> Result<()> {
+    pub(crate) fn end(&mut self) -> Result<()> {
         match self.skip_space() {
             None => Ok(()),
             Some(_) => Err(self.unexpected("after top-level value")),

@@ -182,7 +182,7 @@ fn opaque_parts_are_kept() {
     check(
         &schema("apps", "v1", "ControllerRevision"),
         text,
-        value!({"metadata": {"managedFields": [{"manager": "m", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:x": {}}, ".": {}}}]},
+        value!({"metadata": {"managedFields": [{"manager": "m", "fieldsType": "FieldsV1", "fieldsV1": (Value::Json(r#"{"f:spec":{"f:x":{}},".":{}}"#.into()))}]},
                 "data": {"n": null, "e": [], "f": 1.5, "i": 3}, "revision": 0}),
     );
 }

@@ -17,7 +17,7 @@
 
 use super::resource::{GroupInfo, Resource, Storage, Subresource, Table, Verb, VersionInfo};
 use super::types::{Field, ListType, Member, Patch, Presence, Schema, SchemaOr, Struct, Type, TypeId, TypeSet};
-use crate::Str;
+use crate::{Str, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -90,6 +90,7 @@ fn structure(head: &'static str, lines: &[Line], all: &[(&'static str, Vec<Line>
         object |= word == "o";
         atomic |= word == "a";
     }
+    let defaults = key_defaults(&name);
     let mut fields = Vec::new();
     if object {
         fields.extend(["kind", "apiVersion"].map(Field::text));
@@ -107,7 +108,25 @@ fn structure(head: &'static str, lines: &[Line], all: &[(&'static str, Vec<Line>
             }
         }
     }
+    for (key, default) in defaults {
+        if let Some(field) = fields.iter_mut().find(|field| field.name == **key) {
+            field.default = json::decode_untyped(default.as_bytes()).ok();
+        }
+    }
     Struct::new(name, fields, members, atomic, object)
+}
+
+/// Defaults of fields by which items of lists are told apart, as the reference's schema has them.
+const KEY_DEFAULTS: &[(&str, &[(&str, &str)])] = &[
+    ("core.v1.ContainerPort", &[("protocol", "\"TCP\"")]),
+    ("core.v1.ServicePort", &[("protocol", "\"TCP\"")]),
+    ("core.v1.LocalObjectReference", &[("name", "\"\"")]),
+    ("core.v1.ObjectReference", &[("name", "\"\"")]),
+    ("core.v1.ResourceClaim", &[("name", "\"\"")]),
+];
+
+fn key_defaults(name: &str) -> &'static [(&'static str, &'static str)] {
+    KEY_DEFAULTS.iter().find(|(of, _)| name.strip_suffix(of).is_some_and(|rest| rest.ends_with('.'))).map_or(&[], |(_, defaults)| defaults)
 }
 
 fn inline(ty: TypeId, all: &[(&'static str, Vec<Line>)], fields: &mut Vec<Field>) {

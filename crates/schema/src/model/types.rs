@@ -1,6 +1,6 @@
 //! Structural types: what a field is, and what its absence means.
 
-use crate::Str;
+use crate::{Str, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -119,6 +119,8 @@ pub struct Field {
     pub patch: Patch,
     /// Known values, if the type is an enumeration.
     pub values: Vec<Str>,
+    /// What its absence stands for, where items of lists are told apart by it.
+    pub default: Option<Value>,
 }
 
 impl Field {
@@ -133,6 +135,7 @@ impl Field {
             list_type: ListType::Default,
             patch: Patch::default(),
             values: Vec::new(),
+            default: None,
         }
     }
 

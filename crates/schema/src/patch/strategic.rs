@@ -4,8 +4,10 @@
 //! `$setElementOrder/<field>`, as the reference's documentation of strategic merge patch describes them.
 
 use super::PatchError;
-use crate::model::{Patch, Type, TypeSet};
+use crate::apply::Element;
+use crate::merge::{self, Kind, Order, Rule, Step};
 use crate::{Map, Schema, Str, Value};
+use std::collections::BTreeMap;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -16,166 +18,136 @@ type Result<T> = std::result::Result<T, PatchError>;
 
 /// Applies a strategic merge patch.
 pub fn strategic(schema: &Schema, target: &Value, patch: &Value) -> Result<Value> {
-    let (Value::Map(target), Value::Map(patch)) = (target, patch) else {
+    if !matches!((target, patch), (Value::Map(_), Value::Map(_))) {
         return Err(malformed("invalid JSON document"));
-    };
-    let root = Type::Struct(schema.root());
-    Merge { types: schema.types() }.map(target.clone(), patch, Some(&root)).map(Value::Map)
+    }
+    let merged = merge::merge(&Strategic, Kind::root(schema), Some(target.clone()), patch)?;
+    Ok(merged.unwrap_or_else(Value::map))
 }
 
 fn malformed(text: &str) -> PatchError {
     PatchError::Malformed(text.to_owned())
 }
 
-struct Merge<'t> {
-    types: &'t TypeSet,
+fn unknown_directive(directive: &Value) -> PatchError {
+    malformed(&format!("Unknown patch type found: {}", directive.as_str().unwrap_or_default()))
 }
 
-/// A field's type and how it merges; nothing is known of what the schema does not have.
-#[derive(Clone, Copy)]
-struct Known<'t> {
-    ty: Option<&'t Type>,
-    patch: Option<&'t Patch>,
-}
+/// The rule of strategic merge patches.
+struct Strategic;
 
-impl<'t> Merge<'t> {
-    fn known(&self, parent: Option<&'t Type>, name: &str) -> Known<'t> {
-        match parent {
-            Some(Type::Struct(id)) => {
-                let field = self.types.get(*id).field(name);
-                Known { ty: field.map(|field| &field.ty), patch: field.map(|field| &field.patch) }
+impl<'t> Rule<'t> for Strategic {
+    type Error = PatchError;
+    type Id = Element;
+    const ORDER: Order = Order::Target;
+    const MERGES_REPEATED: bool = true;
+
+    fn step(&self, kind: Kind<'t>, target: Option<&Value>, change: &Value) -> Result<Step> {
+        Ok(match (target, change) {
+            (_, Value::Null) => Step::Drop,
+            (Some(Value::Map(_)), Value::Map(patch)) => match patch.get(DIRECTIVE) {
+                None => Step::Maps,
+                Some(directive) => match directive.as_str() {
+                    Some("merge") => Step::Maps,
+                    Some("replace") => {
+                        let rest = patch.iter().filter(|(key, _)| **key != DIRECTIVE);
+                        Step::Take(Value::Map(rest.map(|(key, value)| (key.clone(), value.clone())).collect()))
+                    }
+                    Some("delete") => Step::Take(Value::map()),
+                    _ => return Err(unknown_directive(directive)),
+                },
+            },
+            (Some(Value::List(_)), Value::List(items)) if kind.patch.is_some_and(|patch| patch.merge) => {
+                if merge_key(kind).is_some() && items.iter().any(|item| item.str_at(&[DIRECTIVE]) == "replace") {
+                    let given = items.iter().filter(|item| item.get(DIRECTIVE).is_none());
+                    return Ok(Step::Take(Value::List(given.map(plain).collect())));
+                }
+                Step::Lists
             }
-            Some(Type::Map(item)) => Known { ty: Some(item), patch: None },
-            _ => Known { ty: None, patch: None },
+            (Some(Value::List(_)), Value::List(_)) => Step::Take(change.clone()),
+            // Nothing to merge with: what the patch says, without what it says about merging.
+            _ => Step::Take(plain(change)),
+        })
+    }
+
+    fn item_step(&self, kind: Kind<'t>, target: Option<&Value>, change: &Value) -> Result<Step> {
+        match (change, change.get(DIRECTIVE)) {
+            (Value::Map(_), Some(directive)) => match directive.as_str() {
+                Some("delete") => Ok(Step::Drop),
+                Some("merge") => self.step(kind, target, change),
+                _ => Err(unknown_directive(directive)),
+            },
+            (Value::Map(_), None) => self.step(kind, target, change),
+            // An item of a set is there already, or is new.
+            _ => Ok(if target.is_some() { Step::Keep } else { Step::Take(plain(change)) }),
         }
     }
 
-    fn map(&self, mut target: Map, patch: &Map, ty: Option<&'t Type>) -> Result<Map> {
-        match patch.get(DIRECTIVE) {
-            None => {}
-            Some(directive) => match directive.as_str() {
-                Some("replace") => {
-                    let rest = patch.iter().filter(|(key, _)| **key != DIRECTIVE);
-                    return Ok(rest.map(|(key, value)| (key.clone(), value.clone())).collect());
-                }
-                Some("delete") => return Ok(Map::new()),
-                Some("merge") => {}
-                _ => return Err(malformed(&format!("Unknown patch type found: {}", directive.as_str().unwrap_or_default()))),
-            },
-        }
+    fn enter(&self, kind: Kind<'t>, target: &mut Map, patch: &Map) -> Result<()> {
         if let Some(keys) = patch.get(RETAIN_KEYS) {
-            retain(&mut target, patch, keys)?;
+            retain(target, patch, keys)?;
         }
-        for (key, order) in patch {
+        for (key, directive) in patch.iter().filter(|(key, _)| key.starts_with('$')) {
             if let Some(name) = key.strip_prefix(ORDER) {
-                let known = self.known(ty, name);
-                self.ordered(&mut target, patch, name, order, known)?;
-            }
-        }
-        for (key, change) in patch {
-            if *key == DIRECTIVE || *key == RETAIN_KEYS || key.starts_with(ORDER) {
-                continue;
-            }
-            if let Some(name) = key.strip_prefix(DELETE_FROM) {
-                let gone = change.as_list().ok_or_else(|| malformed("invalid patch format of primitive list"))?;
+                ordered(self, target, patch, name, directive, kind.entry(name))?;
+            } else if let Some(name) = key.strip_prefix(DELETE_FROM) {
+                let gone = directive.as_list().ok_or_else(|| malformed("invalid patch format of primitive list"))?;
                 if let Some(items) = target.get_mut(name).and_then(Value::as_list_mut) {
                     items.retain(|item| !gone.contains(item));
                 }
-                continue;
             }
-            if patch.contains_key(&format!("{ORDER}{key}")) {
-                continue;
-            }
-            if change.is_null() {
-                target.remove(key);
-                continue;
-            }
-            let before = target.get_mut(key).map(std::mem::take);
-            let merged = self.value(before, change, self.known(ty, key))?;
-            target.insert(key.clone(), merged);
         }
-        Ok(target)
+        Ok(())
     }
 
-    fn value(&self, target: Option<Value>, change: &Value, known: Known<'t>) -> Result<Value> {
-        match (target, change) {
-            (Some(Value::Map(target)), Value::Map(change)) => self.map(target, change, known.ty).map(Value::Map),
-            (Some(Value::List(target)), Value::List(change)) => {
-                if known.patch.is_some_and(|patch| patch.merge) {
-                    self.list(target, change, known).map(Value::List)
-                } else {
-                    Ok(Value::List(change.clone()))
-                }
-            }
-            // Nothing to merge with: what the patch says, without what it says about merging.
-            (_, change) => Ok(plain(change)),
+    fn is_entry(&self, patch: &Map, name: &str) -> bool {
+        if name.starts_with('$') {
+            return name != DIRECTIVE && name != RETAIN_KEYS && !name.starts_with(ORDER) && !name.starts_with(DELETE_FROM);
         }
+        !patch.keys().any(|key| key.strip_prefix(ORDER) == Some(name))
     }
 
-    /// Merges lists, the target's order first.
-    fn list(&self, mut target: Vec<Value>, change: &[Value], known: Known<'t>) -> Result<Vec<Value>> {
-        let Some(key) = merge_key(known) else {
-            for item in change {
-                if !target.contains(item) {
-                    target.push(item.clone());
-                }
-            }
-            return Ok(target);
-        };
-        if change.iter().any(|item| item.str_at(&[DIRECTIVE]) == "replace") {
-            let given = change.iter().filter(|item| item.get(DIRECTIVE).is_none());
-            return Ok(given.map(plain).collect());
-        }
-        let item_type = match known.ty {
-            Some(Type::List(item)) => Some(&**item),
-            _ => None,
-        };
-        for item in change {
-            let Value::Map(map) = item else { return Err(malformed("invalid JSON document")) };
-            let value = map.get(key).filter(|value| !value.is_null()).ok_or_else(|| {
+    fn identify(&self, list: Kind<'t>, item: &Value) -> Result<Element> {
+        let Some(key) = merge_key(list) else { return Ok(Element::Item(item.clone())) };
+        let Value::Map(map) = item else { return Err(malformed("invalid JSON document")) };
+        match map.get(key) {
+            Some(value) if !value.is_null() => Ok(Element::Item(value.clone())),
+            _ => {
                 let text = String::from_utf8_lossy(&crate::json::encode(item)).into_owned();
-                malformed(&format!("map: {text} does not contain declared merge key: {key}"))
-            })?;
-            let found = target.iter().position(|item| item.get(key) == Some(value));
-            match (map.get(DIRECTIVE).and_then(Value::as_str), found) {
-                (Some("delete"), _) => target.retain(|item| item.get(key) != Some(value)),
-                (Some(other), _) if other != "merge" => return Err(malformed(&format!("Unknown patch type found: {other}"))),
-                (_, Some(at)) => {
-                    if let Some(slot) = target.get_mut(at) {
-                        *slot = self.value(Some(std::mem::take(slot)), item, Known { ty: item_type, patch: None })?;
-                    }
-                }
-                (_, None) => target.push(plain(item)),
+                Err(malformed(&format!("map: {text} does not contain declared merge key: {key}")))
             }
         }
-        Ok(target)
     }
 
-    /// Merges the list in a field that the patch gives an order for, and puts it into that order.
-    fn ordered(&self, target: &mut Map, patch: &Map, name: &str, order: &Value, known: Known<'t>) -> Result<()> {
-        let order = order.as_list().ok_or_else(|| malformed("invalid patch format of setElementOrder list"))?;
-        let before = match target.get(name) {
-            Some(Value::List(items)) => Some(items.clone()),
-            _ => None,
-        };
-        let merged = match (patch.get(name), before.clone()) {
-            (Some(Value::Null), _) => {
-                target.remove(name);
-                return Ok(());
-            }
-            (None, None) => return Ok(()),
-            (Some(change), before) => self.value(before.map(Value::List), change, known)?,
-            (None, Some(items)) => Value::List(items),
-        };
-        let Value::List(merged) = merged else { return Err(malformed("invalid patch format of setElementOrder list")) };
-        let sorted = arrange(merged, order, &before.unwrap_or_default(), merge_key(known));
-        target.insert(Str::from(name), Value::List(sorted));
+    fn unidentified(&self, _: PatchError) -> Result<()> {
         Ok(())
     }
 }
 
-fn merge_key<'t>(known: Known<'t>) -> Option<&'t Str> {
-    known.patch.and_then(|patch| patch.key.as_ref())
+/// Merges the list in a field that the patch gives an order for, and puts it into that order.
+fn ordered(rule: &Strategic, target: &mut Map, patch: &Map, name: &str, order: &Value, kind: Kind<'_>) -> Result<()> {
+    let order = order.as_list().ok_or_else(|| malformed("invalid patch format of setElementOrder list"))?;
+    let before = match target.get(name) {
+        Some(Value::List(items)) => Some(items.clone()),
+        _ => None,
+    };
+    let merged = match (patch.get(name), before.clone()) {
+        (Some(Value::Null), _) => {
+            target.remove(name);
+            return Ok(());
+        }
+        (None, None) => return Ok(()),
+        (Some(change), before) => merge::merge(rule, kind, before.map(Value::List), change)?,
+        (None, Some(items)) => Some(Value::List(items)),
+    };
+    let Some(Value::List(merged)) = merged else { return Err(malformed("invalid patch format of setElementOrder list")) };
+    let sorted = arrange(merged, order, &before.unwrap_or_default(), merge_key(kind));
+    target.insert(Str::from(name), Value::List(sorted));
+    Ok(())
+}
+
+fn merge_key(kind: Kind<'_>) -> Option<&Str> {
+    kind.patch.and_then(|patch| patch.key.as_ref())
 }
 
 /// Drops the fields that `$retainKeys` does not name.
@@ -194,15 +166,25 @@ fn retain(target: &mut Map, patch: &Map, keys: &Value) -> Result<()> {
 
 /// Puts the items that `order` names into that order, and the others where they stood among them.
 fn arrange(merged: Vec<Value>, order: &[Value], before: &[Value], key: Option<&Str>) -> Vec<Value> {
-    fn identity<'v>(item: &'v Value, key: Option<&Str>) -> Option<&'v Value> {
-        key.map_or(Some(item), |key| item.get(key))
-    }
-    let rank = |list: &[Value], item: &Value| {
-        let wanted = identity(item, key);
-        list.iter().position(|other| wanted.is_some() && identity(other, key) == wanted)
+    let identity = |item: &Value| key.map_or_else(|| Some(Element::Item(item.clone())), |key| item.get(key).map(|value| Element::Item(value.clone())));
+    let ranks = |list: &[Value]| {
+        let mut ranks: BTreeMap<Element, usize> = BTreeMap::new();
+        for (rank, item) in list.iter().enumerate() {
+            if let Some(identity) = identity(item) {
+                ranks.entry(identity).or_insert(rank);
+            }
+        }
+        ranks
     };
-    let (mut named, others): (Vec<_>, Vec<_>) = merged.into_iter().partition(|item| rank(order, item).is_some());
-    named.sort_by_key(|item| rank(order, item));
+    let (order, before) = (ranks(order), ranks(before));
+    // The rank that the patch gives an item, and the one that it had.
+    let ranked = merged.into_iter().map(|item| {
+        let identity = identity(&item);
+        let rank = |ranks: &BTreeMap<Element, usize>| identity.as_ref().and_then(|identity| ranks.get(identity).copied());
+        (rank(&order), rank(&before), item)
+    });
+    let (mut named, others): (Vec<_>, Vec<_>) = ranked.partition(|(rank, _, _)| rank.is_some());
+    named.sort_by_key(|(rank, _, _)| *rank);
     let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
     let mut result = Vec::with_capacity(named.len() + others.len());
     loop {
@@ -210,11 +192,10 @@ fn arrange(merged: Vec<Value>, order: &[Value], before: &[Value], key: Option<&S
             (None, None) => return result,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(other), Some(name)) => {
-                matches!((rank(before, other), rank(before, name)), (Some(other), Some(name)) if other < name)
-            }
+            (Some((_, other, _)), Some((_, name, _))) => matches!((other, name), (Some(other), Some(name)) if other < name),
         };
-        result.extend(if other_first { others.next() } else { named.next() });
+        let next = if other_first { others.next() } else { named.next() };
+        result.extend(next.map(|(_, _, item)| item));
     }
 }
 

@@ -121,7 +121,12 @@ impl Decoder<'_> {
             (Type::MicroTime, Item::Bytes(bytes)) => time(bytes, true),
             (Type::Quantity, Item::Bytes(bytes)) => quantity(bytes),
             (Type::IntOrString, Item::Bytes(bytes)) => int_or_string(bytes),
-            (Type::RawExtension | Type::Json | Type::FieldsV1, Item::Bytes(bytes)) => self.raw(bytes),
+            (Type::RawExtension | Type::Json, Item::Bytes(bytes)) => self.raw(bytes),
+            (Type::FieldsV1, Item::Bytes(bytes)) => self.raw(bytes).map(|value| match value {
+                // A set of owned fields stays text, whoever sent it.
+                value @ Value::Map(_) => Value::Json(String::from_utf8_lossy(&json::encode(&value)).into_owned().into()),
+                other => other,
+            }),
             (Type::Strings, Item::Bytes(bytes)) => self.texts(bytes, 1),
             (Type::SchemaOr(which, id), Item::Bytes(bytes)) => self.schema_or(*which, *id, bytes),
             (Type::Struct(id), Item::Bytes(bytes)) => self.message(*id, bytes),

@@ -15,8 +15,8 @@ mod tests;
 ///
 /// Cloning copies the spine (one allocation per list and map) and shares all
 /// text. Equality ignores the order of map entries; `Int` and `Float` are
-/// different values.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// different values; JSON text is what it says.
+#[derive(Clone, Debug, Default)]
 pub enum Value {
     /// JSON `null`.
     #[default]
@@ -33,6 +33,27 @@ pub enum Value {
     List(Vec<Value>),
     /// An object or map.
     Map(Map),
+    /// JSON text that is kept as it is, because hardly anybody looks into it: sets of owned fields.
+    Json(Str),
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Float(a), Self::Float(b)) => a == b,
+            (Self::String(a), Self::String(b)) => a == b,
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::Map(a), Self::Map(b)) => a == b,
+            (Self::Json(a), Self::Json(b)) if a == b => true,
+            (Self::Json(text), other) | (other, Self::Json(text)) => {
+                crate::json::decode_untyped(text.as_bytes()).is_ok_and(|value| value == *other)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<bool> for Value {

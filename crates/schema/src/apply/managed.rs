@@ -1,0 +1,267 @@
+//! `metadata.managedFields`: who set which fields, by what kind of write, in which version.
+
+use super::fields::Fields;
+use super::set::FieldSet;
+use crate::{Map, Str, Value, scalar};
+
+/// Managers of plain writes that are kept apart; older ones are merged.
+const MAX_UPDATERS: usize = 10;
+/// The manager that older ones are merged into.
+const ANCIENT: &str = "ancient-changes";
+
+/// How fields were set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// By server-side apply.
+    Apply,
+    /// By any other write.
+    Update,
+}
+
+impl Operation {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+/// Who writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// The manager's name.
+    pub manager: Str,
+    /// What it does.
+    pub operation: Operation,
+    /// The version that it writes.
+    pub api_version: Str,
+    /// The subresource by which it writes, or empty.
+    pub subresource: Str,
+}
+
+/// What one manager owns.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Who it is.
+    pub writer: Writer,
+    /// When the fields were last set (RFC 3339).
+    pub time: Option<Str>,
+    /// The fields.
+    pub fields: Fields,
+}
+
+/// Why `managedFields` cannot be read. `Display` is the reference's text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ManagedError(pub(super) String);
+
+impl Entry {
+    fn read(index: usize, value: &Value) -> Result<Self, ManagedError> {
+        let text = |name: &str| match value.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            _ => Str::default(),
+        };
+        let operation = match value.str_at(&["operation"]) {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return Err(ManagedError("operation must be `Apply` or `Update`".to_owned())),
+        };
+        let writer = Writer { manager: text("manager"), operation, api_version: text("apiVersion"), subresource: text("subresource") };
+        if writer.api_version.is_empty() {
+            return Err(ManagedError("apiVersion must not be empty".to_owned()));
+        }
+        match value.str_at(&["fieldsType"]) {
+            "FieldsV1" => {}
+            "" => return Err(ManagedError(format!("missing fieldsType in managed fields entry {index}"))),
+            other => return Err(ManagedError(format!("invalid fieldsType {other:?} in managed fields entry {index}"))),
+        }
+        let time = match value.get("time") {
+            Some(Value::String(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let fields = match value.get("fieldsV1") {
+            Some(Value::Json(text)) => Fields::from_text(text.clone()),
+            None | Some(Value::Null) => Fields::from_set(FieldSet::new()),
+            Some(other) => Fields::from_text(String::from_utf8_lossy(&crate::json::encode(other)).into_owned().into()),
+        };
+        Ok(Self { writer, time, fields })
+    }
+
+    fn value(&self) -> Value {
+        let mut entry = Map::with_capacity(7);
+        entry.insert(Str::from_static("manager"), self.writer.manager.clone());
+        entry.insert(Str::from_static("operation"), Str::from_static(self.writer.operation.as_str()));
+        entry.insert(Str::from_static("apiVersion"), self.writer.api_version.clone());
+        if let Some(time) = &self.time {
+            entry.insert(Str::from_static("time"), time.clone());
+        }
+        entry.insert(Str::from_static("fieldsType"), Str::from_static("FieldsV1"));
+        entry.insert(Str::from_static("fieldsV1"), self.fields.value());
+        if !self.writer.subresource.is_empty() {
+            entry.insert(Str::from_static("subresource"), self.writer.subresource.clone());
+        }
+        entry.retain(|_, value| value.as_str() != Some(""));
+        Value::Map(entry)
+    }
+
+    /// Seconds since 1970, by which entries are ordered.
+    fn seconds(&self) -> i64 {
+        self.time.as_deref().and_then(scalar::to_unix).map_or(0, |(seconds, _)| seconds)
+    }
+
+    /// True if the other entry says the same, whenever it was written.
+    fn same_apart_from_time(&self, other: &Self) -> bool {
+        self.writer == other.writer && self.fields.same(&other.fields)
+    }
+}
+
+impl Writer {
+    /// True if both write into the same entry: an applier has one for all versions.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.manager == other.manager
+            && self.operation == other.operation
+            && self.subresource == other.subresource
+            && (self.operation == Operation::Apply || self.api_version == other.api_version)
+    }
+
+    /// As conflicts name it.
+    pub(super) fn describe(&self) -> String {
+        let mut text = format!("{:?}", self.manager.as_str());
+        if !self.subresource.is_empty() {
+            text.push_str(&format!(" with subresource {:?}", self.subresource.as_str()));
+        }
+        if self.operation == Operation::Update {
+            text.push_str(&format!(" using {}", self.api_version));
+        }
+        text
+    }
+}
+
+/// All entries of an object.
+#[derive(Clone, Debug, Default)]
+pub struct Managed {
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Managed {
+    /// Reads `managedFields`. What the entries' fields are is found out when they are looked at.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with an entry.
+    pub fn read(value: Option<&Value>) -> Result<Self, ManagedError> {
+        let mut managed = Self::default();
+        for (index, value) in value.and_then(Value::as_list).unwrap_or_default().iter().enumerate() {
+            let entry = Entry::read(index, value)?;
+            match managed.entries.iter_mut().find(|other| other.writer.is(&entry.writer)) {
+                Some(other) => *other = entry,
+                None => managed.entries.push(entry),
+            }
+        }
+        Ok(managed)
+    }
+
+    /// Reads `managedFields` that a client has sent, and brings them into the form in which they are kept.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with an entry or its fields.
+    pub fn read_sent(value: Option<&Value>) -> Result<Self, ManagedError> {
+        let mut managed = Self::read(value)?;
+        for entry in &mut managed.entries {
+            let set = entry.fields.set().map_err(ManagedError)?;
+            entry.fields = Fields::from_set(FieldSet::clone(&set));
+        }
+        managed.sort();
+        Ok(managed)
+    }
+
+    /// The entries.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// True if nobody owns anything.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The value of `managedFields`; `None` if it is to be absent.
+    pub fn value(&self) -> Option<Value> {
+        (!self.entries.is_empty()).then(|| Value::List(self.entries.iter().map(Entry::value).collect()))
+    }
+
+    /// True if both say the same, apart from times.
+    pub fn same_apart_from_times(&self, other: &Self) -> bool {
+        let found = |entry: &Entry| other.entries.iter().any(|other| entry.same_apart_from_time(other));
+        self.entries.len() == other.entries.len() && self.entries.iter().all(found)
+    }
+
+    pub(super) fn position(&self, writer: &Writer) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.writer.is(writer))
+    }
+
+    /// Sorts the entries as the reference does.
+    pub(super) fn sort(&mut self) {
+        self.entries.sort_by(|a, b| {
+            let (x, y) = (&a.writer, &b.writer);
+            x.operation
+                .cmp(&y.operation)
+                .then_with(|| a.seconds().cmp(&b.seconds()))
+                .then_with(|| x.manager.cmp(&y.manager))
+                .then_with(|| x.api_version.cmp(&y.api_version))
+                .then_with(|| x.subresource.cmp(&y.subresource))
+        });
+    }
+
+    /// Merges the oldest entries of plain writes until there are few enough.
+    pub(super) fn cap(&mut self) {
+        let mut excess = self.entries.iter().filter(|entry| entry.writer.operation == Operation::Update).count().saturating_sub(MAX_UPDATERS);
+        if excess == 0 {
+            return;
+        }
+        let mut oldest: Vec<(i64, Writer)> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.writer.operation == Operation::Update)
+            .map(|entry| (entry.seconds(), entry.writer.clone()))
+            .collect();
+        oldest.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.manager.cmp(&b.1.manager)).then_with(|| a.1.subresource.cmp(&b.1.subresource)));
+        // The first of each version waits for a second one to be merged with.
+        let mut first: Vec<Writer> = Vec::new();
+        for (_, writer) in oldest {
+            if excess == 0 {
+                return;
+            }
+            let Some(waiting) = first.iter().find(|other| other.api_version == writer.api_version) else {
+                first.push(writer);
+                continue;
+            };
+            let bucket = Writer { manager: Str::from_static(ANCIENT), subresource: Str::default(), ..writer.clone() };
+            if self.position(&bucket).is_none()
+                && let Some(entry) = self.position(waiting).and_then(|at| self.entries.get_mut(at))
+            {
+                entry.writer = bucket.clone();
+            }
+            if bucket == writer {
+                continue;
+            }
+            let Some(at) = self.position(&writer) else { continue };
+            let merged = self.entries.remove(at);
+            if let Some(entry) = self.position(&bucket).and_then(|at| self.entries.get_mut(at)) {
+                let (old, new) = (entry.fields.set().unwrap_or_default(), merged.fields.set().unwrap_or_default());
+                entry.fields = Fields::from_set(old.union(&new));
+                entry.time = merged.time;
+            }
+            excess -= 1;
+        }
+    }
+}
+
+/// The value that asks for all entries to be forgotten: one empty entry.
+pub fn is_reset(value: Option<&Value>) -> bool {
+    let empty = |value: &Value| value.as_map().is_some_and(|map| map.values().all(|value| matches!(value, Value::Null) || value.as_str() == Some("")));
+    matches!(value, Some(Value::List(items)) if items.len() == 1 && items.iter().all(empty))
+}

@@ -1,0 +1,38 @@
+//! Server-side apply and `managedFields`: who owns which fields, and what becomes of an object when owners speak.
+//!
+//! Everything works from the schema: lists are atomic, sets or told apart by keys, maps and structs are granular or
+//! atomic, and where the schema knows nothing the value says what it is. The rules are those of KEP-555 and of the
+//! reference's documentation of server-side apply.
+//!
+//! Writes are frequent and mostly change what their writer owns already. So sets are only read where something
+//! differs ([`track`]), stay text otherwise ([`Fields`]), and texts that were read once are not read again.
+
+mod check;
+mod compare;
+mod element;
+mod fields;
+mod managed;
+mod merge;
+mod owned;
+mod paths;
+mod remove;
+mod set;
+mod shape;
+mod track;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::check;
+pub use compare::{Comparison, compare, compare_values};
+pub use element::Element;
+pub use fields::{Fields, decode as decode_fields, encode as encode_fields};
+pub use managed::{Entry, Managed, ManagedError, Operation, Writer, is_reset};
+pub use merge::merge;
+pub use owned::owned;
+pub use paths::Paths;
+pub use remove::{extract, remove};
+pub use set::{FieldSet, Path};
+pub use track::{OneVersion, Versions, Write, track};
+pub use update::{Application, Applied, ApplyError, Conflict};

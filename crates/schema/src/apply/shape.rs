@@ -1,0 +1,137 @@
+//! How a value is owned: as a whole, or by its parts. Follows from the schema, or from the value where there is none.
+
+use super::element::Element;
+use crate::merge::{Kind, What};
+use crate::model::{Field, ListType, Presence, Struct, Type};
+use crate::{Map, Schema, Str, Value};
+
+/// What owners can have of a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape<'t> {
+    /// The whole.
+    Leaf,
+    /// Each field.
+    Struct(Kind<'t>),
+    /// Each entry.
+    Map(Kind<'t>),
+    /// Each item, told apart by its value.
+    Set,
+    /// Each item, told apart by its key fields; with the kind of the items.
+    Keyed(Kind<'t>, &'t [Str]),
+    /// What the value is: maps by entry, everything else as a whole.
+    Deduced(Kind<'t>),
+}
+
+impl<'t> Shape<'t> {
+    /// The shape of whole objects.
+    pub(crate) fn root(schema: &'t Schema) -> Self {
+        Self::Struct(Kind::root(schema))
+    }
+
+    /// The shape of what is in a place.
+    pub(crate) fn of_kind(kind: Kind<'t>) -> Self {
+        let atomic = *kind.list_type == ListType::Atomic;
+        match kind.what {
+            What::Struct(structure) if atomic || structure.atomic => Self::Leaf,
+            What::Struct(_) => Self::Struct(kind),
+            What::Type(Type::Map(_)) if !atomic => Self::Map(kind),
+            What::Type(Type::List(_)) => match kind.list_type {
+                ListType::Set => Self::Set,
+                ListType::Map(keys) => Self::Keyed(kind.item(), keys),
+                ListType::Default | ListType::Atomic => Self::Leaf,
+            },
+            What::Type(Type::RawExtension | Type::FieldsV1) | What::Unknown => Self::Deduced(kind),
+            What::Type(_) => Self::Leaf,
+        }
+    }
+
+    /// The shape of an entry of a struct or map.
+    pub(crate) fn entry(self, name: &str) -> Self {
+        match self {
+            Self::Struct(kind) | Self::Map(kind) | Self::Deduced(kind) => Self::of_kind(kind.entry(name)),
+            other => other,
+        }
+    }
+
+    /// The shape of a list's items.
+    pub(crate) fn item(self) -> Self {
+        match self {
+            Self::Keyed(kind, _) => Self::of_kind(kind),
+            _ => Self::Leaf,
+        }
+    }
+
+    fn structure(self) -> Option<&'t Struct> {
+        match self {
+            Self::Struct(Kind { what: What::Struct(structure), .. }) => Some(structure),
+            _ => None,
+        }
+    }
+
+    /// The name of a field as the schema has it, so that equal names are the same text.
+    pub(crate) fn name(self, name: &Str) -> Str {
+        self.structure().and_then(|structure| structure.field(name)).map_or_else(|| name.clone(), |field| field.name.clone())
+    }
+
+    /// True if an entry of that name is a field of a struct.
+    pub(crate) fn has_field(self, name: &str) -> bool {
+        self.structure().is_some_and(|structure| structure.field(name).is_some())
+    }
+
+    pub(crate) const fn is_leaf(self) -> bool {
+        matches!(self, Self::Leaf)
+    }
+
+    /// The shape of this value, where it follows from the value.
+    pub(crate) fn of(self, value: &Value) -> Self {
+        match (self, value) {
+            (Self::Deduced(kind), Value::Map(_)) => Self::Map(Kind::unknown(kind.types)),
+            (Self::Deduced(_), _) => Self::Leaf,
+            (shape, _) => shape,
+        }
+    }
+
+    /// How an item of a list is told apart.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be.
+    pub(crate) fn identify(self, item: &Value) -> Result<Element, String> {
+        match (self, item) {
+            (Self::Set, Value::Map(_)) => Err("associative list without keys has an element that's a map type".to_owned()),
+            (Self::Set, Value::List(_)) => Err("not supported: associative list with lists as elements".to_owned()),
+            (Self::Set, Value::Null) => Err("associative list without keys has an element that's an explicit null".to_owned()),
+            (Self::Set, value) => Ok(Element::Item(value.clone())),
+            (Self::Keyed(kind, keys), Value::Map(map)) => key(kind, keys, map),
+            (Self::Keyed(..), Value::Null) => Err("associative list with keys may not have a null element".to_owned()),
+            (Self::Keyed(..), _) => Err("associative list with keys may not have non-map elements".to_owned()),
+            _ => Err("the list is not associative".to_owned()),
+        }
+    }
+}
+
+fn key(kind: Kind<'_>, keys: &[Str], map: &Map) -> Result<Element, String> {
+    let structure = match kind.what {
+        What::Struct(structure) => Some(structure),
+        _ => None,
+    };
+    let mut fields = Vec::with_capacity(keys.len());
+    for key in keys {
+        if let Some(value) = map.get(key) {
+            fields.push((key.clone(), value.clone()));
+            continue;
+        }
+        let field = structure.and_then(|structure| structure.field(key));
+        match field {
+            Some(Field { default: Some(default), .. }) => fields.push((key.clone(), default.clone())),
+            // A pointer that is not set is a key of its own.
+            Some(field) if field.presence == Presence::Pointer => {}
+            _ => {
+                return Err(format!(
+                    "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
+                ));
+            }
+        }
+    }
+    Ok(Element::key(fields))
+}

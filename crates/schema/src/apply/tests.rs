@@ -1,0 +1,19 @@
+use super::*;
+use crate::json::{Strictness, canonicalize};
+use crate::{Schema, Str, Value, table, value};
+
+mod lists;
+mod managing;
+mod sets;
+
+pub(super) fn schema(api_version: &str, kind: &str) -> &'static Schema {
+    &table().kind_of(api_version, kind).unwrap().schema
+}
+
+pub(super) fn canonical(schema: &Schema, value: &Value) -> Value {
+    canonicalize(schema, value, Strictness::Strict).unwrap().value
+}
+
+pub(super) fn text(value: &Value) -> String {
+    String::from_utf8(crate::json::encode(value)).unwrap()
+}

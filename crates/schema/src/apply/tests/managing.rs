@@ -1,0 +1,224 @@
+//! Owners over a series of writes.
+
+use super::*;
+use std::collections::BTreeMap;
+
+/// An object that several write to.
+struct Object {
+    schema: &'static Schema,
+    version: &'static str,
+    live: Value,
+    managed: Managed,
+    clock: u32,
+}
+
+fn writer(manager: &str, operation: Operation, version: &'static str) -> Writer {
+    Writer { manager: manager.into(), operation, api_version: Str::from_static(version), subresource: Str::default() }
+}
+
+impl Object {
+    fn new(version: &'static str, kind: &str) -> Self {
+        let schema = schema(version, kind);
+        Self { schema, version, live: canonical(schema, &value!({})), managed: Managed::default(), clock: 0 }
+    }
+
+    fn now(&mut self) -> Str {
+        self.clock += 1;
+        format!("2026-01-01T00:{:02}:{:02}Z", self.clock / 60, self.clock % 60).into()
+    }
+
+    fn update(&mut self, manager: &str, new: Value) {
+        let now = self.now();
+        let new = canonical(self.schema, &new);
+        let versions = OneVersion { api_version: self.version, schema: self.schema };
+        let write = Write { versions: &versions, old: &self.live, new: &new, reset: &Paths::none() };
+        let writer = writer(manager, Operation::Update, self.version);
+        if let Some(managed) = track(self.schema, write, &self.managed, &writer, &now) {
+            self.managed = managed;
+        }
+        self.live = new;
+    }
+
+    fn apply(&mut self, manager: &str, configuration: Value, force: bool) -> Result<(), String> {
+        let now = self.now();
+        let versions = OneVersion { api_version: self.version, schema: self.schema };
+        let writer = writer(manager, Operation::Apply, self.version);
+        let empty = canonical(self.schema, &value!({}));
+        let application = Application {
+            schema: self.schema,
+            versions: &versions,
+            live: &self.live,
+            empty: &empty,
+            configuration: &configuration,
+            reset: &Paths::none(),
+            writer: &writer,
+            force,
+            now: &now,
+        };
+        let applied = application.run(&self.managed).map_err(|error| error.to_string())?;
+        (self.live, self.managed) = (applied.object, applied.managed);
+        Ok(())
+    }
+
+    /// Manager to fields.
+    fn owners(&self) -> BTreeMap<String, String> {
+        let entries = self.managed.entries().iter();
+        entries.map(|entry| (format!("{} {}", entry.writer.manager, entry.writer.operation.as_str()), entry.fields.text().to_string())).collect()
+    }
+
+    #[track_caller]
+    fn is(&self, live: Value, owners: &[(&str, &str)]) {
+        assert_eq!(self.live, canonical(self.schema, &live), "{}", text(&self.live));
+        let owners: BTreeMap<String, String> = owners.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        assert_eq!(self.owners(), owners);
+    }
+}
+
+#[test]
+fn what_is_not_applied_any_more_goes_unless_others_want_it() {
+    let mut map = Object::new("v1", "ConfigMap");
+    map.apply("a", value!({"data": {"x": "1", "y": "1"}}), false).unwrap();
+    map.apply("b", value!({"data": {"y": "1", "z": "2"}}), false).unwrap();
+    map.is(
+        value!({"data": {"x": "1", "y": "1", "z": "2"}}),
+        &[("a Apply", r#"{"f:data":{"f:x":{},"f:y":{}}}"#), ("b Apply", r#"{"f:data":{"f:y":{},"f:z":{}}}"#)],
+    );
+    map.apply("a", value!({"data": {}}), false).unwrap();
+    map.is(value!({"data": {"y": "1", "z": "2"}}), &[("a Apply", r#"{"f:data":{}}"#), ("b Apply", r#"{"f:data":{"f:y":{},"f:z":{}}}"#)]);
+    map.apply("b", value!({}), false).unwrap();
+    // With the last entry goes the map.
+    map.is(value!({}), &[]);
+}
+
+#[test]
+fn conflicts_and_force() {
+    let mut map = Object::new("v1", "ConfigMap");
+    map.apply("a", value!({"data": {"x": "1"}}), false).unwrap();
+    map.update("b", value!({"data": {"x": "2", "w": "1"}}));
+    assert_eq!(map.owners()["b Update"], r#"{"f:data":{"f:w":{},"f:x":{}}}"#);
+    let before = map.owners();
+    let error = map.apply("a", value!({"data": {"x": "1"}}), false).unwrap_err();
+    assert_eq!(error, "Apply failed with 1 conflict: conflict with \"b\" using v1: .data.x");
+    assert_eq!(map.owners(), before);
+    map.apply("c", value!({"data": {"x": "2"}}), false).unwrap();
+    let error = map.apply("a", value!({"data": {"x": "1", "w": "2"}}), false).unwrap_err();
+    assert_eq!(
+        error,
+        "Apply failed with 3 conflicts: conflicts with \"b\" using v1:\n- .data.w\n- .data.x\nconflicts with \"c\":\n- .data.x"
+    );
+    map.apply("a", value!({"data": {"x": "1"}}), true).unwrap();
+    map.is(value!({"data": {"x": "1", "w": "1"}}), &[("a Apply", r#"{"f:data":{"f:x":{}}}"#), ("b Update", r#"{"f:data":{"f:w":{}}}"#)]);
+}
+
+#[test]
+fn what_nobody_owned_is_asked_for() {
+    let mut map = Object::new("v1", "ConfigMap");
+    map.live = canonical(map.schema, &value!({"data": {"x": "1", "y": "2"}}));
+    let error = map.apply("a", value!({"data": {"x": "2"}}), false).unwrap_err();
+    assert_eq!(error, "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.x");
+    map.apply("a", value!({"data": {"x": "1"}}), false).unwrap();
+    map.is(
+        value!({"data": {"x": "1", "y": "2"}}),
+        &[("a Apply", r#"{"f:data":{"f:x":{}}}"#), ("before-first-apply Update", r#"{"f:data":{".":{},"f:x":{},"f:y":{}}}"#)],
+    );
+}
+
+#[test]
+fn items_of_lists_come_and_go() {
+    let mut service = Object::new("v1", "Service");
+    let port = |number: i64, name: &str| value!({"port": (number), "name": (name), "protocol": "TCP"});
+    let ports = |ports: Vec<Value>| value!({"spec": {"ports": (ports)}});
+    service.apply("a", ports(vec![port(80, "web"), port(443, "tls")]), false).unwrap();
+    service.apply("b", ports(vec![port(9000, "metrics")]), false).unwrap();
+    let named = |service: &Object| -> Vec<String> {
+        service.live.at(&["spec", "ports"]).and_then(Value::as_list).unwrap().iter().map(|port| port.str_at(&["name"]).to_owned()).collect()
+    };
+    assert_eq!(named(&service), ["web", "tls", "metrics"]);
+    service.apply("a", ports(vec![port(443, "tls")]), false).unwrap();
+    assert_eq!(named(&service), ["tls", "metrics"]);
+    // An item goes with the last who applied it as such, whoever owns parts of it.
+    service.update("c", {
+        let mut live = service.live.clone();
+        live.at_mut(&["spec", "ports"]).and_then(Value::as_list_mut).unwrap()[0].insert("nodePort", 30000);
+        live
+    });
+    service.apply("a", value!({"spec": {}}), false).unwrap();
+    assert_eq!(named(&service), ["metrics"]);
+    assert_eq!(service.owners()["a Apply"], r#"{"f:spec":{}}"#);
+    assert!(!service.owners().contains_key("c Update"));
+}
+
+#[test]
+fn times_and_order() {
+    let mut map = Object::new("v1", "ConfigMap");
+    map.update("u", value!({"data": {"x": "1"}}));
+    map.apply("b", value!({"data": {"y": "1"}}), false).unwrap();
+    map.apply("a", value!({"data": {"z": "1"}}), false).unwrap();
+    let shown = |map: &Object| -> Vec<String> {
+        map.managed.entries().iter().map(|entry| format!("{} {}", entry.writer.manager, entry.time.as_deref().unwrap())).collect()
+    };
+    assert_eq!(shown(&map), ["b 2026-01-01T00:00:02Z", "a 2026-01-01T00:00:03Z", "u 2026-01-01T00:00:01Z"]);
+    // The same again changes nothing, not even the time.
+    map.apply("b", value!({"data": {"y": "1"}}), false).unwrap();
+    map.update("u", map.live.clone());
+    assert_eq!(shown(&map), ["b 2026-01-01T00:00:02Z", "a 2026-01-01T00:00:03Z", "u 2026-01-01T00:00:01Z"]);
+    map.update("u", value!({"data": {"x": "2", "y": "1", "z": "1"}}));
+    assert_eq!(shown(&map), ["b 2026-01-01T00:00:02Z", "a 2026-01-01T00:00:03Z", "u 2026-01-01T00:00:06Z"]);
+}
+
+#[test]
+fn the_oldest_updates_are_merged() {
+    let mut map = Object::new("v1", "ConfigMap");
+    let mut data = crate::Map::new();
+    for number in 0..13 {
+        data.insert(format!("k{number:02}"), "v");
+        map.update(&format!("m{number:02}"), value!({"data": (Value::Map(data.clone()))}));
+    }
+    let owners = map.owners();
+    assert_eq!(owners.len(), 10);
+    assert_eq!(owners["ancient-changes Update"], r#"{"f:data":{".":{},"f:k00":{},"f:k01":{},"f:k02":{},"f:k03":{}}}"#);
+    assert_eq!(owners["m12 Update"], r#"{"f:data":{"f:k12":{}}}"#);
+    let ancient = map.managed.entries().iter().find(|entry| entry.writer.manager == "ancient-changes").unwrap();
+    assert_eq!(ancient.time.as_deref(), Some("2026-01-01T00:00:04Z"));
+}
+
+#[test]
+fn what_a_write_cannot_change_is_not_owned() {
+    let deployment = schema("apps/v1", "Deployment");
+    let versions = OneVersion { api_version: "apps/v1", schema: deployment };
+    let writer = writer("a", Operation::Update, "apps/v1");
+    let (old, new) = (canonical(deployment, &value!({})), canonical(deployment, &value!({"spec": {"replicas": 2}, "status": {"replicas": 2}})));
+    for (paths, expected) in [
+        (Paths::none(), r#"{"f:spec":{"f:replicas":{}},"f:status":{"f:replicas":{}}}"#),
+        (Paths::except(&["status"]), r#"{"f:spec":{"f:replicas":{}}}"#),
+        (Paths::only(&["status.replicas"]), r#"{"f:status":{"f:replicas":{}}}"#),
+        (Paths::only(&["spec.*"]), r#"{"f:spec":{"f:replicas":{}}}"#),
+    ] {
+        let write = Write { versions: &versions, old: &old, new: &new, reset: &paths };
+        let managed = track(deployment, write, &Managed::default(), &writer, &"2026-01-01T00:00:00Z".into()).unwrap();
+        assert_eq!(managed.entries()[0].fields.text(), expected);
+    }
+}
+
+#[test]
+fn reading_and_writing_entries() {
+    let entries = value!([{"manager": "m", "operation": "Apply", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
+        "fieldsV1": (Value::Json(r#"{"f:data":{}}"#.into())), "subresource": "status"}]);
+    let managed = Managed::read(Some(&entries)).unwrap();
+    assert_eq!(managed.value().unwrap(), entries);
+    for (change, message) in [
+        (("operation", "Patch"), "operation must be `Apply` or `Update`"),
+        (("apiVersion", ""), "apiVersion must not be empty"),
+        (("fieldsType", ""), "missing fieldsType in managed fields entry 0"),
+        (("fieldsType", "FieldsV2"), "invalid fieldsType \"FieldsV2\" in managed fields entry 0"),
+    ] {
+        let mut broken = entries.clone();
+        broken.as_list_mut().unwrap()[0].insert(change.0, change.1);
+        assert_eq!(Managed::read(Some(&broken)).unwrap_err().to_string(), message);
+    }
+    let mut broken = entries.clone();
+    broken.as_list_mut().unwrap()[0].insert("fieldsV1", value!({"f:data": 1}));
+    assert!(Managed::read_sent(Some(&broken)).is_err());
+    assert!(is_reset(Some(&value!([{}]))));
+    assert!(!is_reset(Some(&value!([]))) && !is_reset(None) && !is_reset(Some(&entries)));
+}
