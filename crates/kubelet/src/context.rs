@@ -59,8 +59,14 @@ impl Context {
 
     /// Reports something about a container of a pod.
     pub(crate) fn container_event(&self, pod: &Pod, container: &Container, kind: EventType, reason: &str, message: &str) {
-        let initial = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()).any(|c| c.name == container.name);
-        let list = if initial { "initContainers" } else { "containers" };
+        let spec = pod.spec.as_ref();
+        let initial = spec.is_some_and(|s| s.init_containers.iter().flatten().any(|c| c.name == container.name));
+        let ephemeral = spec.is_some_and(|s| crate::pod::ephemeral::named(s, &container.name).is_some());
+        let list = match (initial, ephemeral) {
+            (true, _) => "initContainers",
+            (_, true) => "ephemeralContainers",
+            _ => "containers",
+        };
         let reference = ObjectReference {
             field_path: Some(format!("spec.{list}{{{}}}", container.name)),
             resource_version: pod.metadata.resource_version.clone(),

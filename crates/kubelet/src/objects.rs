@@ -119,23 +119,32 @@ pub(crate) struct PodObjects {
 impl PodObjects {
     /// Begins to watch everything that the pod refers to; `inbox` is woken by changes.
     pub(crate) fn subscribe(objects: &Arc<Objects>, pod: &Pod, inbox: &Arc<Inbox>) -> Self {
+        let none =
+            Self { objects: Arc::clone(objects), config_maps: HashMap::new(), secrets: HashMap::new(), changes: Arc::new(AtomicU64::new(0)) };
+        none.extended(pod, inbox)
+    }
+
+    /// The same with what the pod has come to refer to since.
+    pub(crate) fn extended(&self, pod: &Pod, inbox: &Arc<Inbox>) -> Self {
         let namespace = crate::pod::namespace(pod);
         let names = references(pod);
-        let changes = Arc::new(AtomicU64::new(0));
-        let reader = || (Arc::downgrade(inbox), Arc::downgrade(&changes));
-        let config_maps = names.config_maps.into_iter().map(|name| {
-            let entry = objects.config_maps.subscribe(namespace, &name);
-            entry.readers.0.lock().push(reader());
-            (name, entry)
-        });
-        let config_maps = config_maps.collect();
-        let secrets = names.secrets.into_iter().map(|name| {
-            let entry = objects.secrets.subscribe(namespace, &name);
-            entry.readers.0.lock().push(reader());
-            (name, entry)
-        });
-        let secrets = secrets.collect();
-        Self { objects: Arc::clone(objects), config_maps, secrets, changes }
+        let reader = || (Arc::downgrade(inbox), Arc::downgrade(&self.changes));
+        let (mut config_maps, mut secrets) = (self.config_maps.clone(), self.secrets.clone());
+        for name in names.config_maps {
+            config_maps.entry(name).or_insert_with_key(|name| {
+                let entry = self.objects.config_maps.subscribe(namespace, name);
+                entry.readers.0.lock().push(reader());
+                entry
+            });
+        }
+        for name in names.secrets {
+            secrets.entry(name).or_insert_with_key(|name| {
+                let entry = self.objects.secrets.subscribe(namespace, name);
+                entry.readers.0.lock().push(reader());
+                entry
+            });
+        }
+        Self { objects: Arc::clone(&self.objects), config_maps, secrets, changes: Arc::clone(&self.changes) }
     }
 
     /// Grows with every change of any of the objects.
@@ -184,12 +193,14 @@ struct References {
 fn references(pod: &Pod) -> References {
     let mut found = References::default();
     let Some(spec) = &pod.spec else { return found };
-    for container in crate::pod::qos::all_containers(pod) {
-        for source in container.env_from.iter().flatten() {
+    let lasting = crate::pod::qos::all_containers(pod).map(|c| (&c.env_from, &c.env));
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| (&c.env_from, &c.env));
+    for (env_from, env) in lasting.chain(ephemeral) {
+        for source in env_from.iter().flatten() {
             found.config_maps.extend(source.config_map_ref.as_ref().map(|r| r.name.clone()));
             found.secrets.extend(source.secret_ref.as_ref().map(|r| r.name.clone()));
         }
-        for source in container.env.iter().flatten().filter_map(|v| v.value_from.as_ref()) {
+        for source in env.iter().flatten().filter_map(|v| v.value_from.as_ref()) {
             found.config_maps.extend(source.config_map_key_ref.as_ref().map(|r| r.name.clone()));
             found.secrets.extend(source.secret_key_ref.as_ref().map(|r| r.name.clone()));
         }

@@ -26,6 +26,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) termination_file: &'a str,
     pub(crate) memory_capacity: u64,
     pub(crate) seccomp_dir: &'a std::path::Path,
+    /// The container whose process namespace it enters, by id.
+    pub(crate) target: Option<String>,
 }
 
 /// A container's log file, relative to its pod's directory.
@@ -35,7 +37,13 @@ pub(crate) fn log_path(name: &str, restart_count: u32) -> String {
 
 /// The configuration.
 pub(crate) fn config(pod: &Pod, container: &Container, parts: Parts<'_>) -> Result<v1::ContainerConfig, RootError> {
-    let security = security::container(pod, container, &parts.image_user, parts.seccomp_dir)?;
+    let mut security = security::container(pod, container, &parts.image_user, parts.seccomp_dir)?;
+    if let (Some(target), Some(namespaces)) = (&parts.target, &mut security.namespace_options)
+        && namespaces.pid() == v1::NamespaceMode::Container
+    {
+        namespaces.set_pid(v1::NamespaceMode::Target);
+        namespaces.target_id.clone_from(target);
+    }
     let expand = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| parts.environment.expand(text)).collect();
     let key_value = |(key, value): (&str, &str)| v1::KeyValue { key: key.to_owned(), value: value.to_owned() };
     let stop_signal = container
@@ -122,6 +130,7 @@ mod tests {
                 termination_file: "/f",
                 memory_capacity: 1 << 30,
                 seccomp_dir: std::path::Path::new("/s"),
+                target: Some("t".into()),
             },
         )
         .unwrap();
@@ -133,5 +142,7 @@ mod tests {
         assert_eq!(config.labels[labels::CONTAINER_NAME], "c");
         assert_eq!(config.stop_signal(), v1::Signal::Sigusr1);
         assert!(config.tty);
+        let namespaces = config.linux.unwrap().security_context.unwrap().namespace_options.unwrap();
+        assert_eq!((namespaces.pid(), namespaces.target_id.as_str()), (v1::NamespaceMode::Target, "t"));
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod container;
 pub(crate) mod dns;
 pub(crate) mod downward;
 pub(crate) mod env;
+pub(crate) mod ephemeral;
 pub(crate) mod expansion;
 pub(crate) mod hooks;
 pub(crate) mod hosts;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::backoff::{Backoff, go_duration};
+use super::ephemeral;
 use crate::runtime::labels;
 use crate::runtime::view::{ContainerView, PodView, Sandbox, State};
 
@@ -176,6 +177,7 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
     };
     stop_strays(facts, spec, sandbox, &mut plan);
     let mut round = Round { facts, spec, sandbox, plan, may_start: facts.memory.starting.is_none() };
+    round.begin_ephemeral();
     if round.initialise() {
         for container in &spec.containers {
             round.tend(container);
@@ -275,7 +277,7 @@ fn replace_sandbox(facts: &Facts<'_>, plan: &mut Plan) {
 /// Stops what runs in another sandbox than the present one.
 fn stop_strays(facts: &Facts<'_>, spec: &PodSpec, sandbox: &Sandbox, plan: &mut Plan) {
     for container in facts.view.running() {
-        let known = find(spec, &container.name).is_some() || spec.ephemeral_containers.iter().flatten().any(|e| e.name == container.name);
+        let known = find(spec, &container.name).is_some() || ephemeral::named(spec, &container.name).is_some();
         if container.sandbox != sandbox.id || !known {
             plan.stop(facts, container, Why::Sandbox, None);
         }
@@ -321,6 +323,32 @@ impl Round<'_> {
             }
         }
         true
+    }
+
+    /// Starts the first ephemeral container that was never started; it does not wait for initialisation.
+    fn begin_ephemeral(&mut self) {
+        let spec = self.spec;
+        for container in spec.ephemeral_containers.iter().flatten() {
+            let name = &container.name;
+            if let Some(failed) = self.facts.memory.failed.get(name) {
+                self.plan.waiting.insert(name.clone(), failed.waiting.clone());
+                // What was made is not made again.
+                if self.facts.view.newest(name).is_none() && failed.retry_at > self.facts.now {
+                    self.plan.wake(failed.retry_at);
+                    continue;
+                }
+            }
+            let begun = self.facts.view.newest(name).is_some() || self.facts.memory.starting.as_deref() == Some(name);
+            if self.may_start && !begun {
+                self.may_start = false;
+                self.plan.actions.push(Action::Start {
+                    name: name.clone(),
+                    sandbox: self.sandbox.id.clone(),
+                    restart_count: Some(0),
+                    after: None,
+                });
+            }
+        }
     }
 
     fn health(&self, id: &str) -> Option<&Health> {

@@ -31,6 +31,8 @@ pub(crate) struct Start {
     pub(crate) context: Arc<Context>,
     pub(crate) pod: Arc<Pod>,
     pub(crate) container: Container,
+    /// The container whose processes it shares.
+    pub(crate) target: Result<Option<String>, String>,
     pub(crate) sandbox: String,
     pub(crate) sandbox_config: v1::PodSandboxConfig,
     /// `None`: found out from the logs that earlier ones left.
@@ -84,6 +86,7 @@ impl Start {
 
     async fn config(&self, image: images::Ready) -> Result<v1::ContainerConfig, String> {
         let context = &self.context;
+        let target = self.target.clone()?;
         let looked = self.objects.look().await.map_err(|e| e.to_string())?;
         // Pods rely on the Services that exist when they start.
         context.services.has_synced().await;
@@ -115,6 +118,7 @@ impl Start {
             termination_file: &termination.to_string_lossy(),
             memory_capacity: u64::try_from(memory).unwrap_or(0),
             seccomp_dir: &context.root_dir.join("seccomp"),
+            target,
         };
         container::config(&self.pod, &self.container, parts).map_err(|e| e.to_string())
     }

@@ -51,6 +51,7 @@ pub(crate) fn status(inputs: &Inputs<'_>) -> PodStatus {
     };
     let containers = container::main(inputs, spec);
     let initial = container::initial(inputs, spec);
+    let ephemeral = container::ephemeral(inputs, spec);
     let phase = phase::phase(inputs, spec, &initial, &containers);
     let verdict = inputs.facts.memory.ending.as_ref().and_then(|e| e.verdict.as_ref());
     let addresses = addresses(inputs, spec);
@@ -67,7 +68,7 @@ pub(crate) fn status(inputs: &Inputs<'_>) -> PodStatus {
         observed_generation: pod.metadata.generation,
         container_statuses: (!containers.is_empty()).then_some(containers),
         init_container_statuses: (!initial.is_empty()).then_some(initial),
-        ephemeral_container_statuses: inputs.previous.ephemeral_container_statuses.clone(),
+        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         ..PodStatus::default()
     };
     status.conditions = Some(conditions::conditions(inputs, spec, &status));

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tonic::Status;
 
+use super::ephemeral::definition;
 use super::hooks;
 use super::plan::{Why, find};
 use crate::context::Context;
@@ -49,14 +50,14 @@ pub(crate) fn own_deadline(pod: &Pod, name: &str, why: Why, now: Timestamp) -> T
 
 /// Stops the container and returns when it has ended.
 pub(crate) async fn stop(context: Arc<Context>, pod: Arc<Pod>, job: Stop) -> Result<(), Status> {
-    let container = pod.spec.as_ref().and_then(|s| find(s, &job.name));
+    let container = pod.spec.as_ref().and_then(|s| definition(s, &job.name));
     if let Some(container) = container
         && !job.again
     {
-        context.container_event(&pod, container, Normal, "Killing", &announcement(&job));
+        context.container_event(&pod, &container, Normal, "Killing", &announcement(&job));
         let hook = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
         if let Some(hook) = hook.filter(|_| job.why != Why::Sandbox) {
-            let target = Target { address: job.address.clone(), container: container.clone(), id: job.id.clone() };
+            let target = Target { address: job.address.clone(), container: container.clone().into_owned(), id: job.id.clone() };
             let limit = Duration::from_secs(left(job.deadline).unsigned_abs());
             let done = tokio::time::timeout(limit, hooks::run(&context, &target, hook)).await;
             let failure = match done {
@@ -66,7 +67,7 @@ pub(crate) async fn stop(context: Arc<Context>, pod: Arc<Pod>, job: Stop) -> Res
             };
             if let Some(error) = failure {
                 let text = format!("PreStopHook failed: {error}");
-                context.container_event(&pod, container, Warning, "FailedPreStopHook", &text);
+                context.container_event(&pod, &container, Warning, "FailedPreStopHook", &text);
             }
         }
     }

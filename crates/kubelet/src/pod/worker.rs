@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use self::effects::Outcome;
 use self::storage::Storage;
 use super::backoff::Backoff;
-use super::plan::{Ending, Facts, Memory, Plan, Waiting, find, plan};
+use super::ephemeral::definition;
+use super::plan::{Ending, Facts, Memory, Plan, Waiting, plan};
 use super::post::Poster;
 use super::status::{self, Inputs};
 use super::termination::Messages;
@@ -159,6 +160,8 @@ impl Worker {
     fn refresh(&mut self, pod: &Pod) {
         if self.generation != pod.metadata.generation {
             self.generation = pod.metadata.generation;
+            // An ephemeral container may refer to more of them.
+            self.objects = Arc::new(self.objects.extended(pod, &self.inbox));
             self.memory.failed.clear();
         }
         if self.storage.objects_changed(self.objects.changes()) {
@@ -209,11 +212,11 @@ impl Worker {
             if self.announced.insert(name.clone(), backoff) == Some(backoff) {
                 continue;
             }
-            let container = pod.spec.as_ref().and_then(|s| find(s, name));
+            let container = pod.spec.as_ref().and_then(|s| definition(s, name));
             if let Some(container) = container {
                 let pod_name = super::full_name(pod);
                 let text = format!("Back-off restarting failed container {name} in pod {pod_name}");
-                self.context.container_event(pod, container, Warning, "BackOff", &text);
+                self.context.container_event(pod, &container, Warning, "BackOff", &text);
             }
         }
     }

@@ -329,3 +329,34 @@ fn a_stop_that_failed_is_tried_later() {
     case.memory.retries.clear();
     assert_eq!(case.steps(), ["stop sandbox s0"]);
 }
+
+#[test]
+fn ephemeral_containers_start_once_and_wait_for_nobody() {
+    let mut spec = with_init();
+    spec["ephemeralContainers"] = json!([{"name": "d", "image": "i"}, {"name": "e", "image": "i"}]);
+    let case = || Case::new(spec.clone()).sandbox();
+    // Beside initialisation, one after another.
+    assert_eq!(case().running("i").steps(), ["start d 0"]);
+    assert_eq!(case().running("i").running("d").steps(), ["start e 0"]);
+    // Never again, however they end; and they do not keep the others from starting.
+    assert_eq!(case().exited("d", 1).exited("e", 0).steps(), ["start i"]);
+    let mut failed = case().running("i").running("d");
+    let waiting = Waiting { reason: "ErrImagePull".into(), message: "no".into() };
+    failed.memory.failed.insert("e".into(), FailedStart { waiting: waiting.clone(), retry_at: at(10) });
+    let plan = failed.plan();
+    assert!(plan.actions.is_empty());
+    assert_eq!((plan.wake_at, &plan.waiting["e"]), (Some(at(10)), &waiting));
+
+    // They end with their pod, together with the others.
+    let mut ending = case().exited("i", 0).running("s").running("a").running("b").running("d");
+    ending.memory.ending = Some(Ending { deadline: at(30), verdict: None });
+    assert_eq!(ending.steps(), ["stop d-0 Ending", "stop b-0 Ending", "stop a-0 Ending"]);
+}
+
+#[test]
+fn a_pod_is_over_while_somebody_still_looks_into_it() {
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}], "ephemeralContainers": [{"name": "d", "image": "i"}]});
+    let case = Case::new(spec).sandbox().exited("c", 0).running("d");
+    assert!(case.plan().completed);
+    assert_eq!(case.steps(), ["stop d-0 Ending"]);
+}

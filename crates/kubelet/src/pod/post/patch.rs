@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::{Map, Value, json};
 
 /// Fields that are replaced as a whole.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "phase",
     "reason",
     "message",
@@ -17,6 +17,7 @@ const FIELDS: [&str; 12] = [
     "observedGeneration",
     "containerStatuses",
     "initContainerStatuses",
+    "ephemeralContainerStatuses",
 ];
 
 /// Lists that a strategic merge patch merges by key `ip` instead of replacing.

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::{Inputs, seconds};
+use crate::pod::ephemeral;
 use crate::pod::plan::{Waiting, is_sidecar};
 use crate::runtime::view::{ContainerView, State};
 
@@ -29,6 +30,22 @@ pub(super) fn initial(inputs: &Inputs<'_>, spec: &PodSpec) -> Vec<ContainerStatu
                 status.ready = status.state.as_ref().and_then(|s| s.terminated.as_ref()).is_some_and(|t| t.exit_code == 0);
             }
             status
+        })
+        .collect()
+}
+
+/// Of the ephemeral containers, in the order of the definition. Nothing depends on them, so they are never ready.
+pub(super) fn ephemeral(inputs: &Inputs<'_>, spec: &PodSpec) -> Vec<ContainerStatus> {
+    let default = if spec.init_containers.iter().flatten().next().is_some() { "PodInitializing" } else { "ContainerCreating" };
+    let previous = inputs.previous.ephemeral_container_statuses.as_deref();
+    spec.ephemeral_containers
+        .iter()
+        .flatten()
+        .map(|given| ContainerStatus {
+            ready: false,
+            started: None,
+            resources: None,
+            ..status(inputs, &ephemeral::container(given), previous, default)
         })
         .collect()
 }

@@ -215,3 +215,18 @@ fn read_only_mounts_say_how_far_down() {
     let found: Vec<_> = mounts.map(|m| m.recursive_read_only.as_deref()).collect();
     assert_eq!(found, [None, Some("Disabled"), Some("Enabled"), Some("Disabled")]);
 }
+
+#[test]
+fn ephemeral_containers_have_statuses_that_nothing_depends_on() {
+    let mut spec = one();
+    spec["ephemeralContainers"] = json!([{"name": "d", "image": "busybox"}, {"name": "e", "image": "busybox"}]);
+    let case = Case::new(spec).container("c", State::Running, 0).container("d", State::Exited, 7);
+    let status = case.status();
+    let found = status.ephemeral_container_statuses.as_ref().unwrap();
+    assert_eq!(found.iter().map(|s| (s.name.as_str(), s.ready, s.started)).collect::<Vec<_>>(), [("d", false, None), ("e", false, None)]);
+    assert_eq!(found[0].state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 7);
+    assert_eq!(found[1].state.as_ref().unwrap().waiting.as_ref().unwrap().reason.as_deref(), Some("ContainerCreating"));
+    let (phase, conditions) = case.summary();
+    assert_eq!(phase, "Running");
+    assert!(conditions.iter().all(|(c, _)| c.ends_with("=True")), "{conditions:?}");
+}

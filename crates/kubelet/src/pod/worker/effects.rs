@@ -1,5 +1,6 @@
 //! Doing what was decided: every action becomes an operation beside the worker.
 
+use std::borrow::Cow;
 use std::fs;
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use super::Worker;
 use super::storage::Need;
 use crate::context::Context;
 use crate::pod::backoff::Backoff;
-use crate::pod::plan::{Action, Plan, Retry, find};
+use crate::pod::ephemeral;
+use crate::pod::plan::{Action, Plan, Retry};
 use crate::pod::qos::Qos;
 use crate::pod::start::{Start, StartError};
 use crate::pod::stop::{Stop, own_deadline, stop};
@@ -101,8 +103,10 @@ impl Worker {
         view: &PodView,
         (name, sandbox, restart_count, after): (&str, &str, Option<u32>, Option<Timestamp>),
     ) {
-        let container = pod.spec.as_ref().and_then(|s| find(s, name)).cloned();
-        let Some(container) = container else { return };
+        let Some(spec) = pod.spec.as_ref() else { return };
+        let container = ephemeral::definition(spec, name);
+        let Some(container) = container.map(Cow::into_owned) else { return };
+        let target = ephemeral::target(spec, name, view);
         self.memory.starting = Some(name.to_owned());
         self.cancel_start = CancellationToken::new();
         let attempt = view.sandbox().map_or(0, |s| s.attempt);
@@ -111,6 +115,7 @@ impl Worker {
             context: Arc::clone(&self.context),
             pod: Arc::clone(pod),
             container,
+            target,
             sandbox: sandbox.to_owned(),
             restart_count,
             addresses: self.addresses(pod, view),
