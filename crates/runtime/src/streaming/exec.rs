@@ -5,35 +5,42 @@ use std::sync::Arc;
 
 use corten_cri::v1;
 use corten_shim::protocol::{Call, Exec};
+use corten_streams::session::{self, Ended, Streams};
+use corten_streams::{BoxIo, BoxRead, Protocol, Remote, Wanted, exit_status, internal_error};
 use tokio::net::unix::pipe;
 
-use super::session::{self, Ended, STDERR, STDOUT, Streams};
+use super::REST;
 use super::terminal::Terminal;
-use super::upgrade::{Protocol, Socket};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::shim::{ExecSession, Shim};
 
 /// Runs the session to its end; the process dies with its client.
-pub(super) async fn run(engine: &Arc<Engine>, request: v1::ExecRequest, socket: Socket, protocol: Protocol) {
+pub(super) async fn run(engine: &Arc<Engine>, request: v1::ExecRequest, io: BoxIo, protocol: Protocol) {
+    let wanted = Wanted { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, tty: request.tty };
+    let remote = match Remote::accept(io, protocol, wanted).await {
+        Ok(remote) => remote,
+        Err(error) => return tracing::debug!(%error, "a session of exec did not begin"),
+    };
+    let refusal = |error: Error| internal_error(&format!("error executing command in container: {error}"));
     let name = files::new_id();
     let (shim, process) = match start(engine, &request, &name).await {
         Ok(started) => started,
-        Err(error) => return session::refuse(socket, &error.to_string()).await,
+        Err(error) => return remote.refuse(refusal(error)).await,
     };
     let guard = Guard { shim: shim.clone(), session: Some(name) };
     let (streams, terminal) = match streams(&request, process.fds) {
         Ok(made) => made,
-        Err(error) => return session::refuse(socket, &error.to_string()).await,
+        Err(error) => return remote.refuse(refusal(error)).await,
     };
     let end = async {
         match process.exit.await {
-            Ok(code) => session::exit_status(code),
-            Err(_) => session::failure("the sandbox's shim is gone"),
+            Ok(code) => exit_status(code),
+            Err(_) => internal_error("the sandbox's shim is gone"),
         }
     };
-    let ended = session::run(socket, protocol, streams, end, |size| {
+    let ended = session::run(remote, streams, REST, end, |size| {
         if let Some(Err(error)) = terminal.as_ref().map(|terminal| terminal.resize(size.width, size.height)) {
             tracing::debug!(%error, "a terminal was not resized");
         }
@@ -85,23 +92,21 @@ fn streams(request: &v1::ExecRequest, fds: Vec<std::os::fd::OwnedFd>) -> Result<
     let broken = |error: io::Error| Error::Internal(format!("cannot use a process's streams: {error}"));
     let missing = || Error::internal("the shim sent too few streams");
     let mut fds = fds.into_iter();
-    let mut streams = Streams { input: None, outputs: Vec::new() };
+    let mut next = || fds.next().ok_or_else(missing);
     if request.tty {
-        let terminal = Terminal::new(fds.next().ok_or_else(missing)?).map_err(broken)?;
-        if request.stdin {
-            streams.input = Some(Box::new(terminal.clone()));
-        }
-        streams.outputs.push((STDOUT, Box::new(terminal.clone())));
+        let terminal = Terminal::new(next()?).map_err(broken)?;
+        let streams = Streams {
+            stdin: request.stdin.then(|| Box::new(terminal.clone()) as _),
+            stdout: Some(Box::new(terminal.clone())),
+            stderr: None,
+        };
         return Ok((streams, Some(terminal)));
     }
+    let mut streams = Streams::default();
     if request.stdin {
-        streams.input = Some(Box::new(pipe::Sender::from_owned_fd(fds.next().ok_or_else(missing)?).map_err(broken)?));
+        streams.stdin = Some(Box::new(pipe::Sender::from_owned_fd(next()?).map_err(broken)?));
     }
-    for (channel, wanted) in [(STDOUT, request.stdout), (STDERR, request.stderr)] {
-        let stream = pipe::Receiver::from_owned_fd(fds.next().ok_or_else(missing)?).map_err(broken)?;
-        if wanted {
-            streams.outputs.push((channel, Box::new(stream)));
-        }
-    }
+    let mut output = || Ok::<_, Error>(Box::new(pipe::Receiver::from_owned_fd(next()?).map_err(broken)?) as BoxRead);
+    (streams.stdout, streams.stderr) = (Some(output()?), Some(output()?));
     Ok((streams, None))
 }

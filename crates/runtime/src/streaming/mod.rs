@@ -1,12 +1,11 @@
 //! The streaming server: where `Exec`, `Attach` and `PortForward` send the kubelet.
 //!
-//! It listens on loopback, and every URL has a token that works once and not for long. WebSocket only, with the subprotocols
-//! `v4.channel.k8s.io` and `v5.channel.k8s.io`: the first byte of a message names its channel.
+//! It listens on loopback, and every URL has a token that works once and not for long. It speaks whatever a client of CRI may
+//! speak, over WebSocket and SPDY: see `corten_streams`.
 
 mod attach;
 mod exec;
 mod port_forward;
-mod session;
 mod terminal;
 mod tokens;
 mod upgrade;
@@ -16,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use corten_cri::v1;
+use corten_streams::session::Rest;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use tokens::{Task, Tokens};
+
+/// What is still read after a process has ended: what it left in its pipes. Others, in the background, may hold them open.
+const REST: Rest = Rest::Left { within: std::time::Duration::from_secs(1), bytes: 4 << 20 };
 
 /// A listening server.
 pub(crate) struct Server {

@@ -224,6 +224,12 @@ impl Incoming {
 }
 
 impl Request {
+    /// The stream's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// What the other side says of it.
     #[must_use]
     pub fn headers(&self) -> &Headers {

@@ -87,6 +87,9 @@ impl Reader {
                         let _ = answer.send(Err(status));
                     }
                     entry.wake();
+                    if entry.orphaned {
+                        state.streams.remove(&id);
+                    }
                 }
             }
             Frame::Settings { entries, .. } => self.settings(&entries)?,
@@ -254,5 +257,8 @@ fn remote_end(state: &mut State, id: u32, fin: bool) {
     if let Some(entry) = state.streams.get_mut(&id).filter(|_| fin) {
         entry.remote_ended = true;
         entry.wake();
+        if entry.orphaned {
+            state.streams.remove(&id);
+        }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Entry {
     pub(super) reset: Option<u32>,
     /// Nobody reads any more.
     pub(super) unread: bool,
+    /// Nobody holds it any more, and only the other side's end is awaited.
+    pub(super) orphaned: bool,
     /// Who waits for the other side to accept it.
     pub(super) answer: Option<oneshot::Sender<Result<(), u32>>>,
     pub(super) reading: Option<Waker>,
@@ -61,6 +63,7 @@ impl Entry {
             local_ended: false,
             reset: None,
             unread: false,
+            orphaned: false,
             answer: None,
             reading: None,
             writing: None,

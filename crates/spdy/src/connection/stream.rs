@@ -15,7 +15,7 @@ use crate::headers::Headers;
 /// The most data in one frame.
 const MAX_DATA: usize = 32 << 10;
 
-/// One stream of a connection. Dropped before both directions have ended, it is broken off.
+/// One stream of a connection. Dropped before its direction to the other side has ended, it is broken off.
 pub struct Stream {
     reader: Reader,
     writer: Writer,
@@ -56,6 +56,11 @@ impl Stream {
         self.writer.0.shared.reset(self.writer.0.id, status);
     }
 
+    /// Ends the direction to the other side, as shutting it down does.
+    pub fn end(&self) {
+        self.writer.0.end();
+    }
+
     /// Both directions by themselves.
     #[must_use]
     pub fn split(self) -> (Reader, Writer) {
@@ -87,6 +92,14 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         let Some(entry) = state.streams.get_mut(&self.id) else { return };
+        if entry.local_ended && !entry.is_over() {
+            // What was sent is still read over there, which breaking off might spoil. The entry goes with the other side's end.
+            entry.unread = true;
+            entry.orphaned = true;
+            state.discard(self.id);
+            self.shared.drained.notify_one();
+            return;
+        }
         if !entry.is_over() && state.dead.is_none() {
             state.out.push_back(Out::Reset { id: self.id, status: status::CANCEL });
         }
