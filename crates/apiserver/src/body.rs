@@ -1,6 +1,7 @@
 //! The body type of requests and responses inside the server, and how bodies are made and read.
 
 use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
 use crate::status::ApiError;
@@ -29,6 +30,20 @@ where
     B::Error: Into<BoxError>,
 {
     body.map_err(Into::into).boxed_unsync()
+}
+
+/// A body that keeps something alive until it is sent or dropped.
+pub fn holding(body: Body, held: impl Send + 'static) -> Body {
+    let mut held = Some(held);
+    let mut body = body;
+    let frames = futures::stream::poll_fn(move |context| {
+        let frame = std::pin::Pin::new(&mut body).poll_frame(context);
+        if matches!(frame, std::task::Poll::Ready(None)) {
+            drop(held.take());
+        }
+        frame
+    });
+    http_body_util::StreamBody::new(frames).boxed_unsync()
 }
 
 /// Reads a whole body.

@@ -17,6 +17,7 @@ mod engine;
 pub mod fuzzing;
 mod http;
 mod ledger;
+mod metrics;
 mod options;
 mod reads;
 mod request;

@@ -3,6 +3,7 @@
 mod info;
 mod query;
 mod terms;
+mod timeout;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use crate::{authn::UserInfo, body::Body, server::Server};
 pub use info::{RequestInfo, Verb};
 pub use query::{Query, decode};
 pub(crate) use terms::Term;
+pub(crate) use timeout::timeout;
 
 /// A request on its way through the server: parsed, authenticated, authorised.
 #[derive(Debug)]

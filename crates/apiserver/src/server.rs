@@ -14,8 +14,9 @@ use crate::{
     authz::Authorizer,
     discovery::Documents,
     engine::Kinds,
-    http::{InFlight, Metrics},
+    http::InFlight,
     ledger::{Ledger, Limits},
+    metrics::Metrics,
 };
 
 /// One API server: what the parts of this crate give each other.

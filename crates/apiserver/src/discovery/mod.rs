@@ -6,11 +6,11 @@ mod health;
 mod openapi;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     Options, Version,
-    body::{Body, Response},
+    body::Response,
     http::{Accepted, Offer, json_response, object_response, typed},
     request::{Context, Verb},
     server::Server,
@@ -55,19 +55,19 @@ impl Documents {
 /// # Errors
 ///
 /// 404 for paths that do not exist, 405 for methods other than GET.
-pub(crate) fn serve(server: &Server, context: &Context, request: &Request<Body>) -> Result<Response, ApiError> {
+pub(crate) async fn serve(server: &Server, context: &Context, headers: &HeaderMap) -> Result<Response, ApiError> {
     let info = &context.info;
     let documents = &server.documents;
     let path = info.path.trim_end_matches('/');
     let response = match path {
         "/version" => Ok(json_response(StatusCode::OK, documents.version.clone())),
-        "/metrics" => Ok(typed(StatusCode::OK, "text/plain; version=0.0.4", server.metrics.render().into())),
+        "/metrics" => Ok(typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", server.metrics.render(server).into())),
         "/openid/v1/jwks" => Ok(typed(StatusCode::OK, "application/jwk-set+json", documents.keys.clone())),
         "/.well-known/openid-configuration" => Ok(json_response(StatusCode::OK, documents.issuer.clone())),
-        _ if path.starts_with("/openapi/") => documents.openapi.serve(path, request),
+        _ if path.starts_with("/openapi/") => documents.openapi.serve(path, info.query.get("hash"), headers),
         _ => match health::Probe::of(path) {
-            Some(probe) => Ok(probe.serve(server, &info.query)),
-            None => groups(server, path, request),
+            Some(probe) => Ok(probe.serve(server, &info.query).await),
+            None => groups(server, path, headers),
         },
     };
     match response {
@@ -76,13 +76,18 @@ pub(crate) fn serve(server: &Server, context: &Context, request: &Request<Body>)
     }
 }
 
-fn groups(server: &Server, path: &str, request: &Request<Body>) -> Result<Response, ApiError> {
-    if let ("/api" | "/apis", Some(version)) = (path, aggregated::wanted(request.headers())) {
-        return Ok(server.documents.aggregated.serve(path == "/api", version, request.headers()));
+fn groups(server: &Server, path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+    if let ("/api" | "/apis", Some(version)) = (path, aggregated::wanted(headers)) {
+        return Ok(server.documents.aggregated.serve(path == "/api", version, headers));
     }
     let document = groups::document(path, server).ok_or_else(ApiError::no_such_resource)?;
-    let accepted = Accepted::decide(request.headers(), Offer::Documents)?;
+    let accepted = Accepted::decide(headers, Offer::Documents)?;
     object_response(accepted, StatusCode::OK, to_json(&document))
+}
+
+/// The version as clients read it: the API level, with Corten's own version as build metadata.
+pub(crate) fn git_version(build: &Version) -> String {
+    format!("v{MAJOR}.{MINOR}.0+corten.{}", build.corten)
 }
 
 fn version(build: &Version) -> serde_json::Value {
@@ -93,7 +98,7 @@ fn version(build: &Version) -> serde_json::Value {
         "emulationMinor": MINOR,
         "minCompatibilityMajor": MAJOR,
         "minCompatibilityMinor": MINOR,
-        "gitVersion": format!("v{MAJOR}.{MINOR}.0+corten.{}", build.corten),
+        "gitVersion": git_version(build),
         "gitCommit": build.commit,
         "gitTreeState": "clean",
         "buildDate": build.date,

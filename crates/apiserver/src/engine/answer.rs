@@ -80,7 +80,7 @@ impl Answer<'_> {
             View::Metadata => json::encode(&metadata_only(object)),
             View::Table => {
                 let revision = object.resource_version().to_owned();
-                table::document(self, &revision, None, &[object])
+                table::document(self, &revision, None, &[object], table::Columns::Told)
             }
         };
         Ok(bytes.into())

@@ -5,10 +5,13 @@ use corten_schema::Value;
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use http::StatusCode;
 
-use super::{Answer, DeleteOptions, Deleted, list::ListOptions};
+use super::{
+    Answer, DeleteOptions, Deleted,
+    list::{self, ListOptions},
+};
 use crate::{
     body::Response,
-    http::{View, object_response},
+    http::{Encoding, View, encoded_response, object_response},
     request::Context,
     server::Server,
     status::ApiError,
@@ -28,10 +31,10 @@ impl Server {
         answer: Answer<'_>,
         context: &Context,
         namespace: &str,
-        list: &ListOptions,
+        selected: &ListOptions,
         options: &DeleteOptions,
     ) -> Result<Response, ApiError> {
-        let entries = self.select(answer.kind, namespace, list).await?;
+        let entries = self.select(answer.kind, namespace, selected).await?;
         let mut deletions: Vec<BoxFuture<'_, Result<Option<Value>, ApiError>>> = Vec::with_capacity(entries.len());
         for entry in &entries {
             let namespace = entry.namespace().unwrap_or_default();
@@ -39,6 +42,11 @@ impl Server {
         }
         let objects: Vec<Option<Value>> = stream::iter(deletions).buffered(CONCURRENCY).try_collect().await?;
         let row = &answer.kind.served;
+        if answer.accepted.encoding == Encoding::Protobuf {
+            let revision = self.ledger.snapshot().revision();
+            let bytes = list::deleted_protobuf(answer, revision, objects.into_iter().flatten().collect())?;
+            return Ok(encoded_response(answer.accepted, StatusCode::OK, bytes.into()));
+        }
         let mut out = BytesMut::new();
         let kind = &row.list_kind;
         let revision = self.ledger.snapshot().revision();

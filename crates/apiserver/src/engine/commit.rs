@@ -1,6 +1,6 @@
 //! From an object and its effects to one transaction.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use corten_schema::{Value, json};
@@ -10,6 +10,7 @@ use super::Kind;
 use crate::{
     body,
     ledger::{Index, Transaction},
+    metrics::Operation,
     server::Server,
     status::ApiError,
     strategy::{Effect, Expect},
@@ -52,6 +53,11 @@ impl Server {
         effects: Vec<Effect>,
     ) -> Result<Value, Failure> {
         let key = kind.key(namespace, name);
+        let operation = match (&change, expect) {
+            (Change::Delete(_), _) => Operation::Delete,
+            (Change::Put(_), Expect::Absent) => Operation::Create,
+            (Change::Put(_), _) => Operation::Update,
+        };
         let (transaction, mut object) = match change {
             Change::Put(mut object) => {
                 object.metadata_mut().remove("resourceVersion");
@@ -65,7 +71,9 @@ impl Server {
             Change::Delete(object) => (Transaction::new().delete(key, expect), object),
         };
         let transaction = effects.into_iter().try_fold(transaction, |txn, effect| self.add(txn, effect))?;
+        let began = Instant::now();
         let committed = self.ledger.commit(transaction).await.map_err(failure)?;
+        self.metrics.committed(operation, kind, began.elapsed());
         let revision = committed.revisions.first().copied().flatten().unwrap_or(committed.revision);
         set_revision(&mut object, revision);
         Ok(object)

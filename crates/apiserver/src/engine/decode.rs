@@ -98,7 +98,8 @@ impl BodyObject<'_> {
         Ok(())
     }
 
-    fn refuse(&self, error: &DecodeError, format: BodyFormat, bytes: &[u8]) -> ApiError {
+    /// What a client is told about a body that is not understood.
+    pub(super) fn refuse(&self, error: &DecodeError, format: BodyFormat, bytes: &[u8]) -> ApiError {
         let unrecognized = |why: &dyn std::fmt::Display| {
             ApiError::bad_request(format!(
                 "the object provided is unrecognized (must be of type {}): {why} ({})",

@@ -1,19 +1,19 @@
 //! Deleting objects: preconditions, grace, finalizers, propagation.
 
 use bytes::Bytes;
-use corten_schema::{Strictness, Value, json, yaml};
+use corten_schema::{Strictness, Value, json, proto, yaml};
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    Answer, FieldValidation, Kind, answer,
+    Answer, Kind, answer,
     commit::{Change, Failure},
-    decode::{BodyObject, decode_body},
+    decode::BodyObject,
     meta, options,
 };
 use crate::{
     admission::{Attributes, Operation},
     body::Response,
-    http::object_response,
+    http::{BodyFormat, body_format, object_response},
     request::{Context, Query},
     server::Server,
     status::{self, ApiError, Details, FieldError},
@@ -60,7 +60,7 @@ impl DeleteOptions {
     /// # Errors
     ///
     /// 400 and 422 for options that are not understood.
-    pub(crate) fn parse(query: &Query, headers: &HeaderMap, body: &[u8], context: &Context) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: &Query, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let mut errors = Vec::new();
         let mut found = Self { dry_run: options::dry_run(query, &mut errors), ..Self::default() };
         if body.is_empty() {
@@ -68,7 +68,7 @@ impl DeleteOptions {
             found.orphan_dependents = query.bool("orphanDependents");
             found.propagation = propagation(query.get("propagationPolicy"), &mut errors);
         } else {
-            let sent = decode_options(headers, body, context)?;
+            let sent = decode_options(headers, body)?;
             found.grace_period = sent.get("gracePeriodSeconds").and_then(Value::as_i64);
             found.orphan_dependents = sent.get("orphanDependents").and_then(Value::as_bool);
             found.propagation = propagation(sent.get("propagationPolicy").and_then(Value::as_str), &mut errors);
@@ -84,6 +84,8 @@ impl DeleteOptions {
                 }
             }
         }
+        // A negative time is a second, as for a pod's own.
+        found.grace_period = found.grace_period.map(|seconds| if seconds < 0 { 1 } else { seconds });
         if found.propagation.is_some() && found.orphan_dependents.is_some() {
             errors.push(FieldError::invalid("propagationPolicy", "", "orphanDependents and deletionPropagation cannot be both set"));
         }
@@ -134,20 +136,26 @@ fn propagation(word: Option<&str>, errors: &mut Vec<FieldError>) -> Option<Propa
     }
 }
 
-fn decode_options(headers: &HeaderMap, body: &[u8], context: &Context) -> Result<Value, ApiError> {
-    let Some(schema) = corten_schema::table().meta("DeleteOptions") else {
-        let options = json::decode_untyped(body).or_else(|_| yaml::decode_untyped(body));
-        return options.map_err(|error| ApiError::bad_request(error.to_string()));
+/// Clients send the options in the version of the group that they are for (`apps/v1`): only the kind counts.
+fn decode_options(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
+    let schema = corten_schema::table().meta("DeleteOptions").ok_or_else(|| ApiError::internal("DeleteOptions has no schema"))?;
+    let format = body_format(headers)?;
+    let decoded = match format {
+        BodyFormat::Json => json::decode(&schema, body, Strictness::Ignore),
+        BodyFormat::Yaml => yaml::decode(&schema, body, Strictness::Ignore),
+        BodyFormat::Protobuf => proto::decode(&schema, body),
     };
-    // Options may name the version of the group they are sent to: only the kind counts.
-    if let Ok(decoded) = json::decode(&schema, body, Strictness::Ignore) {
-        return match decoded.value.kind() {
-            "" | "DeleteOptions" => Ok(decoded.value),
-            other => Err(ApiError::bad_request(format!("decoded object cannot be converted to DeleteOptions: {other}"))),
-        };
+    let options = match decoded {
+        Ok(decoded) => decoded.value,
+        Err(error) => {
+            let expected = BodyObject { schema: &schema, group: "", version: "v1", kind: "DeleteOptions" };
+            return Err(expected.refuse(&error, format, body));
+        }
+    };
+    match options.kind() {
+        "" | "DeleteOptions" => Ok(options),
+        other => Err(ApiError::bad_request(format!("decoded object cannot be converted to DeleteOptions: {other}"))),
     }
-    let expected = BodyObject { schema: &schema, group: "", version: "v1", kind: "DeleteOptions" };
-    decode_body(expected, headers, body, FieldValidation::Ignore, context)
 }
 
 /// What came of a deletion.

@@ -132,6 +132,13 @@ impl Kinds {
         self.by_name.get(&name(group, version, plural))
     }
 
+    /// Every stored kind once, in the order of the keys.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &Kind> {
+        let mut kinds: Vec<&Kind> = self.by_prefix.values().map(AsRef::as_ref).filter(|kind| kind.served.is_stored()).collect();
+        kinds.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        kinds.into_iter()
+    }
+
     /// The kind that a row of the table serves.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::{
     answer::{metadata_only, read, served},
     get::parse_revision,
     selector::Selection,
-    table::{self, Page},
+    table::{self, Columns, Page},
     token::Token,
 };
 use crate::{
@@ -68,27 +68,35 @@ pub(super) fn selection(query: &Query, kind: &Kind) -> Result<Selection, ApiErro
     })
 }
 
-/// Whether exactly the given resourceVersion is wanted.
+/// Whether exactly the given resourceVersion is wanted. What contradicts itself is told all at once.
 fn revision_match(query: &Query, revision: Option<Revision>, continued: bool, limited: bool) -> Result<bool, ApiError> {
-    let invalid = |error| Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", vec![error]));
     let field = "resourceVersionMatch";
-    let Some(word) = query.get(field) else {
-        return Ok(limited && !continued && revision.is_some_and(|revision| revision != Revision::ZERO));
-    };
-    if continued {
-        return invalid(FieldError::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+    let mut errors = Vec::new();
+    let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
+    let word = query.get(field);
+    if word.is_some() && revision.is_none() {
+        forbid(field, "resourceVersionMatch is forbidden unless resourceVersion is provided");
     }
-    let Some(revision) = revision else {
-        return invalid(FieldError::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
-    };
-    match word {
-        "NotOlderThan" => Ok(false),
-        "Exact" if revision == Revision::ZERO => {
-            invalid(FieldError::forbidden(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
-        }
-        "Exact" => Ok(true),
-        other => invalid(FieldError::not_supported(field, other, &["Exact", "NotOlderThan", ""])),
+    if word.is_some() && continued {
+        forbid(field, "resourceVersionMatch is forbidden when continue is provided");
     }
+    if word == Some("Exact") && revision == Some(Revision::ZERO) {
+        forbid(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+    }
+    if query.bool("sendInitialEvents").is_some() {
+        forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+    }
+    if let Some(other) = word.filter(|word| !matches!(*word, "Exact" | "NotOlderThan")) {
+        errors.push(FieldError::not_supported_as_given(field, other, &["Exact", "NotOlderThan", ""]));
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", errors));
+    }
+    Ok(match word {
+        Some(word) => word == "Exact",
+        // Pages of a version without a word are of exactly that version, as they have always been.
+        None => limited && !continued && revision.is_some_and(|revision| revision != Revision::ZERO),
+    })
 }
 
 /// One page: the objects, the revision of the whole, what is left.
@@ -181,7 +189,7 @@ fn glue(answer: Answer<'_>, listed: &Listed) -> Result<BytesMut, ApiError> {
     let size: usize = listed.entries.iter().map(|entry| entry.json_len() + 1).sum();
     let mut out = BytesMut::with_capacity(size + 256);
     out.put_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").as_bytes());
-    out.put_slice(&json::encode(&list_meta(listed)));
+    out.put_slice(&json::encode(&list_meta(listed.revision, &listed.page)));
     out.put_slice(b",\"items\":[");
     for (index, entry) in listed.entries.iter().enumerate() {
         if index > 0 {
@@ -193,13 +201,13 @@ fn glue(answer: Answer<'_>, listed: &Listed) -> Result<BytesMut, ApiError> {
     Ok(out)
 }
 
-fn list_meta(listed: &Listed) -> Value {
+fn list_meta(revision: Revision, page: &Page) -> Value {
     let mut meta = Value::map();
-    meta.insert("resourceVersion", listed.revision.to_string());
-    if let Some(next) = &listed.page.next {
+    meta.insert("resourceVersion", revision.to_string());
+    if let Some(next) = &page.next {
         meta.insert("continue", next.as_str());
     }
-    if let Some(remaining) = listed.page.remaining {
+    if let Some(remaining) = page.remaining {
         meta.insert("remainingItemCount", i64::try_from(remaining).unwrap_or(i64::MAX));
     }
     meta
@@ -210,30 +218,35 @@ fn decoded(listed: &Listed) -> Result<Vec<Value>, ApiError> {
 }
 
 fn rows(answer: Answer<'_>, listed: &Listed) -> Result<Vec<u8>, ApiError> {
-    Ok(table::document(&answer, &listed.revision.to_string(), Some(&listed.page), &decoded(listed)?))
+    Ok(table::document(&answer, &listed.revision.to_string(), Some(&listed.page), &decoded(listed)?, Columns::Told))
 }
 
 fn protobuf(answer: Answer<'_>, listed: &Listed) -> Result<Vec<u8>, ApiError> {
+    let metadata = answer.accepted.view == View::Metadata;
+    let items = decoded(listed)?.into_iter().map(|object| if metadata { metadata_only(object) } else { served(answer.kind, object) });
+    protobuf_list(answer, metadata, list_meta(listed.revision, &listed.page), items.collect())
+}
+
+/// The protobuf of the list that answers a deletion of many: whole objects, in the served version.
+pub(super) fn deleted_protobuf(answer: Answer<'_>, revision: Revision, objects: Vec<Value>) -> Result<Vec<u8>, ApiError> {
+    let items = objects.into_iter().map(|object| served(answer.kind, object)).collect();
+    protobuf_list(answer, false, list_meta(revision, &Page::default()), items)
+}
+
+fn protobuf_list(answer: Answer<'_>, metadata: bool, meta: Value, items: Vec<Value>) -> Result<Vec<u8>, ApiError> {
     let row = &answer.kind.served;
-    let (schema, kind, api_version) = match answer.accepted.view {
-        View::Metadata => {
-            let schema = corten_schema::table().meta("PartialObjectMetadataList");
-            (schema, "PartialObjectMetadataList", "meta.k8s.io/v1".to_owned())
-        }
-        _ => {
-            let schema = corten_schema::table().schema(&format!("{}List", row.schema.describe().name));
-            (schema, row.list_kind.as_str(), row.api_version())
-        }
+    let (schema, kind, api_version) = if metadata {
+        let schema = corten_schema::table().meta("PartialObjectMetadataList");
+        (schema, "PartialObjectMetadataList", "meta.k8s.io/v1".to_owned())
+    } else {
+        let schema = corten_schema::table().schema(&format!("{}List", row.schema.describe().name));
+        (schema, row.list_kind.as_str(), row.api_version())
     };
     let schema = schema.ok_or_else(|| ApiError::internal(format_args!("{kind} has no protobuf")))?;
-    let items = decoded(listed)?.into_iter().map(|object| match answer.accepted.view {
-        View::Metadata => metadata_only(object),
-        _ => served(answer.kind, object),
-    });
     let mut list = Value::map();
     list.insert("kind", kind);
     list.insert("apiVersion", api_version);
-    list.insert("metadata", list_meta(listed));
-    list.insert("items", items.collect::<Vec<_>>());
+    list.insert("metadata", meta);
+    list.insert("items", items);
     Ok(proto::encode(&schema, &list))
 }

@@ -9,6 +9,7 @@ mod commit;
 mod create;
 mod decode;
 mod delete;
+mod deprecated;
 mod get;
 mod kind;
 mod list;

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, StatusCode};
 use super::{
     Answer, Creation, DeleteOptions, Kind, Part, Target, WriteOptions,
     decode::{BodyObject, decode_body},
-    delete,
+    delete, deprecated,
     list::ListOptions,
     patch::Patch,
     table::Include,
@@ -17,17 +17,21 @@ use super::{
 use crate::{
     authz,
     body::{self, Body, Response},
-    http::{Accepted, Offer, View},
+    http::{Accepted, Encoding, Offer, View},
     request::{Call, Context, Verb},
     server::Server,
     status::ApiError,
     subresources,
 };
 
+/// The media types of watches, in the reference's order.
+const STREAMED: &[&str] = &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+
 /// Answers a request to the resource API.
 pub(crate) async fn serve(server: Arc<Server>, context: Arc<Context>, request: Request<Body>) -> Result<Response, ApiError> {
     let kind = Arc::clone(server.kinds.requested(&context.info)?);
     let info = &context.info;
+    deprecated::warn(&server, &context);
     if kind.served.namespaced && info.namespace.is_empty() && !matches!(info.verb, Verb::List | Verb::Watch) {
         // A namespaced object without a namespace has no path.
         return Err(if info.name.is_empty() { ApiError::method_not_allowed() } else { ApiError::no_such_resource() });
@@ -56,8 +60,13 @@ pub(crate) async fn serve(server: Arc<Server>, context: Arc<Context>, request: R
         Verb::Watch => {
             let options = WatchOptions::parse(&info.query, &kind)?;
             let answer = verb.answer()?;
+            if answer.accepted.encoding == Encoding::Yaml {
+                // YAML has no frames.
+                return Err(ApiError::not_acceptable(STREAMED));
+            }
             let (accepted, include) = (answer.accepted, answer.include);
-            let response = server.watch(&kind, accepted, include, verb.namespace(), options).await?;
+            let watching = server.metrics.requests.watch(info);
+            let response = server.watch(&kind, accepted, include, verb.namespace(), options, watching).await?;
             Ok(match handshake {
                 Some(handshake) => handshake.accept(response, accepted.encoding, server.ending.clone()),
                 None => response,
@@ -219,7 +228,7 @@ impl<'a> Verbs<'a> {
 
     async fn delete(&self, body: Body) -> Result<Response, ApiError> {
         let bytes = body::read(body).await?;
-        let options = DeleteOptions::parse(&self.context.info.query, self.headers, &bytes, self.context)?;
+        let options = DeleteOptions::parse(&self.context.info.query, self.headers, &bytes)?;
         let answer = self.answer()?;
         let name = &self.context.info.name;
         let done = self.server.delete(self.context, self.kind, self.namespace(), name, &options).await?;
@@ -229,7 +238,7 @@ impl<'a> Verbs<'a> {
     async fn delete_collection(&self, body: Body) -> Result<Response, ApiError> {
         let bytes = body::read(body).await?;
         let query = &self.context.info.query;
-        let options = DeleteOptions::parse(query, self.headers, &bytes, self.context)?;
+        let options = DeleteOptions::parse(query, self.headers, &bytes)?;
         let list = ListOptions::parse(query, self.kind)?;
         self.server.delete_collection(self.answer()?, self.context, self.namespace(), &list, &options).await
     }

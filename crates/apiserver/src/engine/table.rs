@@ -37,6 +37,13 @@ impl Include {
     }
 }
 
+/// Whether a document tells the columns, or its reader knows them from the stream's first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Columns {
+    Told,
+    Known,
+}
+
 /// What a list says about its page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Page {
@@ -50,7 +57,7 @@ struct Document<'a> {
     kind: &'static str,
     api_version: &'static str,
     metadata: ListMeta<'a>,
-    column_definitions: &'a [table::Column],
+    column_definitions: Option<&'a [table::Column]>,
     rows: Vec<Row>,
 }
 
@@ -71,7 +78,7 @@ struct Row {
 }
 
 /// The `Table` of some objects (in storage version, with their resourceVersions).
-pub(super) fn document(answer: &Answer<'_>, revision: &str, page: Option<&Page>, objects: &[Value]) -> Vec<u8> {
+pub(super) fn document(answer: &Answer<'_>, revision: &str, page: Option<&Page>, objects: &[Value], columns: Columns) -> Vec<u8> {
     let now = jiff::Timestamp::now();
     let rows = objects.iter().map(|object| Row {
         cells: table::row(&answer.kind.storage, object, now),
@@ -89,7 +96,7 @@ pub(super) fn document(answer: &Answer<'_>, revision: &str, page: Option<&Page>,
             next: page.and_then(|page| page.next.as_deref()),
             remaining_item_count: page.and_then(|page| page.remaining),
         },
-        column_definitions: table::columns(&answer.kind.storage),
+        column_definitions: (columns == Columns::Told).then(|| table::columns(&answer.kind.storage)),
         rows: rows.collect(),
     };
     // Maps with string keys: serialising cannot fail.

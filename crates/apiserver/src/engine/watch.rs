@@ -29,6 +29,7 @@ use crate::{
     body::Response,
     http::Accepted,
     ledger::{Entry, Filter, Snapshot},
+    metrics::Watching,
     request::Query,
     server::Server,
     status::{ApiError, FieldError},
@@ -68,25 +69,7 @@ impl WatchOptions {
     pub(super) fn parse(query: &Query, kind: &Kind) -> Result<Self, ApiError> {
         let revision = parse_revision(query.get("resourceVersion"))?;
         let initial = query.bool("sendInitialEvents");
-        let invalid = |error| Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", vec![error]));
-        match (initial, query.get("resourceVersionMatch")) {
-            (None, Some(_)) => {
-                return invalid(FieldError::forbidden(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                ));
-            }
-            (Some(_), None) => {
-                return invalid(FieldError::forbidden(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                ));
-            }
-            (Some(_), Some(word)) if word != "NotOlderThan" => {
-                return invalid(FieldError::not_supported("resourceVersionMatch", word, &["NotOlderThan"]));
-            }
-            _ => {}
-        }
+        check_match(query, initial)?;
         let start = match (initial, revision) {
             (Some(true), revision) => Start::MarkedState(revision.unwrap_or_default()),
             (Some(false), None | Some(Revision::ZERO)) => Start::Now,
@@ -122,6 +105,28 @@ impl WatchOptions {
     }
 }
 
+/// What `resourceVersionMatch` and `sendInitialEvents` may say together. What contradicts itself is told all at once.
+fn check_match(query: &Query, initial: Option<bool>) -> Result<(), ApiError> {
+    let field = "resourceVersionMatch";
+    let word = query.get(field);
+    let mut errors = Vec::new();
+    if initial.is_some() && word != Some("NotOlderThan") {
+        errors.push(FieldError::forbidden(field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    }
+    if let Some(word) = word {
+        if initial.is_none() {
+            errors.push(FieldError::forbidden(field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+        }
+        if word != "NotOlderThan" {
+            errors.push(FieldError::not_supported(field, word, &["NotOlderThan"]));
+        }
+        if query.get("continue").is_some() {
+            errors.push(FieldError::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", errors)) }
+}
+
 /// Spread by the clock's fraction of a second: good enough to keep clients apart.
 fn default_lifetime() -> Duration {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
@@ -137,6 +142,7 @@ impl Server {
         include: Include,
         namespace: &str,
         options: WatchOptions,
+        watching: Watching,
     ) -> Result<Response, ApiError> {
         let (prefix, filter) = options.filter(kind, namespace);
         let (initial, from) = match options.start {
@@ -156,7 +162,7 @@ impl Server {
             }
             (Ok(watcher), None) => State::Live(watcher),
         };
-        let framer = Framer::new(Arc::clone(kind), accepted, include);
+        let framer = Framer::new(Arc::clone(kind), accepted, include, watching);
         let content_type = HeaderValue::from_static(framer.media_type());
         let stream = Stream::new(framer, state, options.bookmarks, options.lifetime, self.ending.clone());
         let mut response = http::Response::new(stream.into_body());

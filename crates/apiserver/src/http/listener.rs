@@ -14,10 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::service::ApiService;
-use crate::{authn::PeerCertificates, server::Server};
+use crate::{authn::PeerCertificates, metrics::Metrics, server::Server};
 
 /// A client that has not finished its handshake or its request's header by then is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(32);
+
+/// How long a connection may be silent before its peer is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// How long a peer may take nothing of what is sent to it: longer than any client that is alive pauses.
+const UNTAKEN: Duration = Duration::from_secs(120);
+
+/// Bytes that wait in a stream's buffer for a slow client, at most; what follows is made when there is room again.
+const UNSENT: usize = 256 * 1024;
 
 /// How long requests under way may take when the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -51,9 +60,9 @@ pub(crate) async fn serve(
                 }
             },
         };
-        let (acceptor, service, watcher) = (acceptor.clone(), service.clone(), graceful.watcher());
+        let (acceptor, service, watcher, server) = (acceptor.clone(), service.clone(), graceful.watcher(), Arc::clone(&server));
         tokio::spawn(async move {
-            if let Err(error) = connection(acceptor, stream, service, watcher).await {
+            if let Err(error) = connection(acceptor, stream, service, watcher, &server.metrics).await {
                 tracing::debug!(%error, "connection ended");
             }
         });
@@ -64,16 +73,31 @@ pub(crate) async fn serve(
     Ok(())
 }
 
+/// A peer that has vanished without a word is noticed also where nothing is sent (keep-alive), and so is one that takes
+/// nothing any more: what waits for it is bounded in time as well as in bytes.
+fn notice_dead_peers(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE / 3)?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(UNTAKEN.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
+}
+
 async fn connection(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     service: ApiService,
     watcher: hyper_util::server::graceful::Watcher,
+    metrics: &Metrics,
 ) -> Result<(), crate::body::BoxError> {
     // Watch frames are small and must not wait for an acknowledgement.
     stream.set_nodelay(true)?;
+    notice_dead_peers(&stream)?;
     let client = stream.peer_addr().map(Peer).ok();
-    let stream = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await??;
+    let accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await;
+    let stream = accepted.map_err(io::Error::from).and_then(|accepted| accepted).inspect_err(|_| metrics.handshake_failed())?;
     let peer = stream.get_ref().1.peer_certificates().map(|chain| PeerCertificates(chain.iter().map(|c| c.clone().into_owned()).collect()));
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(peer) = &peer {
@@ -86,7 +110,8 @@ async fn connection(
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(1 << 20);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250).keep_alive_interval(Some(PATIENCE)).max_header_list_size(1 << 20);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250).keep_alive_interval(Some(PATIENCE)).max_header_list_size(1 << 20)
+        .max_send_buf_size(UNSENT);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     watcher.watch(connection).await
 }

@@ -2,7 +2,6 @@
 
 mod limits;
 mod listener;
-mod metrics;
 mod negotiate;
 mod pipeline;
 mod respond;
@@ -12,7 +11,6 @@ mod tests;
 
 pub(crate) use limits::InFlight;
 pub(crate) use listener::{Peer, serve};
-pub(crate) use metrics::Metrics;
 pub(crate) use negotiate::{Accepted, BodyFormat, Encoding, Offer, View, body_format};
 pub(crate) use respond::{encoded_response, json_response, object_response, typed};
 pub use service::ApiService;

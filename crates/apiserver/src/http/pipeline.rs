@@ -13,9 +13,9 @@ use http::{Request, header};
 use super::respond::{error_response, with_warnings};
 use crate::{
     authn, authz,
-    body::{Body, Response},
+    body::{self, Body, Response},
     discovery, engine,
-    request::{Context, RequestInfo},
+    request::{self, Context, RequestInfo},
     server::Server,
     status::ApiError,
 };
@@ -28,11 +28,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) async fn run(server: Arc<Server>, request: Request<Body>) -> Response {
     let info = RequestInfo::parse(request.method(), request.uri());
     let began = Instant::now();
-    let observed = server.metrics.begin(&info);
+    let observed = server.metrics.requests.begin(&info);
     let mut response = isolated(answer(Arc::clone(&server), info, request)).await;
-    server.metrics.end(observed, response.status(), began.elapsed());
+    let running = server.metrics.requests.end(observed, response.status(), began.elapsed());
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-cache, private"));
-    response
+    match running {
+        Some(running) => response.map(|body| body::holding(body, running)),
+        None => response,
+    }
 }
 
 /// Awaits a handler's answer. A panic in it is this request's failure and nobody else's.
@@ -49,27 +52,32 @@ pub(super) async fn isolated(work: impl Future<Output = Result<Response, ApiErro
 
 async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let user = server.authenticator.authenticate(&parts)?;
+    let user = server.authenticator.authenticate(&parts);
+    server.metrics.authenticated(user.is_ok());
+    let user = user?;
     let long_running = info.is_long_running();
     let _place = match long_running || user.in_group(corten_pki::MASTERS) {
         true => None,
         false => Some(server.in_flight.enter(&info)?),
     };
     let user = authn::impersonation(&server, &parts, user)?;
+    let limit = request::timeout(info.query.get("timeout").filter(|_| !long_running), LIMIT)?;
     let context = Arc::new(Context::new(info, user));
     authorize(&server, &context)?;
     let request = Request::from_parts(parts, body);
-    let work = async {
-        if context.info.is_resource {
-            engine::serve(Arc::clone(&server), Arc::clone(&context), request).await
+    let asked = Arc::clone(&context);
+    let work = async move {
+        if asked.info.is_resource {
+            engine::serve(server, asked, request).await
         } else {
-            discovery::serve(&server, &context, &request)
+            let (parts, _) = request.into_parts();
+            discovery::serve(&server, &asked, &parts.headers).await
         }
     };
     let result = if long_running {
         work.await
     } else {
-        tokio::time::timeout(LIMIT, work)
+        tokio::time::timeout(limit, work)
             .await
             .unwrap_or_else(|_elapsed| Err(ApiError::timeout("request did not complete within the allotted timeout")))
     };
@@ -95,6 +103,7 @@ fn authorize(server: &Server, context: &Context) -> Result<(), ApiError> {
         resource_request: info.is_resource,
     };
     let decision = server.authorizer.authorize(&attributes);
+    server.metrics.authorized(decision.allowed());
     if decision.allowed() { Ok(()) } else { Err(authz::forbidden(&attributes, decision.reason())) }
 }
 

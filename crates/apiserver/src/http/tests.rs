@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use super::{Metrics, limits::InFlight, negotiate::*, pipeline::isolated, respond::json_response};
+use super::{limits::InFlight, negotiate::*, pipeline::isolated, respond::json_response};
 use crate::{request::RequestInfo, status::ApiError};
 
 fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -47,19 +47,6 @@ fn places_are_limited_and_free_again() {
     assert!(limits.enter(&write).is_ok(), "writes have places of their own");
     drop(place);
     assert!(limits.enter(&read).is_ok());
-}
-
-#[test]
-fn a_request_is_in_flight_until_it_is_answered_or_given_up() {
-    let metrics = Metrics::default();
-    let read = RequestInfo::parse(&Method::GET, &"/api/v1/pods".parse().unwrap());
-    let in_flight = |count: usize| metrics.render().contains(&format!("\napiserver_current_inflight_requests {count}\n"));
-    let (answered, given_up) = (metrics.begin(&read), metrics.begin(&read));
-    assert!(in_flight(2), "{}", metrics.render());
-    metrics.end(answered, StatusCode::OK, std::time::Duration::ZERO);
-    assert!(in_flight(1), "{}", metrics.render());
-    drop(given_up);
-    assert!(in_flight(0), "{}", metrics.render());
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) async fn serve(call: Call) -> Result<Response, ApiError> {
     let mut deletion = match at(&eviction, "deleteOptions") {
         Some(sent) => {
             let body = json::encode(sent);
-            DeleteOptions::parse(&Query::default(), &HeaderMap::new(), &body, &exchange.context)?
+            DeleteOptions::parse(&Query::default(), &HeaderMap::new(), &body)?
         }
         None => DeleteOptions::default(),
     };

@@ -59,8 +59,19 @@ async fn version_and_health() {
     }
     let verbose = api.get("/readyz?verbose").send().await.text();
     assert!(verbose.contains("[+]ping ok\n") && verbose.ends_with("readyz check passed\n"), "{verbose}");
-    let metrics = api.get("/metrics").send().await.text();
-    assert!(metrics.contains("apiserver_request_total{code=\"200\""), "{metrics}");
+    for path in ["/healthz/etcd", "/livez/poststarthook/bootstrap", "/readyz/informer-sync", "/readyz/shutdown", "/livez/ping?verbose"] {
+        let answer = api.get(path).send().await;
+        assert_eq!((answer.code, answer.text().as_str()), (StatusCode::OK, "ok"), "{path}");
+    }
+    api.get("/readyz/nonsense").fails(404).await;
+    let excluded = api.get("/readyz?verbose&exclude=etcd&exclude=nonsense").send().await.text();
+    assert!(excluded.contains("[+]etcd excluded: ok\n"), "{excluded}");
+    assert!(excluded.contains("warn: some health checks cannot be excluded: no matches for \"nonsense\"\n"), "{excluded}");
+    api.server.close().await;
+    let answer = api.get("/readyz").send().await;
+    assert_eq!(answer.code, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.text().contains("[-]shutdown failed: reason withheld\n"), "{}", answer.text());
+    assert!(answer.text().ends_with("readyz check failed\n"), "{}", answer.text());
 }
 
 #[tokio::test]
@@ -73,6 +84,17 @@ async fn openapi_documents() {
     assert_eq!(answer.code, StatusCode::OK);
     assert!(answer.json()["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"].is_object());
     let known = api.get(&url).header("if-none-match", answer.header("etag")).send().await;
+    assert_eq!(known.code, StatusCode::NOT_MODIFIED);
+    // A URL with the hash of what it leads to never leads to anything else.
+    assert_eq!(answer.header("cache-control"), "public, immutable");
+    assert!(answer.header("expires").ends_with(" GMT"), "{}", answer.header("expires"));
+    let plain = api.get("/openapi/v3/apis/apps/v1").send().await;
+    assert_eq!((plain.header("cache-control"), plain.header("expires")), ("no-cache, private", ""));
+    assert_eq!(plain.header("etag"), answer.header("etag"));
+    let moved = api.get("/openapi/v3/apis/apps/v1?hash=OLD").send().await;
+    assert_eq!((moved.code, moved.header("location")), (StatusCode::MOVED_PERMANENTLY, url.as_str()));
+    let index = api.get("/openapi/v3").send().await;
+    let known = api.get("/openapi/v3").header("if-none-match", index.header("etag")).send().await;
     assert_eq!(known.code, StatusCode::NOT_MODIFIED);
     assert_eq!(api.get("/openapi/v2").ok().await["swagger"], "2.0");
     api.get("/openapi/v3/apis/none/v1").fails(404).await;

@@ -1,6 +1,6 @@
 //! Watches: order, resumption, selectors, bookmarks, ends.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::{Api, CONFIG_MAPS, PODS, config_map, pod};
 
@@ -108,6 +108,11 @@ async fn tables_are_watched() {
     let event = watch.next().await;
     assert_eq!((&event["type"], &event["object"]["kind"]), (&json!("ADDED"), &json!("Table")));
     assert_eq!(event["object"]["rows"][0]["cells"][0], "a");
+    assert_eq!(event["object"]["columnDefinitions"][0]["name"], "Name");
+    // The columns are told once.
+    api.created(PODS, pod("b")).await;
+    let event = watch.next().await;
+    assert_eq!((&event["object"]["rows"][0]["cells"][0], &event["object"]["columnDefinitions"]), (&json!("b"), &Value::Null));
 }
 
 #[tokio::test]

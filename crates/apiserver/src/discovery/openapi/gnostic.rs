@@ -1,9 +1,13 @@
-//! OpenAPI 2 as protobuf: the messages of gnostic's `openapi.v2` package, by their field numbers.
+//! OpenAPI as protobuf: the messages of gnostic's `openapi.v2` package (here) and `openapi.v3`, by their field numbers.
 //!
 //! Only what the documents here contain is known. Maps are lists of name and value, alternatives are messages with a field
 //! each, and what has no shape (vendor extensions, enumerations, defaults) is YAML text, for which JSON will do.
 
+mod v3;
+
 use corten_schema::{Value, json};
+
+pub(super) use v3::encode as encode_v3;
 
 /// How a value of the document is written.
 enum Shape {
@@ -23,11 +27,15 @@ enum Shape {
     In(u64, &'static Shape),
     /// A message whose entries are in one repeated field.
     Map(u64, &'static Shape),
+    /// A message (field 1 of what stands for either), or a reference to one (field 2).
+    OrReference(&'static Message),
+    /// A default: a number, a boolean or a string. Others have no place in the message.
+    Default,
     /// A list of parameters, whose message depends on their place.
     Parameters,
 }
 
-use Shape::{Any, Anys, Flag, In, Map, One, Parameters, Text, Texts};
+use Shape::{Any, Anys, Default, Flag, In, Map, One, OrReference, Parameters, Text, Texts};
 
 struct Message {
     /// Name in JSON, number, shape.
@@ -130,6 +138,9 @@ static SCHEMA: Message = Message {
     extensions: 31,
 };
 
+/// Eight bytes, in the wire's words.
+const FIXED: u64 = 1;
+
 /// Length-delimited, in the wire's words.
 const DELIMITED: u64 = 2;
 
@@ -175,6 +186,26 @@ fn write(shape: &Shape, number: u64, value: &Value, out: &mut Vec<u8>) {
                 entry(*inner, name, shape, value, out);
             }
         }),
+        OrReference(of) if value.as_list().is_some() => items().iter().for_each(|item| write(&OrReference(of), number, item, out)),
+        OrReference(of) => nested(number, out, |out| match value.get("$ref") {
+            Some(reference) => nested(2, out, |out| write(&Text, 1, reference, out)),
+            None => nested(1, out, |out| message(of, value, out)),
+        }),
+        Default => match value {
+            Value::Bool(flag) => nested(number, out, |out| {
+                varint(2 << 3, out);
+                varint(u64::from(*flag), out);
+            }),
+            Value::String(_) => nested(number, out, |out| write(&Text, 3, value, out)),
+            _ => {
+                if let Some(double) = value.as_f64() {
+                    nested(number, out, |out| {
+                        varint(1 << 3 | FIXED, out);
+                        out.extend_from_slice(&double.to_le_bytes());
+                    });
+                }
+            }
+        },
         Parameters => {
             for item in items() {
                 // ParametersItem.parameter, then Parameter.body_parameter or non_body_parameter and its kinds.

@@ -1,6 +1,9 @@
 //! Events as frames of a stream: lines of JSON, or protobuf messages behind their lengths.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corten_schema::{Value, json, proto};
@@ -9,10 +12,11 @@ use corten_store::Revision;
 use crate::{
     engine::{
         Answer, Kind, answer,
-        table::{self, Include},
+        table::{self, Columns, Include},
     },
     http::{Accepted, Encoding, View},
     ledger::{Entry, Event, EventType},
+    metrics::Watching,
     status::ApiError,
 };
 
@@ -21,19 +25,27 @@ pub(super) struct Framer {
     kind: Arc<Kind>,
     accepted: Accepted,
     include: Include,
+    watching: Watching,
+    /// Whether the columns of a table have been told: the first event of a stream has them, and it alone.
+    headed: AtomicBool,
     /// Names everything that an event's bytes depend on besides the event, to share them between streams.
     form: String,
 }
 
 impl Framer {
-    pub(super) fn new(kind: Arc<Kind>, accepted: Accepted, include: Include) -> Self {
+    pub(super) fn new(kind: Arc<Kind>, accepted: Accepted, include: Include, watching: Watching) -> Self {
         let row = &kind.served;
         let form = format!("{:?} {:?} {include:?} {}/{}", accepted.encoding, accepted.view, row.group, row.version);
-        Self { kind, accepted, include, form }
+        Self { kind, accepted, include, watching, headed: AtomicBool::new(false), form }
     }
 
     fn answer(&self) -> Answer<'_> {
         Answer { kind: &self.kind, accepted: self.accepted, include: self.include }
+    }
+
+    /// Whether this is the first object of a table's stream, which needs columns.
+    fn heads(&self) -> bool {
+        self.accepted.view == View::Table && !self.headed.swap(true, Ordering::Relaxed)
     }
 
     /// The media type of the stream.
@@ -46,26 +58,37 @@ impl Framer {
 
     /// A change. Its bytes are made once for all streams of the same form.
     pub(super) fn event(&self, event: &Event) -> Result<Bytes, ApiError> {
-        if self.answer().is_stored_json() {
-            return Ok(event.json_line());
-        }
-        event.encoded(&self.form, |event| self.entry(event.kind(), event.entry(), event.revision()))
+        let bytes = if self.answer().is_stored_json() {
+            event.json_line()
+        } else if self.heads() {
+            self.entry(event.kind(), event.entry(), event.revision(), true)?
+        } else {
+            event.encoded(&self.form, |event| self.entry(event.kind(), event.entry(), event.revision(), false))?
+        };
+        self.watching.told(bytes.len());
+        Ok(bytes)
     }
 
     /// Appends an object of the initial state.
     pub(super) fn write_added(&self, entry: &Entry, out: &mut BytesMut) -> Result<(), ApiError> {
+        let before = out.len();
         if self.answer().is_stored_json() {
             out.put_slice(b"{\"type\":\"ADDED\",\"object\":");
             entry.write_json(out);
             out.put_slice(b"}\n");
         } else {
-            out.put_slice(&self.entry(EventType::Added, entry, entry.revision())?);
+            out.put_slice(&self.entry(EventType::Added, entry, entry.revision(), self.heads())?);
         }
+        self.watching.told(out.len() - before);
         Ok(())
     }
 
-    fn entry(&self, kind: EventType, entry: &Entry, revision: Revision) -> Result<Bytes, ApiError> {
+    fn entry(&self, kind: EventType, entry: &Entry, revision: Revision, heads: bool) -> Result<Bytes, ApiError> {
         let object = answer::read(entry, revision)?;
+        if self.accepted.view == View::Table {
+            let columns = if heads { Columns::Told } else { Columns::Known };
+            return Ok(line(kind.as_str(), &table::document(&self.answer(), &revision.to_string(), None, &[object], columns)));
+        }
         Ok(match self.accepted.encoding {
             Encoding::Protobuf => message(kind.as_str(), &self.answer().protobuf(object)?),
             Encoding::Json | Encoding::Yaml => line(kind.as_str(), &self.answer().json(object)?),
@@ -75,7 +98,8 @@ impl Framer {
     /// A bookmark: everything up to `revision` has been told.
     pub(super) fn bookmark(&self, revision: Revision, ends_initial: bool) -> Bytes {
         if self.accepted.view == View::Table {
-            return line("BOOKMARK", &table::document(&self.answer(), &revision.to_string(), None, &[]));
+            let columns = if self.heads() { Columns::Told } else { Columns::Known };
+            return line("BOOKMARK", &table::document(&self.answer(), &revision.to_string(), None, &[], columns));
         }
         let row = &self.kind.storage;
         let mut object = Value::map();
