@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use corten_testkit::{Cluster, Options, PATIENCE, cgroup, run, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, cgroup, on_every_runtime, run, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+on_every_runtime!(killing_the_server_stops_no_pod_and_loses_no_write);
 
 const DEPLOYMENT: &str = "
 apiVersion: apps/v1
@@ -21,7 +23,7 @@ spec:
     metadata: {labels: {app: web}}
     spec:
       terminationGracePeriodSeconds: 1
-      containers: [{name: web, image: corten.local/hello, ports: [{containerPort: 8080}]}]
+      containers: [{name: web, image: corten.local/hello, imagePullPolicy: IfNotPresent, ports: [{containerPort: 8080}]}]
 ";
 
 fn deploy(cluster: &Cluster) {
@@ -60,9 +62,8 @@ fn processes(cluster: &Cluster) -> Vec<String> {
     found
 }
 
-#[test]
-fn killing_the_server_stops_no_pod_and_loses_no_write() {
-    let mut cluster = Cluster::up(CORTEN, Options::default());
+fn killing_the_server_stops_no_pod_and_loses_no_write(runtime: Options) {
+    let mut cluster = Cluster::up(CORTEN, runtime);
     deploy(&cluster);
     let before = containers(&cluster);
     let running = processes(&cluster);
