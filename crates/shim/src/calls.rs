@@ -202,7 +202,8 @@ impl Server {
                     helper.started = Some(pid);
                     helper.master = helper.master.take().or_else(|| helper.inbox.take_fd());
                 }
-                Ok(Some(Report::Terminal)) => helper.master = helper.inbox.take_fd(),
+                // Sent by another process than `Started`: where both came at once, that one has taken the terminal already.
+                Ok(Some(Report::Terminal)) => helper.master = helper.inbox.take_fd().or_else(|| helper.master.take()),
                 Ok(Some(Report::Failed { message })) => helper.failed = Some(message),
                 Ok(None) => break,
                 Err(error) => helper.failed = Some(format!("bad report: {error}")),
