@@ -10,7 +10,8 @@ use crate::{root, schema, setup, sweep};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Make the kind table anew first, and compare it and its codecs with the reference's own examples
+    /// Make the kind table anew first, and compare it and its codecs with the reference's own examples; copy as much with
+    /// `kubectl cp` as is promised
     #[arg(long)]
     full: bool,
     /// Only tests whose name contains this
@@ -21,6 +22,9 @@ fn run_tests(options: &Options) -> Result<bool> {
     let runner: &[&str] =
         if has_nextest()? { &["nextest", "run", "--locked", "--workspace"] } else { &["test", "--locked", "--workspace"] };
     let mut command = setup::cargo(runner);
+    if options.full {
+        command.env("CORTEN_TEST_FULL", "1");
+    }
     if let Some(filter) = &options.filter {
         command.arg(filter);
     }

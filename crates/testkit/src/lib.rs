@@ -12,7 +12,13 @@ pub mod debs;
 #[cfg(feature = "clusters")]
 pub mod images;
 pub mod packages;
+#[cfg(feature = "clusters")]
+pub mod python;
 mod runner;
+#[cfg(feature = "clusters")]
+mod spawned;
+#[cfg(feature = "clusters")]
+mod terminal;
 #[cfg(feature = "clusters")]
 pub mod tools;
 #[cfg(feature = "clusters")]
@@ -21,3 +27,7 @@ pub mod wait;
 #[cfg(feature = "clusters")]
 pub use cluster::{Cluster, Options, PATIENCE, cgroup, http_get_within, memory_limit_file};
 pub use runner::{Outcome, run, run_with_input};
+#[cfg(feature = "clusters")]
+pub use spawned::Spawned;
+#[cfg(feature = "clusters")]
+pub use terminal::Terminal;

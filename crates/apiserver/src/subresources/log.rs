@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn options_are_checked_in_the_references_words() {
-        let fine = ["", "tailLines=0", "limitBytes=1&sinceSeconds=1", "stream=All&tailLines=1", "stream=Stdout", "sinceTime=2026-01-01T00:00:00Z"];
+        let fine =
+            ["", "tailLines=0", "limitBytes=1&sinceSeconds=1", "stream=All&tailLines=1", "stream=Stdout", "sinceTime=2026-01-01T00:00:00Z"];
         for query in fine {
             assert_eq!(words(query), Ok(()), "{query}");
         }

@@ -91,7 +91,9 @@ async fn a_log_comes_over_websocket_in_two_forms() {
     node(&listener, &listener.api.authority, "n1").await;
     let path = format!("{PODS}/on-n1/log?tailLines=5");
     let expected = [b"/containerLogs/default/on-n1/main?tailLines=5", WRITTEN[0], WRITTEN[1], WRITTEN[2]].concat();
-    for (offered, chosen) in [("", ""), ("binary.k8s.io", "binary.k8s.io"), ("v9.x, base64.binary.k8s.io, binary.k8s.io", "base64.binary.k8s.io")] {
+    for (offered, chosen) in
+        [("", ""), ("binary.k8s.io", "binary.k8s.io"), ("v9.x, base64.binary.k8s.io, binary.k8s.io", "base64.binary.k8s.io")]
+    {
         let (mut socket, protocol) = open(&listener, &path, offered).await.unwrap();
         assert_eq!(protocol, chosen, "{offered}");
         let (mut heard, mut first) = (Vec::new(), true);

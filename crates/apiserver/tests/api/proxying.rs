@@ -16,7 +16,10 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::{Message, client::IntoClientRequest, handshake::derive_accept_key, protocol::Role}};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest, handshake::derive_accept_key, protocol::Role},
+};
 
 use crate::{
     common::{DEADLINE, PODS, pod},
@@ -304,7 +307,8 @@ async fn websockets_pass() {
 #[tokio::test]
 async fn an_upgrade_that_is_refused_says_why() {
     let listener = cluster().await;
-    let sent = |path: &str| request(Method::GET, path).header("connection", "Upgrade").header("upgrade", "websocket").body(Empty::new()).unwrap();
+    let sent =
+        |path: &str| request(Method::GET, path).header("connection", "Upgrade").header("upgrade", "websocket").body(Empty::new()).unwrap();
     let refused = send(&listener, sent(&format!("{NODE}/missing"))).await;
     assert_eq!((refused.status(), &*text(refused).await), (StatusCode::NOT_FOUND, "nothing here"));
     let ignored = send(&listener, sent(&format!("{NODE}/page"))).await;
@@ -392,7 +396,9 @@ async fn each_method_needs_its_verb() {
     tokio::time::timeout(DEADLINE, allowed).await.unwrap();
     for (method, verb) in [(Method::POST, "create"), (Method::PUT, "update"), (Method::PATCH, "patch"), (Method::DELETE, "delete")] {
         let refused = api.call(method, &format!("{NODE}/x")).identity(ann()).fails(403).await;
-        let words = format!("nodes \"n1\" is forbidden: User \"ann\" cannot {verb} resource \"nodes/proxy\" in API group \"\" at the cluster scope");
+        let words = format!(
+            "nodes \"n1\" is forbidden: User \"ann\" cannot {verb} resource \"nodes/proxy\" in API group \"\" at the cluster scope"
+        );
         assert_eq!(refused["message"], words);
     }
     api.get("/api/v1/nodes/n1:10255/proxy/x").identity(ann()).fails(403).await;

@@ -31,7 +31,8 @@ pub(super) fn seek(file: &mut (impl Read + Seek), lines: u64) -> io::Result<()> 
                 return file.seek(SeekFrom::Start(found)).map(drop);
             }
         }
-        if start == 0 && ends.record_end.is_some()
+        if start == 0
+            && ends.record_end.is_some()
             && let Some(found) = ends.step(&block, 0)
         {
             return file.seek(SeekFrom::Start(found)).map(drop);

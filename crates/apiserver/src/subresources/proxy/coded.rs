@@ -37,10 +37,9 @@ impl Pipe {
         let encoding = headers.get(http::header::CONTENT_ENCODING).map_or(Some(""), |value| value.to_str().ok())?;
         let coding = match encoding {
             "" => Coding::Plain,
-            "gzip" => Coding::Gzip {
-                decoder: MultiGzDecoder::new(Vec::new()),
-                encoder: GzEncoder::new(Vec::new(), Compression::default()),
-            },
+            "gzip" => {
+                Coding::Gzip { decoder: MultiGzDecoder::new(Vec::new()), encoder: GzEncoder::new(Vec::new(), Compression::default()) }
+            }
             "deflate" => Coding::Deflate {
                 decoder: DeflateDecoder::new(Vec::new()),
                 encoder: DeflateEncoder::new(Vec::new(), Compression::default()),

@@ -27,8 +27,14 @@ fn links_are_rewritten_wherever_they_stand() {
         r#"<!DOCTYPE html><html><body background="/p/b.png"><a href="/p/x?a=1&amp;b=2">x</a><a class=c href='/p/y'>y</a><img src=/p/z.png alt="/no">"#,
     );
     check("<FORM\nACTION = \"/go\" method=post >", "<FORM\nACTION = \"/p/go\" method=post >");
-    check(r#"<video src="/v" poster='/w'/><link href=/s.css rel=stylesheet>"#, r#"<video src="/p/v" poster='/p/w'/><link href=/p/s.css rel=stylesheet>"#);
-    check("<script src=\"/a.js\">fetch('<a href=\"/no\">')</script><a href=\"/b\">", "<script src=\"/p/a.js\">fetch('<a href=\"/no\">')</script><a href=\"/p/b\">");
+    check(
+        r#"<video src="/v" poster='/w'/><link href=/s.css rel=stylesheet>"#,
+        r#"<video src="/p/v" poster='/p/w'/><link href=/p/s.css rel=stylesheet>"#,
+    );
+    check(
+        "<script src=\"/a.js\">fetch('<a href=\"/no\">')</script><a href=\"/b\">",
+        "<script src=\"/p/a.js\">fetch('<a href=\"/no\">')</script><a href=\"/p/b\">",
+    );
 }
 
 #[test]
