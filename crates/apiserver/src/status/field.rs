@@ -87,6 +87,11 @@ impl FieldError {
         Self::new(FieldErrorKind::Invalid, field, print(&value), detail)
     }
 
+    /// `field: Invalid value: detail`: the value is not shown.
+    pub fn invalid_unshown(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Invalid, field, String::new(), detail)
+    }
+
     /// `field: Invalid value: detail`, for a wrong type.
     pub fn type_invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(FieldErrorKind::TypeInvalid, field, String::new(), detail)
@@ -114,6 +119,16 @@ impl FieldError {
     /// `field: Duplicate value: "x"`.
     pub fn duplicate(field: impl Into<String>, value: impl serde::Serialize) -> Self {
         Self::new(FieldErrorKind::Duplicate, field, print(&value), "")
+    }
+
+    /// `field: Duplicate value: "x": detail`.
+    pub fn duplicate_because(field: impl Into<String>, value: impl serde::Serialize, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Duplicate, field, print(&value), detail)
+    }
+
+    /// `field: Not found: "x": detail`.
+    pub fn not_found_because(field: impl Into<String>, value: impl serde::Serialize, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::NotFound, field, print(&value), detail)
     }
 
     /// `field: Not found: "x"`.
@@ -153,6 +168,8 @@ impl fmt::Display for FieldError {
     }
 }
 
+/// A value as JSON; nothing at all is the text `"null"`, as in the reference.
 fn print(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    let text = serde_json::to_string(value).unwrap_or_default();
+    if text == "null" { "\"null\"".to_owned() } else { text }
 }

@@ -12,6 +12,12 @@ use crate::view::{at, entries, entry, flag, text};
 /// The most bytes of data in one object.
 const LARGEST: usize = 1024 * 1024;
 
+/// The bytes that a text in base64 stands for.
+fn decoded_len(value: &Value) -> usize {
+    let text = value.as_str().unwrap_or_default();
+    text.len() / 4 * 3 - text.bytes().rev().take_while(|byte| *byte == b'=').count().min(2)
+}
+
 fn frozen(errors: &mut Errors, object: &Value, old: &Value, fields: &[&str]) {
     if !flag(old, "immutable") {
         return;
@@ -47,7 +53,7 @@ impl Strategy for ConfigMaps {
         let binary = Path::Root("binaryData");
         for (key, value) in entries(object, "binaryData") {
             invalid_all(&mut errors, binary.key(key), key, names::config_key(key));
-            size += value.as_str().map_or(0, str::len) / 4 * 3;
+            size += decoded_len(value);
         }
         if size > LARGEST {
             errors.push(FieldError::too_long("", LARGEST));
@@ -103,7 +109,7 @@ impl Strategy for Secrets {
         let mut size = 0;
         for (key, value) in entries(secret, "data") {
             invalid_all(&mut errors, data.key(key), key, names::config_key(key));
-            size += value.as_str().map_or(0, str::len) / 4 * 3;
+            size += decoded_len(value);
         }
         if size > LARGEST {
             errors.push(FieldError::too_long("data", LARGEST));
@@ -142,19 +148,42 @@ fn by_type(errors: &mut Errors, data: Path<'_>, secret: &Value) {
         "kubernetes.io/dockercfg" => json(errors, data, secret, ".dockercfg"),
         "kubernetes.io/dockerconfigjson" => json(errors, data, secret, ".dockerconfigjson"),
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => require(&["username", "password"]),
-        "kubernetes.io/ssh-auth" => require(&["ssh-privatekey"]),
+        "kubernetes.io/ssh-auth" if entry(secret, "data", "ssh-privatekey").is_none_or(str::is_empty) => {
+            errors.push(FieldError::required(data.key("ssh-privatekey"), ""));
+        }
         "kubernetes.io/tls" => require(&["tls.crt", "tls.key"]),
         _ => {}
     }
 }
 
+/// A key whose value is a JSON object.
 fn json(errors: &mut Errors, data: Path<'_>, secret: &Value, key: &str) {
     let Some(encoded) = entry(secret, "data", key) else {
         errors.push(FieldError::required(data.key(key), ""));
         return;
     };
     let bytes = STANDARD.decode(encoded).unwrap_or_default();
-    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
-        errors.push(FieldError::invalid(data.key(key), "<secret contents redacted>", error.to_string()));
+    let words = match serde_json::from_slice::<serde_json::Value>(&bytes) {
+        Ok(serde_json::Value::Object(_) | serde_json::Value::Null) => return,
+        Ok(other) => format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", kind(&other)),
+        Err(_) if bytes.is_empty() => "unexpected end of JSON input".to_owned(),
+        Err(error) if error.is_eof() => "unexpected end of JSON input".to_owned(),
+        Err(_) => match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(first) if !b"{[\"-0123456789tfn".contains(first) => {
+                format!("invalid character '{}' looking for beginning of value", char::from(*first))
+            }
+            _ => "invalid JSON".to_owned(),
+        },
+    };
+    errors.push(FieldError::invalid(data.key(key), "<secret contents redacted>", words));
+}
+
+fn kind(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Bool(_) => "bool",
+        serde_json::Value::Number(_) => "number",
+        serde_json::Value::String(_) => "string",
+        serde_json::Value::Array(_) => "array",
+        _ => "object",
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod events;
 mod forms;
 mod leases;
+mod limits;
 mod namespaces;
 mod networking;
 mod nodes;
@@ -34,6 +35,9 @@ pub fn find(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "events") | ("events.k8s.io", "events") => &events::Events,
         ("", "configmaps") => &config::ConfigMaps,
         ("", "secrets") => &config::Secrets,
+        ("", "limitranges") => &limits::LimitRanges,
+        ("", "resourcequotas") => &limits::ResourceQuotas,
+        ("", "podtemplates") => &workloads::PodTemplates,
         ("", "endpoints") => &services::Endpoints,
         ("", "replicationcontrollers") => &workloads::ReplicationControllers,
         ("", "persistentvolumeclaims") => &storage::Claims,
@@ -42,6 +46,7 @@ pub fn find(group: &str, plural: &str) -> &'static dyn Strategy {
         ("apps", "replicasets") => &workloads::ReplicaSets,
         ("apps", "daemonsets") => &workloads::DaemonSets,
         ("apps", "statefulsets") => &workloads::StatefulSets,
+        ("apps", "controllerrevisions") => &workloads::ControllerRevisions,
         ("batch", "jobs") => &batch::Jobs,
         ("batch", "cronjobs") => &batch::CronJobs,
         ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Requests,

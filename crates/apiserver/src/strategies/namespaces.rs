@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::field;
 use crate::reads;
-use crate::status::{ApiError, GroupResource};
+use super::validation::{Errors, Path, invalid_all, names};
+use crate::status::{ApiError, FieldError, GroupResource};
 use crate::strategy::{Change, Effect, Expect, NameRule, Scope, SelectableField, Strategy};
 use crate::view::{at, text, texts};
 
@@ -23,6 +24,21 @@ const LASTING: [&str; 3] = ["default", "kube-system", "kube-public"];
 fn label(object: &mut Value) {
     let name = object.name().to_owned();
     object.set_at(&["metadata", "labels", NAME_LABEL], name);
+}
+
+/// Finalizers are names with a domain, or the content's.
+fn finalizers(object: &Value, path: Path<'_>, indexed: bool) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    for (number, name) in texts(object, "spec.finalizers").enumerate() {
+        let path = if indexed { path.index(number) } else { path };
+        let findings = names::qualified_name(name);
+        if findings.is_empty() && !name.contains('/') && !matches!(name, CONTENT | "orphan" | "foregroundDeletion") {
+            let words = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(path, name, words));
+        }
+        invalid_all(&mut errors, path, name, findings);
+    }
+    errors
 }
 
 impl Strategy for Namespaces {
@@ -55,6 +71,30 @@ impl Strategy for Namespaces {
             }
         }
         Ok(())
+    }
+
+    fn validate(&self, _: Scope<'_>, object: &Value) -> Vec<FieldError> {
+        let spec = Path::Root("spec");
+        finalizers(object, spec.field("finalizers"), false)
+    }
+
+    fn validate_update(&self, scope: Scope<'_>, object: &Value, _: &Value) -> Vec<FieldError> {
+        let spec = Path::Root("spec");
+        if scope.subresource == "finalize" { finalizers(object, spec.field("finalizers"), true) } else { Vec::new() }
+    }
+
+    fn validate_status(&self, _: Scope<'_>, object: &Value, _: &Value) -> Vec<FieldError> {
+        let phase = text(object, "status.phase");
+        let status = Path::Root("status");
+        let (wanted, state) = match object.deletion_timestamp() {
+            None => ("Active", "empty"),
+            Some(_) => ("Terminating", "not empty"),
+        };
+        if phase == wanted {
+            return Vec::new();
+        }
+        let words = format!("may only be '{wanted}' if `deletionTimestamp` is {state}");
+        vec![FieldError::invalid(status.field("Phase"), phase, words)]
     }
 
     /// The default service account comes with the namespace, so that a pod created right after it finds one. (A controller puts

@@ -2,10 +2,10 @@
 
 use corten_schema::Value;
 
-use super::validation::{Errors, Path, invalid_all, names, one_of};
+use super::validation::{Errors, Path, invalid_all, names, placement, required_name, resources};
 use crate::status::{ApiError, FieldError};
 use crate::strategy::{Scope, SelectableField, Strategy};
-use crate::view::{at, list, text};
+use crate::view::{at, entries, list, text, texts};
 
 /// The strategy of nodes.
 pub(super) struct Nodes;
@@ -46,37 +46,26 @@ impl Strategy for Nodes {
 
     fn validate(&self, _: Scope<'_>, node: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        let taints = SPEC.field("taints");
-        let mut seen = Vec::new();
-        for (number, taint) in list(node, "spec.taints").enumerate() {
-            let path = taints.index(number);
-            let (key, effect) = (text(taint, "key"), text(taint, "effect"));
-            invalid_all(&mut errors, path.field("key"), key, names::qualified_name(key));
-            invalid_all(&mut errors, path.field("value"), text(taint, "value"), names::label_value(text(taint, "value")));
-            if effect.is_empty() {
-                errors.push(FieldError::required(path.field("effect"), ""));
-            } else {
-                one_of(&mut errors, path.field("effect"), effect, &["NoExecute", "NoSchedule", "PreferNoSchedule"]);
-            }
-            if seen.contains(&(key, effect)) {
-                errors.push(FieldError::duplicate(path, taint));
-            }
-            seen.push((key, effect));
-        }
+        taints(&mut errors, node);
+        amounts(&mut errors, node);
         let ranges = SPEC.field("podCIDRs");
-        for (number, range) in list(node, "spec.podCIDRs").filter_map(Value::as_str).enumerate() {
-            if range.parse::<ipnet::IpNet>().is_err() {
-                let words = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-                errors.push(FieldError::invalid(ranges.index(number), range, words));
-            }
+        for (number, range) in texts(node, "spec.podCIDRs").enumerate() {
+            invalid_all(&mut errors, ranges.index(number), range, names::cidr(range));
         }
+        let six = texts(node, "spec.podCIDRs").filter(|range| range.contains(':')).count();
+        if six > 1 || texts(node, "spec.podCIDRs").count() - six > 1 {
+            let shown: Vec<&str> = texts(node, "spec.podCIDRs").collect();
+            errors.push(FieldError::invalid(ranges, shown, "may specify no more than one CIDR for each IP family"));
+        }
+        source(&mut errors, SPEC.field("configSource"), node);
         errors
     }
 
-    fn validate_update(&self, scope: Scope<'_>, node: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = self.validate(scope, node);
-        let before = at(old, "spec.podCIDRs");
-        if list(old, "spec.podCIDRs").len() > 0 && before != at(node, "spec.podCIDRs") {
+    fn validate_update(&self, _: Scope<'_>, node: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = changed(node, old);
+        taints(&mut errors, node);
+        let before = list(old, "spec.podCIDRs");
+        if before.len() > 0 && !before.eq(list(node, "spec.podCIDRs")) {
             errors.push(FieldError::forbidden(SPEC.field("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid"));
         }
         let before = text(old, "spec.providerID");
@@ -84,6 +73,73 @@ impl Strategy for Nodes {
             errors
                 .push(FieldError::forbidden(SPEC.field("providerID"), "node updates may not change providerID except from \"\" to valid"));
         }
+        source(&mut errors, SPEC.field("configSource"), node);
         errors
     }
+
+    fn validate_status(&self, _: Scope<'_>, node: &Value, old: &Value) -> Vec<FieldError> {
+        changed(node, old)
+    }
+
+    fn warnings(&self, _: Scope<'_>, node: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut found = Vec::new();
+        if at(node, "spec.configSource").is_some() {
+            found.push("spec.configSource: the feature is no longer available".to_owned());
+        }
+        if !text(node, "spec.externalID").is_empty() && old.is_none_or(|old| text(old, "spec.externalID").is_empty()) {
+            found.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        found
+    }
+}
+
+/// The reference reports taints below `metadata`.
+fn taints(errors: &mut Errors, node: &Value) {
+    let metadata = Path::Root("metadata");
+    placement::taints(errors, metadata.field("taints"), node);
+}
+
+/// What changes of a node and of its status have in common.
+fn changed(node: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    amounts(&mut errors, node);
+    let status = Path::Root("status");
+    let all = status.field("addresses");
+    for (number, address) in list(node, "status.addresses").enumerate() {
+        if list(node, "status.addresses").take(number).any(|other| other == address) {
+            errors.push(FieldError::duplicate(all.index(number), address));
+        }
+    }
+    if text(node, "spec.externalID") != text(old, "spec.externalID") {
+        errors.push(FieldError::forbidden(SPEC.field("externalID"), "may not be updated"));
+    }
+    errors
+}
+
+fn amounts(errors: &mut Errors, node: &Value) {
+    let status = Path::Root("status");
+    for field in ["capacity", "allocatable"] {
+        let path = status.field(field);
+        for (name, amount) in at(node, "status").map(|status| entries(status, field)).into_iter().flatten() {
+            resources::amount(errors, path.field(name), name, amount.as_str().unwrap_or_default());
+        }
+    }
+}
+
+/// The source of a kubelet's configuration, of no effect any more.
+fn source(errors: &mut Errors, path: Path<'_>, node: &Value) {
+    let Some(source) = at(node, "spec.configSource") else { return };
+    let Some(map) = at(source, "configMap") else {
+        errors.push(FieldError::invalid(path, source, "exactly one reference subfield must be non-nil"));
+        return;
+    };
+    let path = path.field("configMap");
+    for field in ["uid", "resourceVersion"] {
+        if !text(map, field).is_empty() {
+            errors.push(FieldError::forbidden(path.field(field), format!("{field} must not be set in spec")));
+        }
+    }
+    required_name(errors, path.field("namespace"), text(map, "namespace"), names::label);
+    required_name(errors, path.field("name"), text(map, "name"), names::subdomain);
+    required_name(errors, path.field("kubeletConfigKey"), text(map, "kubeletConfigKey"), names::config_key);
 }

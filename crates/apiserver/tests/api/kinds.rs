@@ -61,9 +61,12 @@ fn overlay(row: &Resource) -> Value {
         ("", "persistentvolumeclaims") => spec(json!({
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
         })),
-        ("", "events") | ("events.k8s.io", "events") => json!({
-            "involvedObject": null, "regarding": null, "eventTime": null, "type": "Normal", "reason": "x",
+        ("", "events") => json!({"involvedObject": null, "eventTime": null, "type": "Normal", "reason": "x"}),
+        ("events.k8s.io", "events") => json!({
+            "regarding": null, "eventTime": "2025-01-01T00:00:00.000000Z", "type": "Normal", "reason": "x", "action": "x",
+            "reportingController": "example.com/x", "reportingInstance": "x",
         }),
+        ("apps", "controllerrevisions") => json!({"data": {"x": "y"}}),
         ("apps", "deployments") => spec(deployment("x")["spec"].clone()),
         ("apps", "replicasets" | "daemonsets") => spec(json!({"selector": selector, "template": template})),
         ("apps", "statefulsets") => spec(json!({"selector": selector, "template": template, "serviceName": "x"})),

@@ -139,7 +139,7 @@ async fn jobs_select_their_own_pods() {
         refused["message"]
             .as_str()
             .unwrap()
-            .contains("spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"Never\", \"OnFailure\""),
+            .contains("spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""),
         "{refused}"
     );
     let made = api.created(path, job("Never")).await;

@@ -9,6 +9,7 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("apps.v1.StatefulSetUpdateStrategy", stateful_set_strategy),
     ("apps.v1.StatefulSetSpec", stateful_set),
     ("batch.v1.Job", job),
+    ("batch.v1.PodFailurePolicyOnPodConditionsPattern", condition_pattern),
 ];
 
 fn rolling<'a>(map: &'a mut Map, name: &'static str) -> Option<&'a mut Map> {
@@ -43,6 +44,13 @@ fn stateful_set(map: &mut Map) {
     for claim in children(map, "volumeClaimTemplates") {
         default(claim, "apiVersion", || "v1".into());
         default(claim, "kind", || "PersistentVolumeClaim".into());
+    }
+}
+
+/// The field is never absent: Go writers send it empty.
+fn condition_pattern(map: &mut Map) {
+    if text(map, "status").is_empty() {
+        map.insert("status", "True");
     }
 }
 

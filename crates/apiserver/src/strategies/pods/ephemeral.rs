@@ -4,7 +4,7 @@ use corten_schema::Value;
 
 use super::MIRROR;
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path, pod_spec};
+use crate::strategies::validation::{Errors, Path, differences, pod_spec};
 use crate::view::{at, list, text};
 
 /// Puts back all that the subresource does not write.
@@ -24,15 +24,16 @@ pub(super) fn validate(pod: &Value, old: &Value) -> Errors {
         return vec![FieldError::forbidden("", "static pods do not support ephemeral containers")];
     }
     let mut errors = Errors::new();
+    pod_spec::pod(&mut errors, pod);
     let root = Path::Root("spec");
-    pod_spec::validate(&mut errors, root, at(pod, "spec").unwrap_or(&Value::Null));
+    let path = root.field("ephemeralContainers");
     for before in list(old, "spec.ephemeralContainers") {
         let name = text(before, "name");
-        let path = root.field("ephemeralContainers");
         match list(pod, "spec.ephemeralContainers").find(|one| text(one, "name") == name) {
             None => errors.push(FieldError::forbidden(path, format!("existing ephemeral containers {name:?} may not be removed\n"))),
             Some(now) if now != before => {
-                errors.push(FieldError::forbidden(path, format!("existing ephemeral containers {name:?} may not be changed\n")));
+                let words = format!("existing ephemeral containers {name:?} may not be changed\n{}", differences::between(before, now));
+                errors.push(FieldError::forbidden(path, words));
             }
             Some(_) => {}
         }

@@ -1,308 +1,220 @@
-//! Containers of a pod.
+//! Containers of a pod: the main ones, those that initialize, those that are added to look into it.
 
 use std::collections::HashSet;
 
 use corten_schema::Value;
 
-use super::{Errors, Path, invalid_all, invalid_number, names, one_of, probes, required_one_of, resources};
+use super::volumes::Volumes;
+use super::{
+    Errors, Path, claims, environment, invalid_all, invalid_number, mounts, names, one_of, pod_spec, probes, required,
+    required_name, required_one_of, resources, security,
+};
 use crate::status::FieldError;
-use crate::view::{at, flag, int, list, text};
+use crate::view::{at, int, list, text};
 
-/// What containers may refer to, and what they must not repeat.
+/// The pod around a container, which it may refer to.
+#[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Names of the pod's volumes.
-    pub volumes: HashSet<&'a str>,
-    /// The pod is in the host's network.
-    pub host_network: bool,
+    /// The pod's specification.
+    pub spec: &'a Value,
+    /// The pod's volumes.
+    pub volumes: &'a Volumes<'a>,
+    /// The names of the pod's resource claims.
+    pub claims: &'a claims::Declared<'a>,
+    /// The pod's users are the host's.
+    pub host_users: bool,
 }
 
-/// Which list a container is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// `containers`.
-    Main,
-    /// `initContainers`.
-    Init,
-    /// `ephemeralContainers`.
-    Ephemeral,
-}
-
-/// All containers of a list. `used` are the names taken by other lists.
-pub fn validate<'a>(
-    errors: &mut Errors,
-    path: Path<'_>,
-    containers: impl Iterator<Item = &'a Value>,
-    role: Role,
-    around: &Surroundings<'_>,
-    used: &mut HashSet<&'a str>,
-) {
-    for (number, container) in containers.enumerate() {
-        let path = path.index(number);
+/// `containers`.
+pub fn main(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
+    let containers = || list(around.spec, "containers");
+    if containers().len() == 0 {
+        errors.push(FieldError::required(all, ""));
+    }
+    let mut ports = HashSet::new();
+    for (number, container) in containers().enumerate() {
+        let path = all.index(number);
+        common(errors, path, container, around);
         let name = text(container, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(path.field("name"), ""));
-        } else {
-            invalid_all(errors, path.field("name"), name, names::label(name));
-            if !used.insert(name) {
-                errors.push(FieldError::duplicate(path.field("name"), name));
-            }
+        if containers().take(number).any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(path.field("name"), name));
         }
-        one(errors, path, container, role, around);
+        probes::validate(errors, path, around.spec, container);
+        restarts(errors, path, container);
+    }
+    for (number, container) in containers().enumerate() {
+        host_ports(errors, all.index(number), container, &mut ports);
     }
 }
 
-fn one(errors: &mut Errors, path: Path<'_>, container: &Value, role: Role, around: &Surroundings<'_>) {
-    let image = text(container, "image");
-    if image.is_empty() {
-        errors.push(FieldError::required(path.field("image"), ""));
-    } else if image.trim() != image {
-        errors.push(FieldError::invalid(path.field("image"), image, "must not have leading or trailing whitespace"));
-    }
-    required_one_of(
-        errors,
-        path.field("terminationMessagePolicy"),
-        text(container, "terminationMessagePolicy"),
-        &["File", "FallbackToLogsOnError"],
-    );
-    required_one_of(errors, path.field("imagePullPolicy"), text(container, "imagePullPolicy"), &["Always", "IfNotPresent", "Never"]);
-    ports(errors, path.field("ports"), container, around.host_network);
-    environment(errors, path, container);
-    mounts(errors, path, container, around);
-    if let Some(requirements) = at(container, "resources") {
-        resources::requirements(errors, path.field("resources"), requirements);
-    }
-    security(errors, path.field("securityContext"), container);
-    behaviour(errors, path, container, role);
-}
-
-/// Probes, hooks and restart policy, and who may have them.
-fn behaviour(errors: &mut Errors, path: Path<'_>, container: &Value, role: Role) {
-    let policy = text(container, "restartPolicy");
-    if !policy.is_empty() {
-        match role {
-            Role::Main | Role::Init => {
-                one_of(errors, path.field("restartPolicy"), policy, &["Always", "Never", "OnFailure"]);
-            }
-            Role::Ephemeral => {
-                errors.push(FieldError::forbidden(path.field("restartPolicy"), NOT_EPHEMERAL));
+/// `initContainers`.
+pub fn init(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
+    for (number, container) in list(around.spec, "initContainers").enumerate() {
+        let path = all.index(number);
+        common(errors, path, container, around);
+        let policy = text(container, "restartPolicy");
+        let sidecar = policy == "Always";
+        if sidecar && list(container, "restartPolicyRules").len() > 0 {
+            let words = "restartPolicyRules are not allowed for init containers with restart policy Always";
+            errors.push(FieldError::forbidden(path.field("restartPolicyRules"), words));
+        } else if !policy.is_empty() {
+            restarts(errors, path, container);
+        }
+        let name = text(container, "name");
+        let mut others = list(around.spec, "containers").chain(list(around.spec, "initContainers").take(number));
+        if !name.is_empty() && others.any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(path.field("name"), name));
+        }
+        // They run one after the other, each with ports of its own.
+        host_ports(errors, all.index(0), container, &mut HashSet::new());
+        if sidecar {
+            probes::validate(errors, path, around.spec, container);
+            continue;
+        }
+        let words = "may not be set for init containers without restartPolicy=Always";
+        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            if at(container, field).is_some() {
+                errors.push(FieldError::forbidden(path.field(field), words));
             }
         }
     }
-    if role == Role::Main || (role == Role::Init && policy == "Always") {
-        probes::lifecycle(errors, path.field("lifecycle"), at(container, "lifecycle"));
-        probes::probe(errors, path.field("livenessProbe"), at(container, "livenessProbe"), true);
-        probes::probe(errors, path.field("readinessProbe"), at(container, "readinessProbe"), false);
-        probes::probe(errors, path.field("startupProbe"), at(container, "startupProbe"), true);
-        return;
-    }
-    if role == Role::Ephemeral {
-        ephemeral(errors, path, container);
-    }
-    let words = match role {
-        Role::Ephemeral => NOT_EPHEMERAL,
-        _ => "may not be set for init containers without restartPolicy=Always",
-    };
-    for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-        if at(container, field).is_some() {
-            errors.push(FieldError::forbidden(path.field(field), words));
-        }
-    }
 }
-
-const NOT_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
 
 /// Fields that make no sense in a container that nobody has planned for.
-fn ephemeral(errors: &mut Errors, path: Path<'_>, container: &Value) {
-    for field in ["ports", "resources", "resizePolicy"] {
-        let given =
-            |value: &Value| value.as_map().is_some_and(|map| !map.is_empty()) || value.as_list().is_some_and(|list| !list.is_empty());
-        if at(container, field).is_some_and(given) {
-            errors.push(FieldError::forbidden(path.field(field), NOT_EPHEMERAL));
+const PLANNED: [&str; 8] =
+    ["ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe"];
+
+/// `ephemeralContainers`.
+pub fn ephemeral(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
+    const WORDS: &str = "cannot be set for an Ephemeral Container";
+    for (number, container) in list(around.spec, "ephemeralContainers").enumerate() {
+        let path = all.index(number);
+        common(errors, path, container, around);
+        pod_spec::trimmed(errors, path, container);
+        let mut planned = list(around.spec, "containers").chain(list(around.spec, "initContainers"));
+        let name = text(container, "name");
+        let taken = planned.clone().chain(list(around.spec, "ephemeralContainers").take(number));
+        if taken.into_iter().any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(path.field("name"), name));
         }
-    }
-    let mounts = path.field("volumeMounts");
-    for (number, mount) in list(container, "volumeMounts").enumerate() {
-        for field in ["subPath", "subPathExpr"] {
-            if !text(mount, field).is_empty() {
-                let path = mounts.index(number);
-                errors.push(FieldError::forbidden(path.field(field), NOT_EPHEMERAL));
+        let target = text(container, "targetContainerName");
+        if !target.is_empty() && !planned.any(|other| text(other, "name") == target) {
+            errors.push(FieldError::not_found(path.field("targetContainerName"), target));
+        }
+        for field in PLANNED.iter().chain(&["lifecycle"]) {
+            let given = match at(container, field) {
+                Some(Value::Map(map)) => !map.is_empty(),
+                Some(Value::List(items)) => !items.is_empty(),
+                other => other.is_some(),
+            };
+            if given {
+                errors.push(FieldError::forbidden(path.field(field), WORDS));
+            }
+        }
+        let mounts = path.field("volumeMounts");
+        for (number, mount) in list(container, "volumeMounts").enumerate() {
+            for field in ["subPath", "subPathExpr"] {
+                if !text(mount, field).is_empty() {
+                    let path = mounts.index(number);
+                    errors.push(FieldError::forbidden(path.field(field), WORDS));
+                }
             }
         }
     }
 }
 
-fn ports(errors: &mut Errors, path: Path<'_>, container: &Value, host_network: bool) {
-    let mut seen = HashSet::new();
+/// What all containers have in common.
+fn common(errors: &mut Errors, path: Path<'_>, container: &Value, around: &Surroundings<'_>) {
+    required_name(errors, path.field("name"), text(container, "name"), names::label);
+    required(errors, path, container, &["image"]);
+    match text(container, "terminationMessagePolicy") {
+        "" => required(errors, path, container, &["terminationMessagePolicy"]),
+        "File" | "FallbackToLogsOnError" => {}
+        policy => errors.push(FieldError::not_supported_as_given(
+            path.field("terminationMessagePolicy"),
+            policy,
+            &["File", "FallbackToLogsOnError"],
+        )),
+    }
+    ports(errors, path.field("ports"), container);
+    environment::validate(errors, path, around.spec, container);
+    mounts::validate(errors, path, container, around.volumes);
+    required_one_of(errors, path.field("imagePullPolicy"), text(container, "imagePullPolicy"), &["Always", "IfNotPresent", "Never"]);
+    if let Some(amounts) = at(container, "resources") {
+        resources::requirements(errors, path.field("resources"), amounts, resources::container_name, around.claims);
+    }
+    resources::resize_policy(errors, path.field("resizePolicy"), container, text(around.spec, "restartPolicy"));
+    security::container(errors, path.field("securityContext"), container, around.host_users);
+}
+
+fn ports(errors: &mut Errors, all: Path<'_>, container: &Value) {
     for (number, port) in list(container, "ports").enumerate() {
-        let path = path.index(number);
+        let path = all.index(number);
         let name = text(port, "name");
         if !name.is_empty() {
             let findings = names::port_name(name);
-            if findings.is_empty() && !seen.insert(name) {
+            if findings.is_empty() && list(container, "ports").take(number).any(|other| text(other, "name") == name) {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
             invalid_all(errors, path.field("name"), name, findings);
         }
-        let container_port = int(port, "containerPort").unwrap_or_default();
-        if container_port == 0 {
-            errors.push(FieldError::required(path.field("containerPort"), ""));
-        } else {
-            invalid_number(errors, path.field("containerPort"), container_port, names::port_number(container_port));
+        match int(port, "containerPort").unwrap_or_default() {
+            0 => errors.push(FieldError::required(path.field("containerPort"), "")),
+            own => invalid_number(errors, path.field("containerPort"), own, names::port_number(own)),
         }
-        let host_port = int(port, "hostPort").unwrap_or_default();
-        if host_port != 0 {
-            invalid_number(errors, path.field("hostPort"), host_port, names::port_number(host_port));
-        }
-        if host_network && host_port != container_port {
-            errors.push(FieldError::invalid(path.field("hostPort"), host_port, "must match `containerPort` when `hostNetwork` is true"));
+        match int(port, "hostPort").unwrap_or_default() {
+            0 => {}
+            host => invalid_number(errors, path.field("hostPort"), host, names::port_number(host)),
         }
         required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
     }
 }
 
-const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
-
-fn environment(errors: &mut Errors, path: Path<'_>, container: &Value) {
-    let variables = path.field("env");
-    for (number, variable) in list(container, "env").enumerate() {
-        let path = variables.index(number);
-        let name = text(variable, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(path.field("name"), ""));
+/// A port of the host can be taken once.
+fn host_ports(errors: &mut Errors, path: Path<'_>, container: &Value, taken: &mut HashSet<String>) {
+    let all = path.field("ports");
+    for (number, port) in list(container, "ports").enumerate() {
+        let host = int(port, "hostPort").unwrap_or_default();
+        if host == 0 {
+            continue;
+        }
+        let key = format!("{}/{}/{host}", text(port, "protocol"), text(port, "hostIP"));
+        if taken.contains(&key) {
+            let path = all.index(number);
+            errors.push(FieldError::duplicate(path.field("hostPort"), key));
         } else {
-            invalid_all(errors, path.field("name"), name, names::variable(name));
-        }
-        if let Some(from) = at(variable, "valueFrom") {
-            source(errors, path.field("valueFrom"), variable, from);
-        }
-    }
-    let sources = path.field("envFrom");
-    for (number, from) in list(container, "envFrom").enumerate() {
-        let path = sources.index(number);
-        let mut found = 0;
-        for kind in ["configMapRef", "secretRef"] {
-            if let Some(reference) = at(from, kind) {
-                found += 1;
-                if text(reference, "name").is_empty() {
-                    let path = path.field(kind);
-                    errors.push(FieldError::required(path.field("name"), ""));
-                }
-            }
-        }
-        match found {
-            0 => errors.push(FieldError::invalid(path, "", "must specify one of: `configMapRef` or `secretRef`")),
-            1 => {}
-            _ => errors.push(FieldError::invalid(path, "", "may not have more than one field specified at a time")),
+            taken.insert(key);
         }
     }
 }
 
-fn source(errors: &mut Errors, path: Path<'_>, variable: &Value, from: &Value) {
-    let given = SOURCES.iter().filter(|source| at(from, source).is_some()).count();
-    if given == 0 {
-        errors.push(FieldError::invalid(
-            path,
-            "",
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-        ));
-    } else if !text(variable, "value").is_empty() {
-        errors.push(FieldError::invalid(path, "", "may not be specified when `value` is not empty"));
-    } else if given > 1 {
-        errors.push(FieldError::invalid(path, "", "may not have more than one field specified at a time"));
+/// A restart policy of the container's own, and the rules that refine it (KEP-5307).
+fn restarts(errors: &mut Errors, path: Path<'_>, container: &Value) {
+    const RULES: usize = 20;
+    const VALUES: usize = 255;
+    let count = list(container, "restartPolicyRules").len();
+    let policy = text(container, "restartPolicy");
+    if at(container, "restartPolicy").is_some() {
+        one_of(errors, path.field("restartPolicy"), policy, &["Always", "Never", "OnFailure"]);
+    } else if count > 0 {
+        let words = "must specify restartPolicy when restart rules are used";
+        errors.push(FieldError::required(path.field("restartPolicy"), words));
     }
-    for kind in ["configMapKeyRef", "secretKeyRef"] {
-        let Some(reference) = at(from, kind) else { continue };
-        let path = path.field(kind);
-        for field in ["name", "key"] {
-            if text(reference, field).is_empty() {
-                errors.push(FieldError::required(path.field(field), ""));
-            }
+    let all = path.field("restartPolicyRules");
+    if count > RULES {
+        errors.push(FieldError::too_long(all, RULES));
+    }
+    for (number, rule) in list(container, "restartPolicyRules").enumerate() {
+        let path = all.index(number);
+        one_of(errors, path.field("action"), text(rule, "action"), &["Restart"]);
+        let path = path.field("exitCodes");
+        let Some(codes) = at(rule, "exitCodes") else {
+            errors.push(FieldError::required(path, "must be specified"));
+            continue;
+        };
+        one_of(errors, path.field("operator"), text(codes, "operator"), &["In", "NotIn"]);
+        if list(codes, "values").len() > VALUES {
+            errors.push(FieldError::too_long(path.field("values"), VALUES));
         }
-    }
-    if let Some(reference) = at(from, "fieldRef") {
-        field_reference(errors, path.field("fieldRef"), reference, ENVIRONMENT_FIELDS);
-    }
-}
-
-const ENVIRONMENT_FIELDS: &[&str] = &[
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-];
-
-/// A reference to a field of the pod; labels and annotations by key are always fine.
-pub fn field_reference(errors: &mut Errors, path: Path<'_>, reference: &Value, fields: &[&str]) {
-    let wanted = text(reference, "fieldPath");
-    if wanted.is_empty() {
-        errors.push(FieldError::required(path.field("fieldPath"), ""));
-        return;
-    }
-    let by_key = ["metadata.labels['", "metadata.annotations['"].iter().any(|prefix| wanted.starts_with(prefix) && wanted.ends_with("']"));
-    if !by_key && !fields.contains(&wanted) {
-        errors.push(FieldError::not_supported(path.field("fieldPath"), wanted, fields));
-    }
-}
-
-fn mounts(errors: &mut Errors, path: Path<'_>, container: &Value, around: &Surroundings<'_>) {
-    let at_path = path.field("volumeMounts");
-    let mut paths = HashSet::new();
-    for (number, mount) in list(container, "volumeMounts").enumerate() {
-        let path = at_path.index(number);
-        let name = text(mount, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(path.field("name"), ""));
-        } else if !around.volumes.contains(name) {
-            errors.push(FieldError::not_found(path.field("name"), name));
-        }
-        let target = text(mount, "mountPath");
-        if target.is_empty() {
-            errors.push(FieldError::required(path.field("mountPath"), ""));
-        } else if !paths.insert(target) {
-            errors.push(FieldError::invalid(path.field("mountPath"), target, "must be unique"));
-        }
-        for field in ["subPath", "subPathExpr"] {
-            relative(errors, path.field(field), text(mount, field));
-        }
-    }
-    let devices = path.field("volumeDevices");
-    for (number, device) in list(container, "volumeDevices").enumerate() {
-        let path = devices.index(number);
-        let name = text(device, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(path.field("name"), ""));
-        } else if !around.volumes.contains(name) {
-            errors.push(FieldError::not_found(path.field("name"), name));
-        }
-        if text(device, "devicePath").is_empty() {
-            errors.push(FieldError::required(path.field("devicePath"), ""));
-        }
-    }
-}
-
-/// A path that stays below the one it is relative to.
-pub fn relative(errors: &mut Errors, path: Path<'_>, target: &str) {
-    if target.starts_with('/') {
-        errors.push(FieldError::invalid(path, target, "must be a relative path"));
-    } else if target.split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(path, target, "must not contain '..'"));
-    }
-}
-
-fn security(errors: &mut Errors, path: Path<'_>, container: &Value) {
-    let Some(context) = at(container, "securityContext") else { return };
-    for field in ["runAsUser", "runAsGroup"] {
-        if let Some(id) = int(context, field) {
-            invalid_number(errors, path.field(field), id, names::in_range(id, 0, i64::from(u32::MAX)));
-        }
-    }
-    let escalation = at(context, "allowPrivilegeEscalation").and_then(Value::as_bool);
-    if escalation == Some(false) && flag(context, "privileged") {
-        errors.push(FieldError::invalid(path, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
     }
 }

@@ -1,17 +1,30 @@
 //! Validation that several kinds share. Paths and words are the reference's: people and programs match on them.
 
+pub mod annotations;
+mod claims;
+pub mod cron;
 pub mod containers;
+pub mod differences;
+mod environment;
 pub mod labels;
+mod mounts;
 pub mod names;
 pub mod net;
+mod network;
 mod path;
+pub mod placement;
+mod pod_level;
 pub mod pod_spec;
 pub mod probes;
+pub mod quality;
 pub mod quantity;
 pub mod resources;
+mod security;
 #[cfg(test)]
 mod tests;
 pub mod volumes;
+pub mod warnings;
+mod windows;
 
 use corten_schema::Value;
 
@@ -27,6 +40,41 @@ pub const IMMUTABLE: &str = "field is immutable";
 
 /// The words for a negative number.
 pub const NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// The words for a number that is zero or less.
+pub const NOT_POSITIVE: &str = "must be greater than zero";
+
+/// A number that must be greater than zero.
+pub fn positive(errors: &mut Errors, path: Path<'_>, number: i64) {
+    if number <= 0 {
+        errors.push(FieldError::invalid(path, number, NOT_POSITIVE));
+    }
+}
+
+/// Texts that must not be empty.
+pub fn required(errors: &mut Errors, path: Path<'_>, object: &Value, fields: &[&str]) {
+    for field in fields {
+        if crate::view::text(object, field).is_empty() {
+            errors.push(FieldError::required(path.field(field), ""));
+        }
+    }
+}
+
+/// A text that must not be empty and of the given form.
+pub fn required_name(errors: &mut Errors, path: Path<'_>, name: &str, form: fn(&str) -> names::Findings) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    } else {
+        invalid_all(errors, path, name, form(name));
+    }
+}
+
+/// A text that may be empty, else of the given form.
+pub fn optional_name(errors: &mut Errors, path: Path<'_>, name: &str, form: fn(&str) -> names::Findings) {
+    if !name.is_empty() {
+        invalid_all(errors, path, name, form(name));
+    }
+}
 
 /// An error for each finding about a value.
 pub fn invalid_all(errors: &mut Errors, path: Path<'_>, value: &str, findings: names::Findings) {

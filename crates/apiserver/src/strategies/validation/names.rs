@@ -228,3 +228,67 @@ pub fn ip(text: &str) -> Findings {
         vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
     }
 }
+
+/// A user's or group's number.
+pub fn id(number: i64) -> Findings {
+    in_range(number, 0, i64::from(i32::MAX))
+}
+
+/// A range of addresses.
+pub fn cidr(text: &str) -> Findings {
+    if text.parse::<ipnet::IpNet>().is_ok() {
+        Findings::new()
+    } else {
+        vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+    }
+}
+
+/// A domain in a search list: a DNS subdomain whose labels may begin with an underscore and have more inside.
+pub fn search_domain(text: &str) -> Findings {
+    const PART: &str = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    let mut found = Findings::new();
+    if text.len() > 253 {
+        found.push(too_long(253));
+    }
+    let inner = |byte: u8| lower(byte) || matches!(byte, b'-' | b'_');
+    if !text.split('.').all(|label| framed(label.strip_prefix('_').unwrap_or(label), lower, inner)) {
+        found.push(form(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start \
+             and end with an alphanumeric character",
+            &format!("{PART}(\\.{PART})*"),
+            &["example.com"],
+        ));
+    }
+    found
+}
+
+/// The name of a header of an HTTP request.
+pub fn http_header(text: &str) -> Findings {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Findings::new();
+    }
+    vec![form("a valid HTTP header must consist of alphanumeric characters or '-'", "[-A-Za-z0-9]+", &["X-Header-Name"])]
+}
+
+/// The name of a kernel parameter, with dots or slashes.
+pub fn sysctl(text: &str) -> Findings {
+    const PART: &str = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    let inner = |byte: u8| lower(byte) || matches!(byte, b'-' | b'_');
+    if text.len() <= 253 && text.split(['.', '/']).all(|part| framed(part, lower, inner)) {
+        return Findings::new();
+    }
+    vec![format!("must have at most 253 characters and match regex ^({PART}[\\./])*{PART}$")]
+}
+
+/// A percentage: digits and `%`.
+pub fn percent(text: &str) -> Findings {
+    match text.strip_suffix('%') {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => Findings::new(),
+        _ => vec![form("a valid percent string must be a numeric string followed by an ending '%'", "[0-9]+%", &["1%", "93%"])],
+    }
+}
+
+/// The driver of a CSI volume: a DNS subdomain in any case.
+pub fn driver(text: &str) -> Findings {
+    subdomain(&text.to_lowercase())
+}

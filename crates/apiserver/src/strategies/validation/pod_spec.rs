@@ -1,262 +1,199 @@
 //! The specification of a pod, in Pods and in the templates of everything that makes them.
 
-use std::collections::HashSet;
-
 use corten_schema::Value;
 
-use super::containers::{self, Role, Surroundings};
-use super::{Errors, Path, invalid_all, invalid_number, labels, names, non_negative, one_of, required_one_of, volumes};
+use super::{
+    Errors, Path, annotations, claims, containers, invalid_all, invalid_number, labels, names, network, optional_name, placement,
+    pod_level, resources, security, volumes, windows,
+};
 use crate::status::FieldError;
-use crate::view::{at, entries, flag, int, list, text};
+use crate::view::{at, flag, int, list, text};
 
-/// A PodTemplateSpec at `path`.
-pub fn template(errors: &mut Errors, path: Path<'_>, template: &Value) {
-    let metadata = path.field("metadata");
-    labels::labels(errors, metadata.field("labels"), at(template, "metadata.labels"));
-    labels::annotations(errors, metadata.field("annotations"), at(template, "metadata.annotations"));
+/// What a specification belongs to.
+#[derive(Clone, Copy, Default)]
+pub struct Subject<'a> {
+    /// The pod's name; none for a template.
+    pub pod_name: Option<&'a str>,
+    /// It mirrors a pod that a kubelet has from a file.
+    pub mirror: bool,
+}
+
+impl<'a> Subject<'a> {
+    /// A pod.
+    pub fn pod(pod: &'a Value) -> Self {
+        Self { pod_name: Some(pod.name()), mirror: pod.annotation(annotations::MIRROR).is_some() }
+    }
+
+    /// Whether it is a pod and not a template.
+    pub fn is_pod(&self) -> bool {
+        self.pod_name.is_some()
+    }
+}
+
+/// A Pod: its annotations and its specification.
+pub fn pod(errors: &mut Errors, pod: &Value) {
     let empty = Value::map();
-    let spec = at(template, "spec").unwrap_or(&empty);
-    validate(errors, path.field("spec"), spec);
-    if list(spec, "ephemeralContainers").len() > 0 {
-        let path = path.field("spec");
-        errors.push(FieldError::forbidden(path.field("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
+    let spec = at(pod, "spec").unwrap_or(&empty);
+    let metadata = Path::Root("metadata");
+    annotations::validate(errors, metadata.field("annotations"), at(pod, "metadata.annotations"), spec);
+    let path = Path::Root("spec");
+    validate(errors, path, spec, &Subject::pod(pod));
+    if text(spec, "serviceAccountName").is_empty() {
+        tokens(errors, path.field("volumes"), spec);
     }
-}
-
-/// A PodSpec at `path`.
-pub fn validate(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    let around = Surroundings { volumes: volumes::validate(errors, path.field("volumes"), spec), host_network: flag(spec, "hostNetwork") };
-    let mut used = HashSet::new();
-    if list(spec, "containers").len() == 0 {
-        errors.push(FieldError::required(path.field("containers"), ""));
-    }
-    for (field, role) in [("containers", Role::Main), ("initContainers", Role::Init), ("ephemeralContainers", Role::Ephemeral)] {
-        containers::validate(errors, path.field(field), list(spec, field), role, &around, &mut used);
-    }
-    targets(errors, path.field("ephemeralContainers"), spec);
-    policies(errors, path, spec);
-    identity(errors, path, spec);
-    placement(errors, path, spec);
-    network(errors, path, spec);
-}
-
-/// An ephemeral container may look into another container's processes, if there is one of that name.
-fn targets(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    for (number, container) in list(spec, "ephemeralContainers").enumerate() {
-        let target = text(container, "targetContainerName");
-        let mut others = list(spec, "containers").chain(list(spec, "initContainers"));
-        if !target.is_empty() && !others.any(|one| text(one, "name") == target) {
-            let path = path.index(number);
-            errors.push(FieldError::not_found(path.field("targetContainerName"), target));
+    for field in ["containers", "initContainers"] {
+        let containers = path.field(field);
+        for (number, container) in list(spec, field).enumerate() {
+            trimmed(errors, containers.index(number), container);
         }
     }
 }
 
-fn policies(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    required_one_of(errors, path.field("restartPolicy"), text(spec, "restartPolicy"), &["Always", "OnFailure", "Never"]);
-    let policy = text(spec, "dnsPolicy");
-    required_one_of(errors, path.field("dnsPolicy"), policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]);
-    if policy == "None" && list(spec, "dnsConfig.nameservers").len() == 0 {
-        let path = path.field("dnsConfig");
-        errors.push(FieldError::required(path.field("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+/// Tokens need an account to be for.
+fn tokens(errors: &mut Errors, all: Path<'_>, spec: &Value) {
+    for (number, volume) in list(spec, "volumes").enumerate() {
+        for (source, part) in list(volume, "projected.sources").enumerate() {
+            if at(part, "serviceAccountToken").is_some() {
+                let volume = all.index(number);
+                let projected = volume.field("projected");
+                let sources = projected.field("sources");
+                let part = sources.index(source);
+                let words = "must not be specified when serviceAccountName is not set";
+                errors.push(FieldError::forbidden(part.field("serviceAccountToken"), words));
+            }
+        }
     }
-    non_negative(errors, path.field("terminationGracePeriodSeconds"), int(spec, "terminationGracePeriodSeconds"));
+}
+
+/// An image without space around it. Templates may have it: some tools put placeholders there.
+pub fn trimmed(errors: &mut Errors, path: Path<'_>, container: &Value) {
+    let image = text(container, "image");
+    if image.trim() != image {
+        errors.push(FieldError::invalid(path.field("image"), image, "must not have leading or trailing whitespace"));
+    }
+}
+
+/// A PodTemplateSpec at `path`. (Labels and annotations are reported without `metadata`, as the reference does.)
+pub fn template(errors: &mut Errors, path: Path<'_>, template: &Value) {
+    let empty = Value::map();
+    let spec = at(template, "spec").unwrap_or(&empty);
+    template_metadata(errors, path, template);
+    let inner = path.field("spec");
+    validate(errors, inner, spec, &Subject::default());
+    annotations::agree(errors, inner, at(template, "metadata.annotations"), spec);
+    if list(spec, "ephemeralContainers").len() > 0 {
+        errors.push(FieldError::forbidden(inner.field("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
+    }
+}
+
+/// The metadata of a PodTemplateSpec.
+pub fn template_metadata(errors: &mut Errors, path: Path<'_>, template: &Value) {
+    let empty = Value::map();
+    labels::labels(errors, path.field("labels"), at(template, "metadata.labels"));
+    let found = at(template, "metadata.annotations");
+    labels::annotations(errors, path.field("annotations"), found);
+    annotations::validate(errors, path.field("annotations"), found, at(template, "spec").unwrap_or(&empty));
+}
+
+const RESTARTS: [&str; 3] = ["Always", "OnFailure", "Never"];
+
+/// A PodSpec at `path`.
+pub fn validate(errors: &mut Errors, path: Path<'_>, spec: &Value, subject: &Subject<'_>) {
+    if int(spec, "terminationGracePeriodSeconds").is_none() {
+        errors.push(FieldError::required(path.field("terminationGracePeriodSeconds"), ""));
+    }
+    let volumes = volumes::validate(errors, path.field("volumes"), spec, subject);
+    let claims = claims::declared(errors, path.field("resourceClaims"), spec, subject.mirror);
+    let around = containers::Surroundings {
+        spec,
+        volumes: &volumes,
+        claims: &claims,
+        host_users: at(spec, "hostUsers").and_then(Value::as_bool).unwrap_or(true),
+    };
+    containers::main(errors, path.field("containers"), &around);
+    containers::init(errors, path.field("initContainers"), &around);
+    containers::ephemeral(errors, path.field("ephemeralContainers"), &around);
+    pod_level::validate(errors, path.field("resources"), spec, &claims);
+    network::host_ports(errors, path.field("containers"), spec, subject);
+    in_order(errors, path.field("restartPolicy"), text(spec, "restartPolicy"), &RESTARTS);
+    network::dns_policy(errors, path.field("dnsPolicy"), spec);
+    labels::labels(errors, path.field("nodeSelector"), at(spec, "nodeSelector"));
+    security::pod(errors, path.field("securityContext"), spec);
+    placement::affinity(errors, path.field("affinity"), spec);
+    network::dns(errors, path.field("dnsConfig"), spec);
+    gates(errors, path, spec);
+    placement::spreading(errors, path.field("topologySpreadConstraints"), spec);
+    windows::host_process(errors, path, spec);
+    own_users(errors, path, spec, &around);
+    identity(errors, path, spec);
+    network::host_names(errors, path, spec);
+    placement::tolerations(errors, path.field("tolerations"), list(spec, "tolerations"));
+    network::aliases(errors, path.field("hostAliases"), spec);
+    resources::overhead(errors, path.field("overhead"), spec);
+    windows::system(errors, path, spec);
+}
+
+fn in_order(errors: &mut Errors, path: Path<'_>, value: &str, supported: &[&str]) {
+    if value.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    } else if !supported.contains(&value) {
+        errors.push(FieldError::not_supported_as_given(path, value, supported));
+    }
+}
+
+fn identity(errors: &mut Errors, path: Path<'_>, spec: &Value) {
+    for field in ["serviceAccountName", "nodeName", "priorityClassName"] {
+        optional_name(errors, path.field(field), text(spec, field), names::subdomain);
+    }
+    if at(spec, "runtimeClassName").is_some() {
+        let name = text(spec, "runtimeClassName");
+        invalid_all(errors, path.field("runtimeClassName"), name, names::subdomain(name));
+    }
+    if at(spec, "preemptionPolicy").is_some() {
+        let policy = text(spec, "preemptionPolicy");
+        in_order(errors, path.field("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
+    }
     if let Some(seconds) = int(spec, "activeDeadlineSeconds") {
         let findings = names::in_range(seconds, 1, i64::from(i32::MAX));
         invalid_number(errors, path.field("activeDeadlineSeconds"), seconds, findings);
     }
 }
 
-fn identity(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    for field in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
-        let value = text(spec, field);
-        if !value.is_empty() {
-            invalid_all(errors, path.field(field), value, names::subdomain(value));
-        }
+fn gates(errors: &mut Errors, path: Path<'_>, spec: &Value) {
+    let all = path.field("readinessGates");
+    for (number, gate) in list(spec, "readinessGates").enumerate() {
+        let (path, kind) = (all.index(number), text(gate, "conditionType"));
+        invalid_all(errors, path.field("conditionType"), kind, names::qualified_name(kind));
     }
-    for field in ["hostname", "subdomain"] {
-        let value = text(spec, field);
-        if !value.is_empty() {
-            invalid_all(errors, path.field(field), value, names::label(value));
-        }
-    }
-    let secrets = path.field("imagePullSecrets");
-    for (number, secret) in list(spec, "imagePullSecrets").enumerate() {
-        if text(secret, "name").is_empty() {
-            let path = secrets.index(number);
-            errors.push(FieldError::required(path.field("name"), ""));
-        }
-    }
-    let security = path.field("securityContext");
-    for field in ["runAsUser", "runAsGroup", "fsGroup"] {
-        if let Some(id) = int(spec, &format!("securityContext.{field}")) {
-            invalid_number(errors, security.field(field), id, names::in_range(id, 0, i64::from(u32::MAX)));
+    let all = path.field("schedulingGates");
+    for (number, gate) in list(spec, "schedulingGates").enumerate() {
+        let (path, name) = (all.index(number), text(gate, "name"));
+        invalid_all(errors, path, name, names::qualified_name(name));
+        if list(spec, "schedulingGates").take(number).any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(path, name));
         }
     }
 }
 
-fn network(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    let aliases = path.field("hostAliases");
-    for (number, alias) in list(spec, "hostAliases").enumerate() {
-        let path = aliases.index(number);
-        invalid_all(errors, path.field("ip"), text(alias, "ip"), names::ip(text(alias, "ip")));
+/// A pod with users of its own cannot share the host's namespaces.
+fn own_users(errors: &mut Errors, path: Path<'_>, spec: &Value, around: &containers::Surroundings<'_>) {
+    if around.host_users {
+        return;
     }
-    let config = path.field("dnsConfig");
-    let servers = config.field("nameservers");
-    for (number, server) in list(spec, "dnsConfig.nameservers").filter_map(Value::as_str).enumerate() {
-        invalid_all(errors, servers.index(number), server, names::ip(server));
-    }
-    if flag(spec, "shareProcessNamespace") && flag(spec, "hostPID") {
-        errors.push(FieldError::invalid(
-            path.field("shareProcessNamespace"),
-            true,
-            "ShareProcessNamespace and HostPID cannot both be enabled",
-        ));
-    }
-}
-
-fn placement(errors: &mut Errors, path: Path<'_>, spec: &Value) {
-    let node_selector = path.field("nodeSelector");
-    labels::labels(errors, node_selector, at(spec, "nodeSelector"));
-    let all = path.field("tolerations");
-    for (number, toleration) in list(spec, "tolerations").enumerate() {
-        self::toleration(errors, all.index(number), toleration);
-    }
-    let all = path.field("topologySpreadConstraints");
-    for (number, constraint) in list(spec, "topologySpreadConstraints").enumerate() {
-        let path = all.index(number);
-        let skew = int(constraint, "maxSkew").unwrap_or_default();
-        if skew <= 0 {
-            errors.push(FieldError::invalid(path.field("maxSkew"), skew, "must be greater than zero"));
-        }
-        if text(constraint, "topologyKey").is_empty() {
-            errors.push(FieldError::required(path.field("topologyKey"), "can not be empty"));
-        }
-        let words = text(constraint, "whenUnsatisfiable");
-        one_of(errors, path.field("whenUnsatisfiable"), words, &["DoNotSchedule", "ScheduleAnyway"]);
-        if let Some(selector) = at(constraint, "labelSelector") {
-            labels::selector(errors, path.field("labelSelector"), selector);
+    let words = "when `hostUsers` is false";
+    // The names are the reference's.
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if flag(spec, field) {
+            errors.push(FieldError::forbidden(path.field(shown), words));
         }
     }
-    let affinity = path.field("affinity");
-    if let Some(value) = at(spec, "affinity") {
-        self::affinity(errors, affinity, value);
-    }
-    if list(spec, "schedulingGates").len() > 0 && !text(spec, "nodeName").is_empty() {
-        errors.push(FieldError::forbidden(path.field("nodeName"), "cannot be set until all schedulingGates have been cleared"));
-    }
-}
-
-fn toleration(errors: &mut Errors, path: Path<'_>, toleration: &Value) {
-    let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
-    let (effect, value) = (text(toleration, "effect"), text(toleration, "value"));
-    if !key.is_empty() {
-        invalid_all(errors, path.field("key"), key, names::qualified_name(key));
-    } else if operator != "Exists" {
-        errors.push(FieldError::invalid(
-            path.field("operator"),
-            operator,
-            "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-        ));
-    }
-    if int(toleration, "tolerationSeconds").is_some() && effect != "NoExecute" {
-        errors.push(FieldError::invalid(path.field("effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"));
-    }
-    match operator {
-        "Equal" | "" => invalid_all(errors, path.field("operator"), value, names::label_value(value)),
-        "Exists" if !value.is_empty() => {
-            errors.push(FieldError::invalid(path.field("operator"), value, "value must be empty when `operator` is 'Exists'"))
-        }
-        "Exists" => {}
-        _ => errors.push(FieldError::not_supported(path.field("operator"), operator, &["Equal", "Exists"])),
-    }
-    if !effect.is_empty() {
-        one_of(errors, path.field("effect"), effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
-    }
-}
-
-fn affinity(errors: &mut Errors, path: Path<'_>, affinity: &Value) {
-    let node = path.field("nodeAffinity");
-    let required = node.field("requiredDuringSchedulingIgnoredDuringExecution");
-    if let Some(selector) = at(affinity, "nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution")
-        && list(selector, "nodeSelectorTerms").len() == 0
-    {
-        errors.push(FieldError::required(required.field("nodeSelectorTerms"), "must have at least one node selector term"));
-    }
-    let weight = |errors: &mut Errors, path: Path<'_>, term: &Value| {
-        let weight = int(term, "weight").unwrap_or_default();
-        if !(1..=100).contains(&weight) {
-            errors.push(FieldError::invalid(path.field("weight"), weight, "must be in the range 1-100"));
-        }
-    };
-    let preferred = node.field("preferredDuringSchedulingIgnoredDuringExecution");
-    for (number, term) in list(affinity, "nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution").enumerate() {
-        weight(errors, preferred.index(number), term);
-    }
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let path = path.field(kind);
-        for (list_name, weighted) in
-            [("requiredDuringSchedulingIgnoredDuringExecution", false), ("preferredDuringSchedulingIgnoredDuringExecution", true)]
-        {
-            let path = path.field(list_name);
-            for (number, item) in list(affinity, &format!("{kind}.{list_name}")).enumerate() {
-                let path = path.index(number);
-                if weighted {
-                    weight(errors, path, item);
-                    let inner = path.field("podAffinityTerm");
-                    if let Some(term) = at(item, "podAffinityTerm") {
-                        affinity_term(errors, inner, term);
-                    }
-                } else {
-                    affinity_term(errors, path, item);
-                }
+    for kind in windows::LISTS {
+        let containers = path.field(kind);
+        for (number, container) in list(spec, kind).enumerate() {
+            if list(container, "volumeDevices").len() > 0 {
+                let path = containers.index(number);
+                errors.push(FieldError::forbidden(path.field("volumeDevices"), words));
             }
         }
-    }
-}
-
-fn affinity_term(errors: &mut Errors, path: Path<'_>, term: &Value) {
-    let key = text(term, "topologyKey");
-    if key.is_empty() {
-        errors.push(FieldError::required(path.field("topologyKey"), "can not be empty"));
-    } else {
-        invalid_all(errors, path.field("topologyKey"), key, names::qualified_name(key));
-    }
-    for field in ["labelSelector", "namespaceSelector"] {
-        if let Some(selector) = at(term, field) {
-            labels::selector(errors, path.field(field), selector);
-        }
-    }
-}
-
-/// The quality of service class, from requests and limits of cpu and memory (and of the pod as a whole, if it has them).
-pub fn quality_class(spec: &Value) -> &'static str {
-    let pod_level = at(spec, "resources")
-        .filter(|resources| entries(resources, "requests").next().is_some() || entries(resources, "limits").next().is_some());
-    let all: Vec<Option<&Value>> = match pod_level {
-        Some(resources) => vec![Some(resources)],
-        None => ["containers", "initContainers"]
-            .iter()
-            .flat_map(|field| list(spec, field))
-            .map(|container| at(container, "resources"))
-            .collect(),
-    };
-    let amount = |resources: Option<&Value>, kind: &str, name: &str| {
-        let text = crate::view::entry(resources?, kind, name)?;
-        super::quantity::parse(text).filter(|amount| *amount != 0)
-    };
-    let mut any = false;
-    let mut guaranteed = true;
-    for resources in all {
-        for name in ["cpu", "memory"] {
-            let (request, limit) = (amount(resources, "requests", name), amount(resources, "limits", name));
-            any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
     }
 }

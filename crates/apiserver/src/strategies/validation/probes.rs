@@ -2,7 +2,7 @@
 
 use corten_schema::Value;
 
-use super::{Errors, Path, invalid_all, invalid_number, names, non_negative, one_of};
+use super::{Errors, Path, invalid_all, invalid_number, names, non_negative, one_of, required, windows};
 use crate::status::FieldError;
 use crate::view::{at, int, list, text};
 
@@ -15,8 +15,11 @@ fn port(errors: &mut Errors, path: Path<'_>, value: Option<&Value>) {
     }
 }
 
+const IN_PROBES: &[&str] = &["exec", "httpGet", "tcpSocket", "grpc"];
+const IN_HOOKS: &[&str] = &["exec", "httpGet", "tcpSocket", "sleep"];
+
 /// What a handler does; exactly one thing.
-fn handler(errors: &mut Errors, path: Path<'_>, value: &Value, kinds: &[&str]) {
+fn handler(errors: &mut Errors, path: Path<'_>, value: &Value, kinds: &[&str], grace: Option<i64>) {
     let mut found = 0;
     for kind in kinds {
         let Some(action) = at(value, kind) else { continue };
@@ -29,26 +32,22 @@ fn handler(errors: &mut Errors, path: Path<'_>, value: &Value, kinds: &[&str]) {
         match *kind {
             "exec" if list(action, "command").len() == 0 => errors.push(FieldError::required(path.field("command"), "")),
             "httpGet" => {
-                if text(action, "path").is_empty() {
-                    errors.push(FieldError::required(path.field("path"), ""));
-                }
+                required(errors, path, action, &["path"]);
                 port(errors, path.field("port"), at(action, "port"));
                 one_of(errors, path.field("scheme"), text(action, "scheme"), &["HTTP", "HTTPS"]);
-                let headers = path.field("httpHeaders");
-                for (number, header) in list(action, "httpHeaders").enumerate() {
+                for header in list(action, "httpHeaders") {
                     let name = text(header, "name");
-                    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-                        errors.push(FieldError::invalid(
-                            headers.index(number).field("name"),
-                            name,
-                            "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', \
-                             regex used for validation is '[-A-Za-z0-9]+')",
-                        ));
-                    }
+                    invalid_all(errors, path.field("httpHeaders"), name, names::http_header(name));
                 }
             }
             "tcpSocket" | "grpc" => port(errors, path.field("port"), at(action, "port")),
-            "sleep" => non_negative(errors, path.field("seconds"), int(action, "seconds")),
+            "sleep" => {
+                let seconds = int(action, "seconds").unwrap_or_default();
+                if let Some(grace) = grace.filter(|grace| seconds < 0 || seconds > *grace) {
+                    let words = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                    errors.push(FieldError::invalid(path, seconds, words));
+                }
+            }
             _ => {}
         }
     }
@@ -57,29 +56,44 @@ fn handler(errors: &mut Errors, path: Path<'_>, value: &Value, kinds: &[&str]) {
     }
 }
 
-/// A probe; `one_success` for those that a single success satisfies.
-pub fn probe(errors: &mut Errors, path: Path<'_>, probe: Option<&Value>, one_success: bool) {
-    let Some(probe) = probe else { return };
-    handler(errors, path, probe, &["exec", "httpGet", "tcpSocket", "grpc"]);
-    for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
-        non_negative(errors, path.field(field), int(probe, field));
+/// The probes and hooks of a container that may have them.
+pub fn validate(errors: &mut Errors, path: Path<'_>, spec: &Value, container: &Value) {
+    let grace = int(spec, "terminationGracePeriodSeconds");
+    if let Some(hooks) = at(container, "lifecycle") {
+        let path = path.field("lifecycle");
+        for hook in ["postStart", "preStop"] {
+            if let Some(value) = at(hooks, hook) {
+                handler(errors, path.field(hook), value, IN_HOOKS, grace);
+            }
+        }
+        if at(hooks, "stopSignal").is_some() {
+            windows::stop_signal(errors, path.field("stopSignal"), spec, text(hooks, "stopSignal"));
+        }
     }
-    if let Some(seconds) = int(probe, "terminationGracePeriodSeconds")
-        && seconds <= 0
-    {
-        errors.push(FieldError::invalid(path.field("terminationGracePeriodSeconds"), seconds, "must be greater than 0"));
-    }
-    let successes = int(probe, "successThreshold").unwrap_or(1);
-    if one_success && successes != 1 {
-        errors.push(FieldError::invalid(path.field("successThreshold"), successes, "must be 1"));
+    for kind in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(value) = at(container, kind) {
+            probe(errors, path.field(kind), value, kind == "readinessProbe");
+        }
     }
 }
 
-/// The hooks of a container.
-pub fn lifecycle(errors: &mut Errors, path: Path<'_>, lifecycle: Option<&Value>) {
-    for hook in ["postStart", "preStop"] {
-        if let Some(value) = lifecycle.and_then(|lifecycle| at(lifecycle, hook)) {
-            handler(errors, path.field(hook), value, &["exec", "httpGet", "tcpSocket", "sleep"]);
+/// Readiness comes and goes: it may need several successes, but it ends nothing.
+fn probe(errors: &mut Errors, path: Path<'_>, probe: &Value, readiness: bool) {
+    handler(errors, path, probe, IN_PROBES, None);
+    for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+        non_negative(errors, path.field(field), int(probe, field));
+    }
+    if let Some(seconds) = int(probe, "terminationGracePeriodSeconds") {
+        let path = path.field("terminationGracePeriodSeconds");
+        if seconds <= 0 {
+            errors.push(FieldError::invalid(path, seconds, "must be greater than 0"));
         }
+        if readiness {
+            errors.push(FieldError::invalid(path, seconds, "must not be set for readinessProbes"));
+        }
+    }
+    let successes = int(probe, "successThreshold").unwrap_or(1);
+    if !readiness && successes != 1 {
+        errors.push(FieldError::invalid(path.field("successThreshold"), successes, "must be 1"));
     }
 }

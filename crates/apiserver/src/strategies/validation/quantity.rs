@@ -58,3 +58,17 @@ pub fn parse(text: &str) -> Option<i128> {
 pub fn is_whole(amount: i128) -> bool {
     amount % SCALE == 0
 }
+
+/// An amount as text, in the manner (binary or decimal) of another one.
+pub fn print(amount: i128, like: &str) -> String {
+    let binary = like.ends_with('i');
+    let steps: &[(&str, i128)] = if binary {
+        &[("Ei", SCALE << 60), ("Pi", SCALE << 50), ("Ti", SCALE << 40), ("Gi", SCALE << 30), ("Mi", SCALE << 20), ("Ki", SCALE << 10)]
+    } else {
+        &[("E", SCALE * 1_000_000_000_000_000_000), ("P", SCALE * 1_000_000_000_000_000), ("T", SCALE * 1_000_000_000_000), ("G", SCALE * 1_000_000_000), ("M", SCALE * 1_000_000), ("k", SCALE * 1_000)]
+    };
+    let small: [(&str, i128); 4] = [("", SCALE), ("m", 1_000_000), ("u", 1_000), ("n", 1)];
+    let fits = |(_, unit): &&(&str, i128)| amount != 0 && amount % unit == 0;
+    let (suffix, unit) = steps.iter().find(fits).or_else(|| small.iter().find(fits)).copied().unwrap_or(("", SCALE));
+    format!("{}{suffix}", amount / unit)
+}
