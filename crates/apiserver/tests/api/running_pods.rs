@@ -69,7 +69,7 @@ async fn a_resize_is_refused_in_known_words() {
             "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed",
         ),
         (resources("main", json!({"requests": {"cpu": "500m"}})), "must be less than or equal to cpu limit of 300m"),
-        (init, "spec.initContainers[0].resources: Forbidden: resources for non-sidecar init containers are immutable"),
+        (init, "spec: Forbidden: resources for non-sidecar init containers are immutable"),
         (
             json!({"spec": {"containers": [{"name": "second", "image": "x"}]}}),
             "spec.containers: Forbidden: containers may not be added or removed on resize",
@@ -92,7 +92,7 @@ async fn a_resize_is_refused_in_known_words() {
     let refused = refused.fails(422).await;
     assert_eq!(
         refused["message"],
-        "Pod \"small\" is invalid: spec: Invalid value: \"Guaranteed\": Pod QOS Class may not change as a result of resizing"
+        "Pod \"small\" is invalid: spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"
     );
 
     let running = json!({"status": {"containerStatuses": [{"name": "main", "image": "x", "imageID": "x", "ready": true, "restartCount": 0,
