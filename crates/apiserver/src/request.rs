@@ -26,18 +26,27 @@ pub struct Context {
     pub info: RequestInfo,
     /// Who asks.
     pub user: UserInfo,
+    /// The program that asks (`User-Agent`); its first word is the manager of what it writes.
+    pub agent: String,
     warnings: Mutex<Vec<String>>,
 }
 
 impl Context {
     /// The context of a request of `user`.
     pub fn new(info: RequestInfo, user: UserInfo) -> Self {
-        Self { info, user, warnings: Mutex::new(Vec::new()) }
+        Self { info, user, agent: String::new(), warnings: Mutex::new(Vec::new()) }
     }
 
     /// A context for writes that the server makes on its own account (bootstrap).
     pub fn internal() -> Self {
-        Self::new(RequestInfo::default(), UserInfo::from(corten_pki::Identity::apiserver()))
+        Self::new(RequestInfo::default(), UserInfo::from(corten_pki::Identity::apiserver())).with_agent("kube-apiserver")
+    }
+
+    /// The same for a request of this program.
+    #[must_use]
+    pub fn with_agent(mut self, agent: &str) -> Self {
+        agent.clone_into(&mut self.agent);
+        self
     }
 
     /// Adds a `Warning` header to the answer; the same text only once.

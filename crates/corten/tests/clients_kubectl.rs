@@ -59,7 +59,16 @@ fn an_application(cluster: &Cluster) {
 
     cluster.kubectl(&["label", "configmap", "settings", "-n", "shop", "tier=front"]);
     cluster.kubectl(&["annotate", "configmap", "settings", "-n", "shop", "why=because"]);
-    cluster.kubectl(&["patch", "configmap", "settings", "-n", "shop", "--type=json", "-p", r#"[{"op":"add","path":"/data/size","value":"xl"}]"#]);
+    cluster.kubectl(&[
+        "patch",
+        "configmap",
+        "settings",
+        "-n",
+        "shop",
+        "--type=json",
+        "-p",
+        r#"[{"op":"add","path":"/data/size","value":"xl"}]"#,
+    ]);
     cluster.kubectl(&["patch", "configmap", "settings", "-n", "shop", "--type=merge", "-p", r#"{"data":{"colour":"red"}}"#]);
     let settings = cluster.json(&["get", "configmap", "settings", "-n", "shop"]);
     assert_eq!(settings["data"], serde_json::json!({"colour": "red", "size": "xl"}));
@@ -69,10 +78,8 @@ fn an_application(cluster: &Cluster) {
         let pods = cluster.kubectl(&["get", "pods", "-n", "shop", "-o", "name", "--field-selector=status.phase=Running"]);
         if pods.is_empty() { Ok(()) } else { Err(pods) }
     });
-    let unknown = cluster.kubectl_input(
-        &["apply", "-f", "-"],
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: strict, namespace: shop}\ncolour: red\n",
-    );
+    let unknown = cluster
+        .kubectl_input(&["apply", "-f", "-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: strict, namespace: shop}\ncolour: red\n");
     assert!(!unknown.succeeded() && unknown.stderr.contains("unknown field \"colour\""), "{unknown:?}");
     let missing = cluster.kubectl_outcome(&["get", "pod", "none", "-n", "shop"]);
     assert!(missing.stderr.contains("Error from server (NotFound): pods \"none\" not found"), "{missing:?}");

@@ -12,7 +12,11 @@ mod tests;
 mod user;
 mod websocket;
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use corten_pki::{Identity, TokenVerifier};
 use http::{HeaderMap, header, request::Parts};
@@ -28,10 +32,28 @@ pub use websocket::subprotocols;
 /// The key of [`UserInfo::extra`] that names the credentials used.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
-/// The verified client certificate chain of a connection, leaf first. The TLS listener puts it into the request's
-/// extensions.
+/// Whom the verified client certificate of a connection names. The TLS listener puts it into the requests' extensions.
 #[derive(Debug, Clone)]
-pub struct PeerCertificates(pub std::sync::Arc<[CertificateDer<'static>]>);
+pub struct PeerCertificates(Arc<Peer>);
+
+#[derive(Debug)]
+struct Peer {
+    leaf: CertificateDer<'static>,
+    /// Whom the certificate names, found out at the connection's first request.
+    user: OnceLock<Option<UserInfo>>,
+}
+
+impl PeerCertificates {
+    /// The certificates that a client has shown, and the handshake has verified.
+    pub fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let leaf = chain.first()?.clone().into_owned();
+        Some(Self(Arc::new(Peer { leaf, user: OnceLock::new() })))
+    }
+
+    fn user(&self) -> Result<UserInfo, ApiError> {
+        self.0.user.get_or_init(|| certificate_user(&self.0.leaf)).clone().ok_or_else(ApiError::unauthorized)
+    }
+}
 
 /// Why a token is not accepted. Told to those who review tokens, never to the bearer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -73,8 +95,8 @@ impl Authenticator {
         if let Some(identity) = parts.extensions.get::<Identity>() {
             return Ok(UserInfo::from(identity.clone()));
         }
-        if let Some(leaf) = parts.extensions.get::<PeerCertificates>().and_then(|chain| chain.0.first()) {
-            return certificate_user(leaf);
+        if let Some(peer) = parts.extensions.get::<PeerCertificates>() {
+            return peer.user();
         }
         let token = match bearer(&parts.headers) {
             Some(token) => Some(Cow::Borrowed(token)),
@@ -118,15 +140,12 @@ impl Authenticator {
     }
 }
 
-fn certificate_user(leaf: &CertificateDer<'_>) -> Result<UserInfo, ApiError> {
-    let identity = Identity::from_certificate(leaf).map_err(|error| {
-        tracing::debug!(%error, "client certificate names nobody");
-        ApiError::unauthorized()
-    })?;
+fn certificate_user(leaf: &CertificateDer<'_>) -> Option<UserInfo> {
+    let identity = Identity::from_certificate(leaf).inspect_err(|error| tracing::debug!(%error, "client certificate names nobody")).ok()?;
     let mut user = UserInfo::from(identity);
     let digest: String = Sha256::digest(leaf).iter().map(|byte| format!("{byte:02x}")).collect();
     user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={digest}")]);
-    Ok(user)
+    Some(user)
 }
 
 /// The token of an `Authorization: Bearer` header. Other schemes are no credentials here.

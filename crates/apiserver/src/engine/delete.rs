@@ -1,6 +1,5 @@
 //! Deleting objects: preconditions, grace, finalizers, propagation.
 
-use bytes::Bytes;
 use corten_schema::{Strictness, Value, json, proto, yaml};
 use http::{HeaderMap, StatusCode};
 
@@ -13,7 +12,7 @@ use super::{
 use crate::{
     admission::{Attributes, Operation},
     body::Response,
-    http::{BodyFormat, body_format, object_response},
+    http::{BodyFormat, body_format, status_response},
     request::{Context, Query},
     server::Server,
     status::{self, ApiError, Details, FieldError},
@@ -359,7 +358,7 @@ pub(super) fn deleted(answer: Answer<'_>, options: &DeleteOptions, deleted: Dele
                 uid: object.uid().to_owned(),
                 ..Details::default()
             };
-            object_response(answer.accepted, StatusCode::OK, Bytes::from(status::success(&details)))
+            Ok(status_response(answer.accepted, StatusCode::OK, status::success(&details)))
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     Answer, FieldSelector, Kind, LabelSelector,
     answer::{metadata_only, read, served},
     get::parse_revision,
+    pieces::{self, Pieces},
     selector::Selection,
     table::{self, Columns, Page},
     token::Token,
@@ -106,6 +107,13 @@ struct Listed {
     page: Page,
 }
 
+impl Listed {
+    /// About how long its JSON is.
+    fn size(&self) -> usize {
+        self.entries.iter().map(|entry| entry.json_len() + 1).sum()
+    }
+}
+
 impl Server {
     /// Answers a LIST.
     pub(super) async fn list(&self, answer: Answer<'_>, namespace: &str, options: &ListOptions) -> Result<Response, ApiError> {
@@ -116,6 +124,7 @@ impl Server {
         }
         let body = match answer.accepted.view {
             View::Table => rows(answer, &listed)?.into(),
+            View::Object | View::Metadata if is_streamed(answer, &listed) => return Ok(streamed(answer, listed)),
             View::Object | View::Metadata => glue(answer, &listed)?.freeze(),
         };
         object_response(answer.accepted, StatusCode::OK, body)
@@ -181,16 +190,8 @@ const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to di
 
 /// A list's JSON out of its items' bytes.
 fn glue(answer: Answer<'_>, listed: &Listed) -> Result<BytesMut, ApiError> {
-    let row = &answer.kind.served;
-    let (kind, api_version) = match answer.accepted.view {
-        View::Metadata => ("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned()),
-        _ => (row.list_kind.as_str(), row.api_version()),
-    };
-    let size: usize = listed.entries.iter().map(|entry| entry.json_len() + 1).sum();
-    let mut out = BytesMut::with_capacity(size + 256);
-    out.put_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").as_bytes());
-    out.put_slice(&json::encode(&list_meta(listed.revision, &listed.page)));
-    out.put_slice(b",\"items\":[");
+    let mut out = BytesMut::with_capacity(listed.size() + 256);
+    out.put_slice(&head(answer, listed));
     for (index, entry) in listed.entries.iter().enumerate() {
         if index > 0 {
             out.put_u8(b',');
@@ -199,6 +200,30 @@ fn glue(answer: Answer<'_>, listed: &Listed) -> Result<BytesMut, ApiError> {
     }
     out.put_slice(b"]}");
     Ok(out)
+}
+
+/// What stands before a list's items.
+fn head(answer: Answer<'_>, listed: &Listed) -> Vec<u8> {
+    let row = &answer.kind.served;
+    let (kind, api_version) = match answer.accepted.view {
+        View::Metadata => ("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned()),
+        _ => (row.list_kind.as_str(), row.api_version()),
+    };
+    let mut out = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").into_bytes();
+    out.extend_from_slice(&json::encode(&list_meta(listed.revision, &listed.page)));
+    out.extend_from_slice(b",\"items\":[");
+    out
+}
+
+/// Whether a list is long, and shown just as it is stored: then it is made while it is sent.
+fn is_streamed(answer: Answer<'_>, listed: &Listed) -> bool {
+    let plain = answer.is_stored_json() && answer.accepted.encoding == Encoding::Json && !answer.accepted.pretty;
+    plain && listed.size() >= pieces::FROM
+}
+
+fn streamed(answer: Answer<'_>, listed: Listed) -> Response {
+    let head = head(answer, &listed);
+    Pieces::new(head, listed.entries, answer.accepted.gzip).into_response()
 }
 
 fn list_meta(revision: Revision, page: &Page) -> Value {

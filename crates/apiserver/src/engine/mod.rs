@@ -17,6 +17,7 @@ mod meta;
 mod names;
 mod options;
 mod patch;
+mod pieces;
 mod route;
 mod selector;
 mod table;

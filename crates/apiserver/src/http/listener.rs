@@ -75,7 +75,7 @@ pub(crate) async fn serve(
 
 /// A peer that has vanished without a word is noticed also where nothing is sent (keep-alive), and so is one that takes
 /// nothing any more: what waits for it is bounded in time as well as in bytes.
-fn notice_dead_peers(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn notice_dead_peers(stream: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
@@ -98,7 +98,7 @@ async fn connection(
     let client = stream.peer_addr().map(Peer).ok();
     let accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await;
     let stream = accepted.map_err(io::Error::from).and_then(|accepted| accepted).inspect_err(|_| metrics.handshake_failed())?;
-    let peer = stream.get_ref().1.peer_certificates().map(|chain| PeerCertificates(chain.iter().map(|c| c.clone().into_owned()).collect()));
+    let peer = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
@@ -110,7 +110,12 @@ async fn connection(
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(1 << 20);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250).keep_alive_interval(Some(PATIENCE)).max_header_list_size(1 << 20)
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(250)
+        .keep_alive_interval(Some(PATIENCE))
+        .max_header_list_size(1 << 20)
         .max_send_buf_size(UNSENT);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     watcher.watch(connection).await

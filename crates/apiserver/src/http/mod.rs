@@ -12,5 +12,5 @@ mod tests;
 pub(crate) use limits::InFlight;
 pub(crate) use listener::{Peer, serve};
 pub(crate) use negotiate::{Accepted, BodyFormat, Encoding, Offer, View, body_format};
-pub(crate) use respond::{encoded_response, json_response, object_response, typed};
+pub(crate) use respond::{encoded_response, json_response, object_response, status_protobuf, status_response, typed};
 pub use service::ApiService;

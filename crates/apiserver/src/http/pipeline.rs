@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 
 use super::respond::{error_response, with_warnings};
 use crate::{
@@ -29,7 +29,8 @@ pub(super) async fn run(server: Arc<Server>, request: Request<Body>) -> Response
     let info = RequestInfo::parse(request.method(), request.uri());
     let began = Instant::now();
     let observed = server.metrics.requests.begin(&info);
-    let mut response = isolated(answer(Arc::clone(&server), info, request)).await;
+    let accept = request.headers().get(header::ACCEPT).cloned();
+    let mut response = isolated(answer(Arc::clone(&server), info, request), accept).await;
     let running = server.metrics.requests.end(observed, response.status(), began.elapsed());
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-cache, private"));
     match running {
@@ -39,19 +40,20 @@ pub(super) async fn run(server: Arc<Server>, request: Request<Body>) -> Response
 }
 
 /// Awaits a handler's answer. A panic in it is this request's failure and nobody else's.
-pub(super) async fn isolated(work: impl Future<Output = Result<Response, ApiError>>) -> Response {
+pub(super) async fn isolated(work: impl Future<Output = Result<Response, ApiError>>, accept: Option<HeaderValue>) -> Response {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => error_response(&error),
+        Ok(Err(error)) => error_response(&error, accept.as_ref()),
         Err(panic) => {
             tracing::error!(panic = panic_text(&*panic), "request handler panicked");
-            error_response(&ApiError::internal("this request caused an error in the server"))
+            error_response(&ApiError::internal("this request caused an error in the server"), accept.as_ref())
         }
     }
 }
 
 async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
+    let accept = parts.headers.get(header::ACCEPT).cloned();
     let user = server.authenticator.authenticate(&parts);
     server.metrics.authenticated(user.is_ok());
     let user = user?;
@@ -62,7 +64,7 @@ async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) 
     };
     let user = authn::impersonation(&server, &parts, user)?;
     let limit = request::timeout(info.query.get("timeout").filter(|_| !long_running), LIMIT)?;
-    let context = Arc::new(Context::new(info, user));
+    let context = Arc::new(Context::new(info, user).with_agent(agent(&parts.headers)));
     authorize(&server, &context)?;
     let request = Request::from_parts(parts, body);
     let asked = Arc::clone(&context);
@@ -83,8 +85,13 @@ async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) 
     };
     match result {
         Ok(response) => Ok(with_warnings(response, &context)),
-        Err(error) => Ok(with_warnings(error_response(&error), &context)),
+        Err(error) => Ok(with_warnings(error_response(&error, accept.as_ref()), &context)),
     }
+}
+
+/// The program that asks.
+fn agent(headers: &http::HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
 }
 
 fn authorize(server: &Server, context: &Context) -> Result<(), ApiError> {

@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use bytes::Bytes;
+use corten_schema::{json, proto};
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, StatusCode, header};
 
-use super::negotiate::{Accepted, Encoding};
+use super::negotiate::{Accepted, Encoding, Offer};
 use crate::{
     body::{self, Response},
     request::Context,
@@ -29,14 +30,36 @@ pub(crate) fn typed(code: StatusCode, media_type: &'static str, bytes: Bytes) ->
     response
 }
 
-/// The `Status` of a failed request. Always JSON: clients go by the answer's content type.
-pub(crate) fn error_response(error: &ApiError) -> Response {
-    let mut response = json_response(error.code, error.to_json());
+/// The `Status` of a failed request, in the encoding that the client accepts; JSON for those who accept nothing that
+/// there is.
+pub(crate) fn error_response(error: &ApiError, accept: Option<&HeaderValue>) -> Response {
+    let headers = accept.map(|accept| (header::ACCEPT, accept.clone()));
+    let accepted = Accepted::decide(&headers.into_iter().collect(), Offer::Objects).unwrap_or(Accepted::JSON);
+    let mut response = status_response(accepted, error.code, error.to_json());
     let seconds = error.details.retry_after_seconds;
     if seconds > 0 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// A `Status`, whose JSON is known, in the encoding that the client accepts.
+pub(crate) fn status_response(accepted: Accepted, code: StatusCode, json: Vec<u8>) -> Response {
+    let bytes = match accepted.encoding {
+        Encoding::Json => None,
+        Encoding::Yaml => to_yaml(&json).ok(),
+        Encoding::Protobuf => status_protobuf(&json).map(Bytes::from),
+    };
+    match bytes {
+        Some(bytes) => typed(code, accepted.encoding.media_type(), bytes),
+        None => json_response(code, json),
+    }
+}
+
+/// The protobuf of a `Status`.
+pub(crate) fn status_protobuf(status: &[u8]) -> Option<Vec<u8>> {
+    let schema = corten_schema::table().meta("Status")?;
+    Some(proto::encode(&schema, &json::decode_untyped(status).ok()?))
 }
 
 /// An answer whose JSON is known, as JSON or YAML (a client that prefers protobuf goes by the content type).
@@ -89,9 +112,24 @@ fn to_yaml(json: &[u8]) -> Result<Bytes, ApiError> {
     serde_saphyr::to_string(&parse(json)?).map(Bytes::from).map_err(ApiError::internal)
 }
 
-/// Adds the request's warnings as `Warning` headers (RFC 7234: code 299, no agent).
+/// Characters of all warnings of an answer, at most; the reference's limits.
+const WARNINGS: usize = 4096;
+/// Characters of one warning when all of them are more than [`WARNINGS`].
+const WARNING: usize = 256;
+
+/// Adds the request's warnings as `Warning` headers (RFC 7234: code 299, no agent): all of them if they are few, the first
+/// ones, cut short, if they are many.
 pub(crate) fn with_warnings(mut response: Response, context: &Context) -> Response {
-    for text in context.take_warnings() {
+    let warnings = context.take_warnings();
+    let length = |text: &String| text.chars().count();
+    let many = warnings.iter().map(length).sum::<usize>() > WARNINGS;
+    let mut room = WARNINGS;
+    for text in warnings {
+        let text: String = if many { text.chars().take(WARNING).collect() } else { text };
+        match room.checked_sub(length(&text)) {
+            Some(left) => room = left,
+            None => break,
+        }
         let quoted: String = text.chars().filter(|c| !c.is_control()).flat_map(escape).collect();
         if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);

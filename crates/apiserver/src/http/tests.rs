@@ -51,10 +51,23 @@ fn places_are_limited_and_free_again() {
 
 #[tokio::test]
 async fn a_panic_is_one_requests_failure() {
-    let response = isolated(async { panic!("a bug") }).await;
+    let response = isolated(async { panic!("a bug") }, None).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let response = isolated(async { Err(ApiError::too_many_requests("wait", 7)) }).await;
+    let response = isolated(async { Err(ApiError::too_many_requests("wait", 7)) }, None).await;
     assert_eq!(response.headers().get(header::RETRY_AFTER), Some(&HeaderValue::from(7)));
-    let response = isolated(async { Ok(json_response(StatusCode::OK, "{}")) }).await;
+    let response = isolated(async { Ok(json_response(StatusCode::OK, "{}")) }, None).await;
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_kernel_watches_over_connections() {
+    use rustix::net::sockopt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    super::listener::notice_dead_peers(&stream).unwrap();
+    assert!(sockopt::socket_keepalive(&stream).unwrap());
+    assert_eq!(sockopt::tcp_keepidle(&stream).unwrap().as_secs(), 30);
+    assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 3);
+    assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);
 }

@@ -4,9 +4,9 @@
 
 mod process;
 mod requests;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use corten_schema::Str;
 use parking_lot::Mutex;
 
 use crate::{engine::Kind, server::Server};
@@ -50,7 +51,7 @@ impl Operation {
 pub(crate) struct Metrics {
     /// Requests.
     pub(crate) requests: Requests,
-    commits: Mutex<BTreeMap<(Operation, String, String), Histogram>>,
+    commits: Mutex<BTreeMap<(Operation, Str, Str), Histogram>>,
     authenticated: AtomicU64,
     unauthenticated: AtomicU64,
     allowed: AtomicU64,
@@ -62,7 +63,7 @@ impl Metrics {
     /// A write is durable.
     pub(crate) fn committed(&self, operation: Operation, kind: &Kind, took: Duration) {
         let row = &kind.storage;
-        let key = (operation, row.group.to_string(), row.plural.to_string());
+        let key = (operation, row.group.clone(), row.plural.clone());
         self.commits.lock().entry(key).or_insert_with(|| Histogram::new(STORAGE_BUCKETS)).observe(took.as_secs_f64());
     }
 

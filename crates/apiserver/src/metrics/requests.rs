@@ -17,9 +17,8 @@ use super::text::{Histogram, Text, labels};
 use crate::request::{RequestInfo, Verb};
 
 /// Upper bounds of the latencies of requests, in seconds.
-const BUCKETS: &[f64] = &[
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
-];
+const BUCKETS: &[f64] =
+    &[0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
 
 /// Upper bounds of the sizes of events, in bytes.
 const SIZES: &[f64] = &[1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0];
@@ -134,8 +133,7 @@ impl Requests {
         }
         let is_long = long.is_some() || series.verb == "WATCH";
         let mut answered = self.answered.lock();
-        let counted =
-            answered.entry(series).or_insert_with(|| Counted { codes: BTreeMap::new(), latency: Histogram::new(BUCKETS) });
+        let counted = answered.entry(series).or_insert_with(|| Counted { codes: BTreeMap::new(), latency: Histogram::new(BUCKETS) });
         *counted.codes.entry(code.as_u16()).or_default() += 1;
         if !is_long {
             counted.latency.observe(took.as_secs_f64());
@@ -199,9 +197,8 @@ impl Requests {
             text.sample("apiserver_longrunning_requests", &series.labels(false), gauge.load(Ordering::Relaxed));
         }
         let events = self.events.lock();
-        let labels = |(group, version, resource): &(Str, Str, Str)| {
-            labels(&[("group", group), ("resource", resource), ("version", version)])
-        };
+        let labels =
+            |(group, version, resource): &(Str, Str, Str)| labels(&[("group", group), ("resource", resource), ("version", version)]);
         text.counter("apiserver_watch_events_total", "Events told to watches.");
         for (of, events) in &*events {
             text.sample("apiserver_watch_events_total", &labels(of), events.count.load(Ordering::Relaxed));

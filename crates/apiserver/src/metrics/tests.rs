@@ -29,7 +29,8 @@ fn a_watch_runs_until_it_is_dropped() {
     let watch = RequestInfo::parse(&Method::GET, &"/api/v1/namespaces/default/pods?watch=1".parse().unwrap());
     let running = requests.watch(&watch);
     running.told(1500);
-    let series = "{component=\"apiserver\",group=\"\",resource=\"pods\",scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}";
+    let series =
+        "{component=\"apiserver\",group=\"\",resource=\"pods\",scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}";
     assert!(shown(&requests).contains(&format!("apiserver_longrunning_requests{series} 1\n")), "{}", shown(&requests));
     assert!(shown(&requests).contains("apiserver_watch_events_total{group=\"\",resource=\"pods\",version=\"v1\"} 1\n"));
     assert!(shown(&requests).contains("apiserver_watch_events_sizes_bucket{group=\"\",resource=\"pods\",version=\"v1\",le=\"2048\"} 1\n"));

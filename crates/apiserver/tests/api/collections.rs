@@ -213,4 +213,36 @@ async fn large_answers_are_compressed_for_those_who_accept_it() {
     let zipped = api.get(CONFIG_MAPS).header("accept-encoding", "gzip").send().await;
     assert_eq!(zipped.header("content-encoding"), "gzip");
     assert!(zipped.bytes.len() < plain.bytes.len() / 10);
+    assert_eq!(unzipped(&zipped.bytes), plain.bytes);
+}
+
+fn unzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes), &mut out).unwrap();
+    out
+}
+
+/// Long lists are made while they are sent: the same bytes, whatever they are made of.
+#[tokio::test]
+async fn long_lists_are_whole() {
+    let api = Api::start().await;
+    for index in 0..300 {
+        let mut object = config_map(&format!("object-{index:03}"));
+        object["data"]["a"] = json!("x".repeat(if index == 150 { 200_000 } else { 1000 }));
+        api.created(CONFIG_MAPS, object).await;
+    }
+    let plain = api.get(CONFIG_MAPS).send().await;
+    let list = plain.json();
+    let expected: Vec<String> = (0..300).map(|index| format!("object-{index:03}")).collect();
+    assert_eq!(names(&list), expected);
+    let one = api.get(&format!("{CONFIG_MAPS}/object-150")).ok().await;
+    let item = &list["items"][150];
+    assert_eq!((&item["metadata"], &item["data"]), (&one["metadata"], &one["data"]));
+    let zipped = api.get(CONFIG_MAPS).header("accept-encoding", "gzip").send().await;
+    assert_eq!(unzipped(&zipped.bytes), plain.bytes);
+    let page = api.get(&format!("{CONFIG_MAPS}?limit=200")).ok().await;
+    assert_eq!(page["items"].as_array().unwrap(), &list["items"].as_array().unwrap()[..200]);
+    assert_eq!(page["metadata"]["remainingItemCount"], 100);
+    let pretty = api.get(&format!("{CONFIG_MAPS}?pretty=true")).send().await;
+    assert_eq!(pretty.json(), list);
 }

@@ -247,3 +247,120 @@ async fn the_protobuf_says_what_the_json_says() {
     assert_eq!(known.code.as_u16(), 304);
     api.get("/openapi/v3").header("accept", accept).fails(406).await;
 }
+
+/// `/openapi/v3` as protobuf: what the messages of its own package say is what the JSON says.
+#[tokio::test]
+async fn version_three_is_the_same_document() {
+    #[derive(Clone, PartialEq, Message)]
+    struct Document3 {
+        #[prost(string, tag = "1")]
+        openapi: String,
+        #[prost(message, optional, tag = "4")]
+        paths: Option<Paths3>,
+        #[prost(message, optional, tag = "5")]
+        components: Option<Components>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Paths3 {
+        #[prost(message, repeated, tag = "1")]
+        path: Vec<NamedPathItem3>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct NamedPathItem3 {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, optional, tag = "2")]
+        value: Option<PathItem3>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct PathItem3 {
+        #[prost(message, optional, tag = "4")]
+        get: Option<Operation3>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Operation3 {
+        #[prost(string, tag = "5")]
+        operation_id: String,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Components {
+        #[prost(message, optional, tag = "1")]
+        schemas: Option<Schemas3>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Schemas3 {
+        #[prost(message, repeated, tag = "1")]
+        entries: Vec<NamedSchema3>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct NamedSchema3 {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, optional, tag = "2")]
+        value: Option<SchemaOrReference>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct SchemaOrReference {
+        #[prost(message, optional, boxed, tag = "1")]
+        schema: Option<Box<Schema3>>,
+        #[prost(message, optional, tag = "2")]
+        reference: Option<Reference>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Reference {
+        #[prost(string, tag = "1")]
+        reference: String,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Schema3 {
+        #[prost(string, repeated, tag = "23")]
+        required: Vec<String>,
+        #[prost(string, tag = "25")]
+        kind: String,
+        #[prost(message, repeated, tag = "26")]
+        all_of: Vec<SchemaOrReference>,
+        #[prost(message, optional, tag = "31")]
+        properties: Option<Schemas3>,
+    }
+
+    let api = Api::start().await;
+    let plain = api.get("/openapi/v3/apis/apps/v1").ok().await;
+    for accept in
+        ["application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"]
+    {
+        let answer = api.get("/openapi/v3/apis/apps/v1").header("accept", accept).send().await;
+        assert_eq!(answer.header("content-type"), "application/com.github.proto-openapi.spec.v3.v1.0+protobuf");
+        let document = Document3::decode(answer.bytes.clone()).unwrap();
+        assert_eq!(document.openapi, "3.0.0");
+        let paths = document.paths.unwrap().path;
+        assert_eq!(paths.len(), plain["paths"].as_object().unwrap().len());
+        for path in &paths {
+            let id = path.value.as_ref().and_then(|item| item.get.as_ref()).map_or("", |get| &get.operation_id);
+            assert_eq!(id, plain["paths"][&path.name]["get"]["operationId"].as_str().unwrap_or_default(), "{}", path.name);
+        }
+        let schemas = document.components.unwrap().schemas.unwrap().entries;
+        assert_eq!(schemas.len(), plain["components"]["schemas"].as_object().unwrap().len());
+        for named in schemas {
+            let (schema, json) = (*named.value.unwrap().schema.unwrap(), &plain["components"]["schemas"][&named.name]);
+            assert_eq!(schema.kind, json["type"].as_str().unwrap_or_default(), "{}", named.name);
+            assert_eq!(serde_json::json!(schema.required).as_array().unwrap().len(), json["required"].as_array().map_or(0, Vec::len));
+            for property in schema.properties.into_iter().flat_map(|properties| properties.entries) {
+                let expected = &json["properties"][&property.name];
+                let value = property.value.unwrap();
+                let target = |of: &Value| of["$ref"].as_str().unwrap_or_default().to_owned();
+                match (value.schema, value.reference) {
+                    (Some(schema), None) => {
+                        assert_eq!(schema.kind, expected["type"].as_str().unwrap_or_default(), "{}.{}", named.name, property.name);
+                        let first = schema.all_of.first().and_then(|one| one.reference.as_ref()).map_or("", |one| &one.reference);
+                        assert_eq!(first, target(&expected["allOf"][0]), "{}.{}", named.name, property.name);
+                    }
+                    (None, Some(reference)) => assert_eq!(reference.reference, target(expected)),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    // The index has no protobuf.
+    let accept = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    assert_eq!(api.get("/openapi/v3").header("accept", accept).send().await.code, http::StatusCode::NOT_ACCEPTABLE);
+}

@@ -27,13 +27,16 @@ async fn requests_are_counted_under_the_references_names() {
     api.get(&format!("{CONFIG_MAPS}/none")).fails(404).await;
     api.get("/api/v1/configmaps").ok().await;
     api.delete(&format!("{CONFIG_MAPS}/a")).ok().await;
-    let mut watch = api.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion=0&sendInitialEvents=false&resourceVersionMatch=NotOlderThan")).await;
+    let mut watch =
+        api.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion=0&sendInitialEvents=false&resourceVersionMatch=NotOlderThan")).await;
     api.created(CONFIG_MAPS, config_map("c")).await;
     watch.next().await;
 
     let text = metrics(&api).await;
     let series = |dry: &str, scope: &str, verb: &str| {
-        format!("component=\"apiserver\",dry_run=\"{dry}\",group=\"\",resource=\"configmaps\",scope=\"{scope}\",subresource=\"\",verb=\"{verb}\",version=\"v1\"")
+        format!(
+            "component=\"apiserver\",dry_run=\"{dry}\",group=\"\",resource=\"configmaps\",scope=\"{scope}\",subresource=\"\",verb=\"{verb}\",version=\"v1\""
+        )
     };
     let total = |code: u16, of: &str| value(&text, &format!("apiserver_request_total{{code=\"{code}\",{of}}}"));
     // Two by this test; the bootstrap does not go through requests.
@@ -49,7 +52,9 @@ async fn requests_are_counted_under_the_references_names() {
     assert!((value(&text, &inf) - count).abs() < 0.1);
 
     let kind = "group=\"\",resource=\"configmaps\"";
-    let watching = format!("apiserver_longrunning_requests{{component=\"apiserver\",{kind},scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}}");
+    let watching = format!(
+        "apiserver_longrunning_requests{{component=\"apiserver\",{kind},scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}}"
+    );
     assert!((value(&text, &watching) - 1.0).abs() < 0.1);
     assert!((value(&text, &format!("apiserver_watch_events_total{{{kind},version=\"v1\"}}")) - 1.0).abs() < 0.1);
     let stored = value(&text, &format!("apiserver_resource_objects{{{kind}}}"));
@@ -58,7 +63,9 @@ async fn requests_are_counted_under_the_references_names() {
     assert!((value(&text, "apiserver_storage_objects{resource=\"configmaps\"}") - stored).abs() < 0.1);
     let creates = value(&text, "etcd_request_duration_seconds_count{group=\"\",operation=\"create\",resource=\"configmaps\"}");
     assert!(creates >= 2.0, "{creates}");
-    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds", "process_open_fds", "process_max_fds"] {
+    for name in
+        ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds", "process_open_fds", "process_max_fds"]
+    {
         assert!(value(&text, name) > 0.0, "{name}");
     }
     assert!(value(&text, "authorization_attempts_total{result=\"allowed\"}") > 5.0);
@@ -83,7 +90,8 @@ async fn the_text_is_prometheuss() {
             let (name, number) = line.rsplit_once(' ').unwrap();
             number.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
             let name = name.split('{').next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).filter(|name| declared.contains(*name));
+            let family =
+                ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).filter(|name| declared.contains(*name));
             assert!(declared.contains(family.unwrap_or(name)), "not declared: {line}");
         }
     }
@@ -122,7 +130,8 @@ async fn deprecated_versions_are_warned_of_and_counted() {
     }
     assert_eq!(api.get("/api/v1/pods").send().await.header("warning"), "");
     let text = metrics(&api).await;
-    let sample = "apiserver_requested_deprecated_apis{group=\"\",removed_release=\"\",resource=\"endpoints\",subresource=\"\",version=\"v1\"}";
+    let sample =
+        "apiserver_requested_deprecated_apis{group=\"\",removed_release=\"\",resource=\"endpoints\",subresource=\"\",version=\"v1\"}";
     assert!((value(&text, sample) - 1.0).abs() < 0.1);
     assert!(!text.contains("apiserver_requested_deprecated_apis{group=\"\",removed_release=\"\",resource=\"pods\""));
 }

@@ -34,8 +34,10 @@ async fn objects_and_lists() {
 
     let table = api.get(PODS).header("accept", &format!("{PROTOBUF};as=Table;g=meta.k8s.io;v=v1,application/json"));
     assert_eq!(table.ok().await["kind"], "PodList", "there is no protobuf of tables");
-    let status = api.get(&format!("{PODS}/none")).header("accept", PROTOBUF).fails(404).await;
-    assert_eq!(status["reason"], "NotFound");
+    let status = api.get(&format!("{PODS}/none")).header("accept", PROTOBUF).send().await;
+    assert_eq!((status.code, status.header("content-type")), (StatusCode::NOT_FOUND, PROTOBUF));
+    let status = proto::decode(&corten_schema::table().meta("Status").unwrap(), &status.bytes).unwrap().value;
+    assert_eq!((status.kind(), status.str_at(&["reason"])), ("Status", "NotFound"));
     let status = api.call(Method::POST, PODS).body(PROTOBUF, "nonsense").fails(400).await;
     assert!(status["message"].as_str().unwrap().contains("does not appear to be a protobuf message"), "{status}");
 }

@@ -2,6 +2,8 @@
 
 use super::super::{Attributes, Operation, Plugin};
 use super::forbidden;
+use corten_schema::Value;
+
 use crate::reads;
 use crate::status::{ApiError, GroupResource};
 use crate::strategy::{Effect, Expect};
@@ -23,8 +25,10 @@ impl Plugin for NamespaceLifecycle {
         let not_found = || ApiError::not_found(&GroupResource::new("", "namespaces"), namespace);
         let snapshot = attributes.server.ledger.snapshot();
         let entry = snapshot.get(&reads::key("", "namespaces", "", namespace)).ok_or_else(not_found)?;
-        let object = reads::object(entry).ok_or_else(not_found)?;
-        if object.deletion_timestamp().is_some() || text(&object, "status.phase") == "Terminating" {
+        // The phase is indexed, and is no longer Active in the same write that begins a deletion.
+        let active = entry.index().field("status.phase") == Some("Active");
+        let ends = |object: &Value| object.deletion_timestamp().is_some() || text(object, "status.phase") == "Terminating";
+        if !active && ends(&reads::object(entry).ok_or_else(not_found)?) {
             let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
             let cause = format!("namespace {namespace} is being terminated");
             return Err(forbidden(attributes, why).cause("NamespaceTerminating", cause, "metadata.namespace"));

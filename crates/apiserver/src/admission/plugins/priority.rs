@@ -65,12 +65,19 @@ fn keep(attributes: &mut Attributes<'_>) {
     }
 }
 
+/// How a default class says so, in the encoding that is stored.
+const DEFAULT: &[u8] = b"\"globalDefault\":true";
+
 fn resolve(attributes: &mut Attributes<'_>) -> Result<(), ApiError> {
     let Some(pod) = attributes.object.as_deref() else { return Ok(()) };
     let ledger = &attributes.server.ledger;
     let class = match text(pod, "spec.priorityClassName") {
-        "" => reads::list(&ledger.snapshot(), GROUP, PLURAL, "")
-            .into_iter()
+        "" => ledger
+            .snapshot()
+            .list(&reads::prefix(GROUP, PLURAL, ""))
+            // Hardly any class is a default: the others need not be decoded for every pod.
+            .filter(|entry| entry.stored_json().windows(DEFAULT.len()).any(|bytes| bytes == DEFAULT))
+            .filter_map(|entry| reads::object(entry))
             .filter(|class| flag(class, "globalDefault"))
             .min_by_key(|class| int(class, "value").unwrap_or_default()),
         name => match reads::get(ledger, GROUP, PLURAL, "", name) {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corten_schema::{Value, json, proto};
+use corten_schema::{Value, proto};
 use corten_store::Revision;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         Answer, Kind, answer,
         table::{self, Columns, Include},
     },
-    http::{Accepted, Encoding, View},
+    http::{Accepted, Encoding, View, status_protobuf},
     ledger::{Entry, Event, EventType},
     metrics::Watching,
     status::ApiError,
@@ -127,9 +127,9 @@ impl Framer {
     pub(super) fn error(&self, error: &ApiError) -> Bytes {
         let status = error.to_json();
         if self.accepted.encoding == Encoding::Protobuf
-            && let (Some(schema), Ok(status)) = (corten_schema::table().meta("Status"), json::decode_untyped(&status))
+            && let Some(status) = status_protobuf(&status)
         {
-            return message("ERROR", &proto::encode(&schema, &status));
+            return message("ERROR", &status);
         }
         line("ERROR", &status)
     }

@@ -9,12 +9,7 @@ use super::{
 };
 
 static DOCUMENT: Message = Message {
-    fields: &[
-        ("openapi", 1, Text),
-        ("info", 2, One(&INFO)),
-        ("paths", 4, Map(1, &One(&PATH_ITEM))),
-        ("components", 5, One(&COMPONENTS)),
-    ],
+    fields: &[("openapi", 1, Text), ("info", 2, One(&INFO)), ("paths", 4, Map(1, &One(&PATH_ITEM))), ("components", 5, One(&COMPONENTS))],
     extensions: 9,
 };
 
@@ -53,23 +48,14 @@ static OPERATION: Message = Message {
 };
 
 static PARAMETER: Message = Message {
-    fields: &[
-        ("name", 1, Text),
-        ("in", 2, Text),
-        ("description", 3, Text),
-        ("required", 4, Flag),
-        ("schema", 10, OrReference(&SCHEMA)),
-    ],
+    fields: &[("name", 1, Text), ("in", 2, Text), ("description", 3, Text), ("required", 4, Flag), ("schema", 10, OrReference(&SCHEMA))],
     extensions: 14,
 };
 
-static REQUEST_BODY: Message = Message {
-    fields: &[("description", 1, Text), ("content", 2, Map(1, &One(&MEDIA_TYPE))), ("required", 3, Flag)],
-    extensions: 4,
-};
+static REQUEST_BODY: Message =
+    Message { fields: &[("description", 1, Text), ("content", 2, Map(1, &One(&MEDIA_TYPE))), ("required", 3, Flag)], extensions: 4 };
 
-static RESPONSE: Message =
-    Message { fields: &[("description", 1, Text), ("content", 3, Map(1, &One(&MEDIA_TYPE)))], extensions: 5 };
+static RESPONSE: Message = Message { fields: &[("description", 1, Text), ("content", 3, Map(1, &One(&MEDIA_TYPE)))], extensions: 5 };
 
 static MEDIA_TYPE: Message = Message { fields: &[("schema", 1, OrReference(&SCHEMA))], extensions: 5 };
 
