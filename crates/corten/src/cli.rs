@@ -117,6 +117,14 @@ pub(crate) struct NodeOptions {
     /// Memory that the node offers, in MiB (default: all of the machine's)
     #[arg(long, value_name = "MIB")]
     pub(crate) memory: Option<u64>,
+    /// Configuration of the kubelet: a `KubeletConfiguration` (kubelet.config.k8s.io/v1beta1)
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub(crate) kubelet_config: Option<PathBuf>,
+    /// Directory whose `*.conf` files are laid over the kubelet's configuration, in the order of their names
+    #[arg(long, value_name = "DIR")]
+    #[serde(default)]
+    pub(crate) kubelet_config_dir: Option<PathBuf>,
 }
 
 /// Which container runtime a node drives.

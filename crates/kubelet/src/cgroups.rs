@@ -66,6 +66,11 @@ impl Cgroups {
         Ok(cgroups)
     }
 
+    /// Whether limits are set on cgroup v2.
+    pub(crate) fn is_v2(&self) -> bool {
+        self.hierarchies.iter().filter(|h| h.limits()).all(|h| matches!(h, Hierarchy::V2 { .. }))
+    }
+
     fn class(&self, qos: Qos) -> String {
         match qos {
             Qos::Guaranteed => self.kubepods.clone(),
@@ -103,6 +108,34 @@ impl Cgroups {
                 remove_tree(&join(hierarchy.mount(), &path));
             }
         }
+    }
+
+    /// Memory that all pods hold and that cannot be taken from them, in bytes.
+    pub(crate) fn memory_working_set(&self) -> Option<i64> {
+        self.hierarchies.iter().find_map(|hierarchy| {
+            let directory = join(hierarchy.mount(), &self.kubepods);
+            let number = |file: &str| fs::read_to_string(directory.join(file)).ok()?.trim().parse::<i64>().ok();
+            let (used, key) = match hierarchy {
+                Hierarchy::V1 { controllers, .. } if controllers.iter().any(|c| c == "memory") => {
+                    (number("memory.usage_in_bytes")?, "total_inactive_file ")
+                }
+                Hierarchy::V1 { .. } => return None,
+                Hierarchy::V2 { .. } => (number("memory.current")?, "inactive_file "),
+            };
+            let stat = fs::read_to_string(directory.join("memory.stat")).ok()?;
+            let inactive = stat.lines().find_map(|line| line.strip_prefix(key))?.parse::<i64>().ok()?;
+            Some((used - inactive).max(0))
+        })
+    }
+
+    /// How many processes and threads a pod has.
+    pub(crate) fn processes(&self, qos: Qos, uid: &str) -> i64 {
+        let path = self.path(qos, uid);
+        let read = |hierarchy: &Hierarchy| {
+            let text = fs::read_to_string(join(hierarchy.mount(), &path).join("pids.current")).ok()?;
+            text.trim().parse::<i64>().ok()
+        };
+        self.hierarchies.iter().find_map(read).unwrap_or(0)
     }
 
     /// The uids of all pods that have a cgroup.

@@ -1,19 +1,24 @@
 //! What all parts of the kubelet share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use corten_client::events::{EventType, Recorder};
 use corten_client::informer::Informer;
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Node, ObjectReference, Pod, Service};
 use kube::Resource as _;
 
+use crate::admit::{NodeFacts, Pressure, Registry};
 use crate::cgroups::Cgroups;
+use crate::config::Configuration;
+use crate::eviction::Pressures;
 use crate::images::Images;
 use crate::machine::Share;
 use crate::objects::Objects;
 use crate::pod::dns::ClusterDns;
 use crate::pod::downward::Surroundings;
+use crate::pod::requests;
 use crate::runtime::Runtime;
 
 /// Connections and configuration of one node.
@@ -32,12 +37,38 @@ pub(crate) struct Context {
     pub(crate) services: Informer<Service>,
     pub(crate) images: Images,
     pub(crate) share: Share,
+    /// This node's own object, and nothing else.
+    pub(crate) node: Informer<Node>,
+    pub(crate) admission: Registry,
+    pub(crate) pressures: Pressures,
+    pub(crate) config: Configuration,
 }
 
 impl Context {
     /// The directory of a pod.
     pub(crate) fn pod_dir(&self, uid: &str) -> PathBuf {
         self.root_dir.join("pods").join(uid)
+    }
+
+    /// The node as admission sees it.
+    pub(crate) fn node_facts(&self) -> NodeFacts {
+        let node = self.node.store().list().into_iter().next();
+        let amounts = &self.share.allocatable;
+        let own = [("cpu", amounts.cpu_millis), ("memory", amounts.memory), ("ephemeral-storage", amounts.storage), ("pods", amounts.pods)];
+        let mut allocatable: BTreeMap<String, i64> = BTreeMap::new();
+        // Extended resources are what others have written into the status.
+        let written = node.iter().filter_map(|n| n.status.as_ref()?.allocatable.as_ref()).flatten();
+        allocatable.extend(written.map(|(name, amount)| (name.clone(), requests::read(name, amount))));
+        allocatable.extend(own.map(|(name, amount)| (name.to_owned(), amount)));
+        let conditions = self.pressures.conditions();
+        NodeFacts {
+            name: self.node_name.clone(),
+            labels: node.as_ref().and_then(|n| n.metadata.labels.clone()).unwrap_or_default(),
+            taints: node.as_ref().and_then(|n| n.spec.as_ref()?.taints.clone()).unwrap_or_default(),
+            allocatable,
+            allowed_unsafe_sysctls: self.config.allowed_unsafe_sysctls.clone(),
+            pressure: (!conditions.is_empty()).then_some(Pressure { conditions }),
+        }
     }
 
     /// What a pod may learn through the downward API.

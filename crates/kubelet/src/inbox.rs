@@ -18,12 +18,40 @@ pub(crate) struct Inbox {
 struct State {
     pod: Arc<Pod>,
     gone: bool,
+    eviction: Option<Eviction>,
+}
+
+/// The node ends a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Eviction {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// Seconds; `None`: the pod's own.
+    pub(crate) grace: Option<i64>,
+    /// What the condition `DisruptionTarget` says, if it was no fault of the pod's.
+    pub(crate) disruption: Option<String>,
+    /// Reason and text of the event.
+    pub(crate) event: (&'static str, String),
+}
+
+impl Eviction {
+    /// A more important pod needs its place.
+    pub(crate) fn preempted() -> Self {
+        let words = "Preempted in order to admit critical pod".to_owned();
+        Self {
+            reason: "Preempting".to_owned(),
+            message: words.clone(),
+            grace: None,
+            disruption: Some("Pod was preempted by Kubelet to accommodate a critical pod.".to_owned()),
+            event: ("Preempting", words),
+        }
+    }
 }
 
 impl Inbox {
     /// The inbox of a pod.
     pub(crate) fn new(pod: Arc<Pod>) -> Self {
-        Self { state: Mutex::new(State { pod, gone: false }), notify: Notify::new() }
+        Self { state: Mutex::new(State { pod, gone: false, eviction: None }), notify: Notify::new() }
     }
 
     /// A new state of the pod in the API.
@@ -34,8 +62,21 @@ impl Inbox {
 
     /// The pod is no longer in the API; `pod` is its last state.
     pub(crate) fn gone(&self, pod: Arc<Pod>) {
-        *self.state.lock() = State { pod, gone: true };
+        let mut state = self.state.lock();
+        (state.pod, state.gone) = (pod, true);
+        drop(state);
         self.wake();
+    }
+
+    /// The pod has to end; the first one to say so gives the reason.
+    pub(crate) fn evict(&self, eviction: Eviction) {
+        self.state.lock().eviction.get_or_insert(eviction);
+        self.wake();
+    }
+
+    /// Why the node ends the pod, if it does.
+    pub(crate) fn eviction(&self) -> Option<Eviction> {
+        self.state.lock().eviction.clone()
     }
 
     /// Something happened: look again.

@@ -5,8 +5,11 @@
 //! volumes, finished operations); what to do is decided by pure functions (`pod::plan`) out of
 //! spec and observed state, and done at the edge.
 
+mod admit;
 mod cgroups;
+pub mod config;
 mod context;
+pub mod eviction;
 mod images;
 mod inbox;
 mod logs;
@@ -52,6 +55,9 @@ pub enum Error {
     /// The cgroups of pods cannot be made.
     #[error("{0}")]
     Cgroups(String),
+    /// The configuration wants cgroup v2, and there is only v1.
+    #[error("the machine has only cgroup v1, which failCgroupV1 of the kubelet's configuration forbids")]
+    CgroupV1,
     /// A directory cannot be made.
     #[error("{}: {source}", path.display())]
     Directory {
@@ -82,31 +88,51 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
     let logs = &options.pod_log_dir;
     std::fs::create_dir_all(logs).map_err(|source| Error::Directory { path: logs.clone(), source })?;
     let share = Share::of(&options);
+    for setting in options.config.without_effect() {
+        tracing::warn!(setting, "a setting of the kubelet's configuration has no effect here");
+    }
     let whole = Limits { cpu_shares: cpu_shares(share.allocatable.cpu_millis), cpu_quota: 0, memory: share.allocatable.memory };
     let client = options.client.clone();
     let services = Informer::start(Api::all(client.clone()), Selection::default(), token.clone());
+    let selection = Selection::fields(format!("metadata.name={}", options.node_name));
+    let node = Informer::start(Api::all(client.clone()), selection, token.clone());
+    let config = options.config;
+    let resolv_conf = config.resolv_conf.clone().unwrap_or(options.resolv_conf);
+    let cluster_dns = ClusterDns {
+        servers: config.cluster_dns.clone().unwrap_or(options.cluster_dns),
+        domain: config.cluster_domain.clone().unwrap_or(options.cluster_domain),
+    };
+    let taints = options.taints.into_iter().chain(config.register_with_taints.iter().cloned()).collect();
+    let cgroups = Cgroups::open(&options.cgroup_root, whole)?;
+    if config.fail_cgroup_v1 && !cgroups.is_v2() {
+        return Err(Error::CgroupV1);
+    }
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), "kubelet", Some(&options.node_name)),
         objects: Arc::new(Objects::new(&client)),
-        cgroups: Cgroups::open(&options.cgroup_root, whole)?,
+        cgroups,
         services,
         client,
         node_name: options.node_name,
         node_addresses: vec![options.node_ip.to_string()],
         root_dir: options.root_dir,
         pod_log_dir: options.pod_log_dir,
-        resolv_conf: options.resolv_conf,
-        cluster_dns: ClusterDns { servers: options.cluster_dns, domain: options.cluster_domain },
+        resolv_conf,
+        cluster_dns,
+        node,
+        admission: admit::Registry::default(),
+        pressures: eviction::Pressures::default(),
+        config,
         runtime,
         images: images::Images::default(),
         share,
     });
     let port = options.listener.local_addr().map_err(Error::Socket)?.port();
-    let registration =
-        node::Registration { labels: options.labels, taints: options.taints, version: options.version, port, ready: options.ready };
+    let registration = node::Registration { labels: options.labels, taints, version: options.version, port, ready: options.ready };
     let pods = pods::Pods::start(&context, &token);
     tokio::spawn(logs::rotate::keep(Arc::clone(&context), token.clone()));
     tokio::spawn(images::garbage::keep(Arc::clone(&context), token.clone()));
+    tokio::spawn(eviction::keep(Arc::clone(&context), token.clone()));
     let serving = server::serve(Arc::clone(&context), pods, options.listener, options.tls, token.clone());
     let serving = tokio::spawn(serving);
     node::keep(context, registration, token).await;

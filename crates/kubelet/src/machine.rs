@@ -5,12 +5,10 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::NodeSystemInfo;
 
+use crate::config::Configuration;
+use crate::eviction::threshold::Signal;
 use crate::options::{Capacity, Options};
-
-/// Memory that is kept free, below which pods are evicted: the reference's default threshold.
-const MEMORY_RESERVE: i64 = 100 << 20;
-/// Part of the disk that is kept free, in percent.
-const STORAGE_RESERVE_PERCENT: i64 = 10;
+use crate::pod::requests;
 
 /// Amounts of the resources of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,16 +37,31 @@ impl Share {
             cpu_millis: given(cpu_millis).unwrap_or_else(cpus),
             memory: given(memory_bytes).unwrap_or_else(memory),
             storage: given(storage_bytes).unwrap_or_else(|| storage(&options.root_dir)),
-            pods: i64::from(options.max_pods),
+            pods: i64::from(options.config.max_pods.unwrap_or(options.max_pods)),
         };
-        Self { capacity, allocatable: allocatable(capacity) }
+        let per_core = i64::from(options.config.pods_per_core);
+        let capacity = match per_core {
+            0 => capacity,
+            per_core => Amounts { pods: capacity.pods.min((capacity.cpu_millis / 1000).max(1) * per_core), ..capacity },
+        };
+        Self { capacity, allocatable: allocatable(capacity, &options.config) }
     }
 }
 
-fn allocatable(capacity: Amounts) -> Amounts {
+/// What is left for pods: without what is reserved, and without what must stay free so that nobody is evicted.
+fn allocatable(capacity: Amounts, config: &Configuration) -> Amounts {
+    let reserved = |resource: &str| {
+        let lists = [&config.kube_reserved, &config.system_reserved];
+        lists.iter().filter_map(|list| list.get(resource)).map(|quantity| requests::read(resource, quantity)).sum::<i64>()
+    };
+    let free = |signal: Signal, whole: i64| {
+        let hard = config.eviction.list.iter().find(|t| t.signal == signal && t.grace.is_none());
+        hard.map_or(0, |threshold| threshold.below.of(whole))
+    };
     Amounts {
-        memory: (capacity.memory - MEMORY_RESERVE).max(0),
-        storage: capacity.storage / 100 * (100 - STORAGE_RESERVE_PERCENT),
+        cpu_millis: (capacity.cpu_millis - reserved("cpu")).max(0),
+        memory: (capacity.memory - reserved("memory") - free(Signal::Memory, capacity.memory)).max(0),
+        storage: (capacity.storage - reserved("ephemeral-storage") - free(Signal::NodeFs, capacity.storage)).max(0),
         ..capacity
     }
 }
@@ -158,9 +171,12 @@ mod tests {
     #[test]
     fn a_reserve_is_kept() {
         let capacity = Amounts { cpu_millis: 2000, memory: 1 << 30, storage: 1000, pods: 110 };
-        let allocatable = allocatable(capacity);
+        let allocatable = super::allocatable(capacity, &Configuration::default());
         assert_eq!(allocatable.memory, (1 << 30) - (100 << 20));
         assert_eq!(allocatable.storage, 900);
         assert_eq!(allocatable.cpu_millis, 2000);
+        let reserved = [("cpu".to_owned(), k8s_openapi::apimachinery::pkg::api::resource::Quantity("250m".to_owned()))];
+        let config = Configuration { kube_reserved: reserved.into(), ..Configuration::default() };
+        assert_eq!(super::allocatable(capacity, &config).cpu_millis, 1750);
     }
 }

@@ -119,8 +119,12 @@ pub(crate) struct PodObjects {
 impl PodObjects {
     /// Begins to watch everything that the pod refers to; `inbox` is woken by changes.
     pub(crate) fn subscribe(objects: &Arc<Objects>, pod: &Pod, inbox: &Arc<Inbox>) -> Self {
-        let none =
-            Self { objects: Arc::clone(objects), config_maps: HashMap::new(), secrets: HashMap::new(), changes: Arc::new(AtomicU64::new(0)) };
+        let none = Self {
+            objects: Arc::clone(objects),
+            config_maps: HashMap::new(),
+            secrets: HashMap::new(),
+            changes: Arc::new(AtomicU64::new(0)),
+        };
         none.extended(pod, inbox)
     }
 

@@ -36,8 +36,10 @@ pub struct Options {
     pub cluster_domain: String,
     /// Addresses of the cluster's DNS servers; empty when there is none.
     pub cluster_dns: Vec<IpAddr>,
-    /// Most pods at a time.
+    /// Most pods at a time, unless the configuration says so.
     pub max_pods: u32,
+    /// The file configuration; what it says goes before what is said here.
+    pub config: crate::config::Configuration,
     /// What the node offers, when it is not the whole machine.
     pub capacity: Capacity,
     /// Labels to put on the Node besides the standard ones.

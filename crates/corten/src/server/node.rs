@@ -29,6 +29,7 @@ pub(crate) struct NodeSetup {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     options: NodeOptions,
+    kubelet: corten_kubelet::config::Configuration,
     runtime: RuntimeOptions,
     layout: Layout,
     cluster_domain: String,
@@ -43,6 +44,8 @@ impl NodeSetup {
         cluster_domain: &str,
         ranges: [Ipv4Net; 2],
     ) -> Result<Self> {
+        let (file, drop_ins) = (options.kubelet_config.as_deref(), options.kubelet_config_dir.as_deref());
+        let kubelet = corten_kubelet::config::Configuration::load(file, drop_ins).context("the kubelet's configuration")?;
         let network = NodeNetwork::open()?;
         // Noted before they are made: `down` takes them away again.
         let note = layout.guarded();
@@ -57,6 +60,7 @@ impl NodeSetup {
             name: options.node_name.clone().unwrap_or_else(host_name),
             address: general(address),
             options: options.clone(),
+            kubelet,
             runtime: runtime.clone(),
             layout: layout.clone(),
             cluster_domain: cluster_domain.to_owned(),
@@ -138,6 +142,7 @@ impl NodeSetup {
             cluster_domain: self.cluster_domain.clone(),
             cluster_dns: Vec::new(),
             max_pods: self.options.max_pods,
+            config: self.kubelet.clone(),
             capacity: corten_kubelet::Capacity {
                 cpu_millis: self.options.cpus.map(|cores| u64::from(cores) * 1000),
                 memory_bytes: self.options.memory.map(|mebibytes| mebibytes << 20),

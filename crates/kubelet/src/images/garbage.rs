@@ -16,11 +16,31 @@ use tonic::Status;
 use crate::context::Context;
 use crate::runtime::request;
 
-/// Disk usage, in percent, that starts the collection, and at which it ends.
-const HIGH: u64 = 85;
-const LOW: u64 = 80;
-/// How long an image stays at least: it may be about to be used.
-const MINIMUM_AGE: SignedDuration = SignedDuration::from_mins(2);
+/// What the configuration says.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    /// Disk usage, in percent, that starts the collection, and at which it ends.
+    high: u64,
+    low: u64,
+    /// How long an image stays at least: it may be about to be used.
+    minimum_age: SignedDuration,
+    /// How long it stays at most when nobody uses it.
+    maximum_age: Option<SignedDuration>,
+}
+
+impl Rules {
+    fn of(context: &Context) -> Self {
+        let config = &context.config;
+        let age = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Self {
+            high: config.image_gc_high,
+            low: config.image_gc_low,
+            minimum_age: age(config.image_minimum_age),
+            maximum_age: Some(config.image_maximum_age).filter(|a| !a.is_zero()).map(age),
+        }
+    }
+}
+
 /// How often the disk is looked at: how full it is, is no event.
 const PERIOD: Duration = Duration::from_secs(300);
 
@@ -53,13 +73,40 @@ pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
     token.run_until_cancelled(work).await;
 }
 
+/// Removes every image that nobody uses, and gives their number: the node needs the space.
+pub(crate) async fn collect_all(context: &Context) -> Result<usize, Status> {
+    let candidates = candidates(context, &mut HashMap::new(), Timestamp::now()).await?;
+    let mut client = context.runtime.clients.image.clone();
+    for candidate in &candidates {
+        let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: candidate.id.clone(), ..Default::default() }) };
+        client.remove_image(request(message)).await?;
+    }
+    Ok(candidates.len())
+}
+
 async fn round(context: &Context, used: &mut HashMap<String, Timestamp>) -> Result<(), Status> {
+    let now = Timestamp::now();
+    let candidates = candidates(context, used, now).await?;
+    let Some(space) = space(context).await? else {
+        return Ok(());
+    };
+    let mut client = context.runtime.clients.image.clone();
+    for id in condemned(Rules::of(context), space, candidates, now) {
+        tracing::info!(image = id, "removing an unused image");
+        let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: id.clone(), ..Default::default() }) };
+        client.remove_image(request(message)).await?;
+        used.remove(&id);
+    }
+    Ok(())
+}
+
+/// The images that nobody uses; `used` remembers since when.
+async fn candidates(context: &Context, used: &mut HashMap<String, Timestamp>, now: Timestamp) -> Result<Vec<Candidate>, Status> {
     let mut client = context.runtime.clients.image.clone();
     let message = v1::ListImagesRequest { filter: None };
     let images = client.list_images(request(message)).await?.into_inner().images;
     let containers = context.runtime.list_containers(HashMap::new()).await?;
     let in_use: HashSet<&str> = containers.iter().flat_map(|c| [c.image_id.as_str(), c.image_ref.as_str()]).collect();
-    let now = Timestamp::now();
     let is_used = |image: &v1::Image| {
         let digests = image.repo_digests.iter().map(String::as_str);
         std::iter::once(image.id.as_str()).chain(digests).any(|name| in_use.contains(name))
@@ -73,16 +120,7 @@ async fn round(context: &Context, used: &mut HashMap<String, Timestamp>) -> Resu
             candidates.push(Candidate { last_used: *last_used, size: image.size, id: image.id });
         }
     }
-    let Some(space) = space(context).await? else {
-        return Ok(());
-    };
-    for id in condemned(space, candidates, now) {
-        tracing::info!(image = id, "removing an unused image");
-        let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: id.clone(), ..Default::default() }) };
-        client.remove_image(request(message)).await?;
-        used.remove(&id);
-    }
-    Ok(())
+    Ok(candidates)
 }
 
 async fn space(context: &Context) -> Result<Option<Space>, Status> {
@@ -95,16 +133,20 @@ async fn space(context: &Context) -> Result<Option<Space>, Status> {
 }
 
 /// The images to remove, longest unused first.
-fn condemned(space: Space, mut candidates: Vec<Candidate>, now: Timestamp) -> Vec<String> {
+fn condemned(rules: Rules, space: Space, mut candidates: Vec<Candidate>, now: Timestamp) -> Vec<String> {
     let Space { total, available } = space;
     let used = total.saturating_sub(available);
-    if total == 0 || used < total / 100 * HIGH {
-        return Vec::new();
-    }
-    let mut to_free = used.saturating_sub(total / 100 * LOW);
-    candidates.retain(|c| now.duration_since(c.last_used) >= MINIMUM_AGE);
+    let full = total > 0 && used >= total / 100 * rules.high;
+    let mut to_free = if full { used.saturating_sub(total / 100 * rules.low) } else { 0 };
     candidates.sort_by_key(|c| c.last_used);
-    let mut ids = Vec::new();
+    let too_old = |c: &Candidate| rules.maximum_age.is_some_and(|age| now.duration_since(c.last_used) > age);
+    let (old, mut candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(too_old);
+    candidates.retain(|c| now.duration_since(c.last_used) >= rules.minimum_age);
+    let mut ids: Vec<String> = Vec::new();
+    for candidate in old {
+        to_free = to_free.saturating_sub(candidate.size);
+        ids.push(candidate.id);
+    }
     for candidate in candidates {
         if to_free == 0 {
             break;
@@ -125,9 +167,12 @@ mod tests {
         let candidate = |id: &str, last_used| Candidate { id: id.into(), size: 40, last_used: at(last_used) };
         let candidates = vec![candidate("b", 2), candidate("new", 990), candidate("a", 1), candidate("c", 3)];
         let full = |available| Space { total: 1000, available };
-        let names = |space| condemned(space, candidates.clone(), at(1000));
+        let rules = Rules { high: 85, low: 80, minimum_age: SignedDuration::from_mins(2), maximum_age: None };
+        let names = |space| condemned(rules, space, candidates.clone(), at(1000));
         assert!(names(full(200)).is_empty());
         assert_eq!(names(full(140)), ["a", "b"]);
         assert_eq!(names(full(0)), ["a", "b", "c"]);
+        let rules = Rules { maximum_age: Some(SignedDuration::from_secs(997)), ..rules };
+        assert_eq!(condemned(rules, full(900), candidates.clone(), at(1000)), ["a", "b"], "too old, whatever the disk");
     }
 }

@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 
 use crate::context::Context;
 use crate::objects::PodObjects;
-use crate::pod::backoff::Backoff;
+use crate::pod::backoff::{Backoff, LONGEST};
 use crate::pod::plan::{FailedStart, Waiting};
 use crate::pod::security::ImageUser;
 use crate::runtime::request;
@@ -64,7 +64,7 @@ impl Images {
     fn failed(&self, key: (String, String), message: String, now: Timestamp) {
         let mut failures = self.failures.lock();
         let previous = failures.get(&key).map(|f| f.backoff);
-        let failure = Failure { backoff: Backoff::next(previous, now, now), at: now, message };
+        let failure = Failure { backoff: Backoff::next(previous, now, now, LONGEST), at: now, message };
         failures.insert(key, failure);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::events::EventType::{Normal, Warning};
-use corten_client::informer::{Informer, Selection};
+use corten_client::informer::Informer;
 use corten_client::lease::Holder;
 use corten_cri::v1;
 use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeSystemInfo, Taint};
@@ -60,8 +60,7 @@ struct Keeper {
 /// Registers the node and keeps its status until `token` is cancelled.
 pub(crate) async fn keep(context: Arc<Context>, registration: Registration, token: CancellationToken) {
     let api: Api<Node> = Api::all(context.client.clone());
-    let selection = Selection::fields(format!("metadata.name={}", context.node_name));
-    let informer = Informer::start(api.clone(), selection, token.clone());
+    let informer = context.node.clone();
     let info = machine::system_info(&registration.version, &context.runtime.full_version());
     let mut keeper =
         Keeper { context, api, informer, registration, info, told_cidr: None, last_post: None, lease: None, token: token.clone() };
@@ -70,6 +69,7 @@ pub(crate) async fn keep(context: Arc<Context>, registration: Registration, toke
 
 impl Keeper {
     async fn run(&mut self) {
+        let context = Arc::clone(&self.context);
         let changed = Arc::new(tokio::sync::Notify::new());
         let told = Arc::clone(&changed);
         self.informer.on_event(move |_| told.notify_one());
@@ -88,6 +88,7 @@ impl Keeper {
             };
             tokio::select! {
                 () = changed.notified() => {}
+                () = context.pressures.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -108,6 +109,7 @@ impl Keeper {
                         ..ObjectMeta::default()
                     },
                     spec: Some(NodeSpec {
+                        provider_id: self.context.config.provider_id.clone(),
                         taints: Some(self.registration.taints.clone()).filter(|t| !t.is_empty()),
                         ..NodeSpec::default()
                     }),

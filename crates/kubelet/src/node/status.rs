@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::conditions::Findings;
 use crate::context::Context;
+use crate::eviction::Pressures;
 use crate::machine::Amounts;
 
 /// What a status is made from.
@@ -36,7 +37,7 @@ pub(super) fn status(node: &Node, parts: &Parts<'_>) -> NodeStatus {
         addresses: Some(internal.chain([hostname]).collect()),
         capacity: Some(resources(share.capacity)),
         allocatable: Some(resources(share.allocatable)),
-        conditions: Some(conditions(node, parts.findings)),
+        conditions: Some(conditions(node, parts.findings, &parts.context.pressures)),
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(parts.port) }) }),
         node_info: Some(parts.info.clone()),
         images: match &parts.images {
@@ -75,14 +76,30 @@ fn resources(amounts: Amounts) -> BTreeMap<String, Quantity> {
     .collect()
 }
 
-fn conditions(node: &Node, findings: &Findings) -> Vec<NodeCondition> {
+fn conditions(node: &Node, findings: &Findings, pressures: &Pressures) -> Vec<NodeCondition> {
     let ready = if findings.ready() { ("Ready", true, "KubeletReady") } else { ("Ready", false, "KubeletNotReady") };
     let message = findings.message();
+    let pressure = |kind: &'static str, good: &'static str, bad: &'static str, well: &str, ill: &str| match pressures.holds(kind) {
+        true => ((kind, true, bad), format!("kubelet has {ill}")),
+        false => ((kind, false, good), format!("kubelet has {well}")),
+    };
     [
-        (("MemoryPressure", false, "KubeletHasSufficientMemory"), "kubelet has sufficient memory available"),
-        (("DiskPressure", false, "KubeletHasNoDiskPressure"), "kubelet has no disk pressure"),
-        (("PIDPressure", false, "KubeletHasSufficientPID"), "kubelet has sufficient PID available"),
-        (ready, message.as_str()),
+        pressure(
+            "MemoryPressure",
+            "KubeletHasSufficientMemory",
+            "KubeletHasInsufficientMemory",
+            "sufficient memory available",
+            "insufficient memory available",
+        ),
+        pressure("DiskPressure", "KubeletHasNoDiskPressure", "KubeletHasDiskPressure", "no disk pressure", "disk pressure"),
+        pressure(
+            "PIDPressure",
+            "KubeletHasSufficientPID",
+            "KubeletHasInsufficientPID",
+            "sufficient PID available",
+            "insufficient PID available",
+        ),
+        (ready, message),
     ]
     .into_iter()
     .map(|((kind, holds, reason), message)| {
@@ -93,7 +110,7 @@ fn conditions(node: &Node, findings: &Findings) -> Vec<NodeCondition> {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: Some(reason.to_owned()),
-            message: Some(message.to_owned()),
+            message: Some(message),
             last_heartbeat_time: Some(now.clone()),
             last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(now)),
         }
@@ -178,7 +195,7 @@ mod tests {
         let findings = Findings { problems: problem.map(str::to_owned).into_iter().collect(), ..Findings::default() };
         NodeStatus {
             capacity: Some(resources(Amounts { cpu_millis: 2000, memory: 1 << 30, storage: 0, pods: 110 })),
-            conditions: Some(conditions(node, &findings)),
+            conditions: Some(conditions(node, &findings, &Pressures::default())),
             ..NodeStatus::default()
         }
     }

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 const INITIAL: SignedDuration = SignedDuration::from_secs(10);
-const LONGEST: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const LONGEST: SignedDuration = SignedDuration::from_mins(5);
 const RESET: SignedDuration = SignedDuration::from_mins(10);
 
 /// The back-off of one thing that keeps failing.
@@ -17,11 +17,11 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The back-off after another attempt at `now`, because of a failure at `failed`.
-    pub(crate) fn next(previous: Option<Self>, failed: Timestamp, now: Timestamp) -> Self {
+    /// The back-off after another attempt at `now`, because of a failure at `failed`; `longest` is where it stops growing.
+    pub(crate) fn next(previous: Option<Self>, failed: Timestamp, now: Timestamp, longest: SignedDuration) -> Self {
         let delay = match previous {
-            Some(previous) if !previous.expired(failed) => (previous.delay * 2).min(LONGEST),
-            _ => INITIAL,
+            Some(previous) if !previous.expired(failed) => (previous.delay * 2).min(longest),
+            _ => INITIAL.min(longest),
         };
         Self { delay, updated: now }
     }

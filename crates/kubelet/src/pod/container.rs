@@ -25,7 +25,7 @@ pub(crate) struct Parts<'a> {
     /// The file on the node that takes the termination message.
     pub(crate) termination_file: &'a str,
     pub(crate) memory_capacity: u64,
-    pub(crate) seccomp_dir: &'a std::path::Path,
+    pub(crate) seccomp: security::Seccomp<'a>,
     /// The container whose process namespace it enters, by id.
     pub(crate) target: Option<String>,
 }
@@ -37,7 +37,7 @@ pub(crate) fn log_path(name: &str, restart_count: u32) -> String {
 
 /// The configuration.
 pub(crate) fn config(pod: &Pod, container: &Container, parts: Parts<'_>) -> Result<v1::ContainerConfig, RootError> {
-    let mut security = security::container(pod, container, &parts.image_user, parts.seccomp_dir)?;
+    let mut security = security::container(pod, container, &parts.image_user, parts.seccomp)?;
     if let (Some(target), Some(namespaces)) = (&parts.target, &mut security.namespace_options)
         && namespaces.pid() == v1::NamespaceMode::Container
     {
@@ -129,7 +129,7 @@ mod tests {
                 mounts: Vec::new(),
                 termination_file: "/f",
                 memory_capacity: 1 << 30,
-                seccomp_dir: std::path::Path::new("/s"),
+                seccomp: security::Seccomp { directory: std::path::Path::new("/s"), by_default: false },
                 target: Some("t".into()),
             },
         )

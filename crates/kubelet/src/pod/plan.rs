@@ -51,6 +51,10 @@ pub(crate) struct Memory {
     pub(crate) backoff: BTreeMap<String, Backoff>,
     /// The pod has to end, and why.
     pub(crate) ending: Option<Ending>,
+    /// The node has not admitted it: nothing of it ever ran.
+    pub(crate) rejected: bool,
+    /// The node ends it for reasons of its own.
+    pub(crate) disruption: Option<String>,
 }
 
 /// A stop that failed.

@@ -90,7 +90,16 @@ pub(crate) fn sandbox(pod: &Pod) -> v1::LinuxSandboxSecurityContext {
     }
 }
 
-/// The context of a container. `seccomp_dir` is where profiles of the node are.
+/// Seccomp on this node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seccomp<'a> {
+    /// Where the node's profiles are.
+    pub(crate) directory: &'a Path,
+    /// Whether containers that do not say get the runtime's profile.
+    pub(crate) by_default: bool,
+}
+
+/// The context of a container.
 ///
 /// # Errors
 /// When `runAsNonRoot` is violated.
@@ -98,7 +107,7 @@ pub(crate) fn container(
     pod: &Pod,
     container: &Container,
     image: &ImageUser,
-    seccomp_dir: &Path,
+    files: Seccomp<'_>,
 ) -> Result<v1::LinuxContainerSecurityContext, RootError> {
     let outer = of_pod(pod);
     let inner = container.security_context.as_ref();
@@ -140,11 +149,7 @@ pub(crate) fn container(
         no_new_privs: inner.is_some_and(|c| c.allow_privilege_escalation == Some(false)),
         masked_paths: paths(&MASKED),
         readonly_paths: paths(&READ_ONLY),
-        seccomp: Some(if privileged {
-            profile(v1::security_profile::ProfileType::Unconfined)
-        } else {
-            seccomp(seccomp_profile, seccomp_dir)
-        }),
+        seccomp: Some(if privileged { profile(v1::security_profile::ProfileType::Unconfined) } else { seccomp(seccomp_profile, files) }),
         apparmor: apparmor_profile.map(apparmor),
         ..Default::default()
     })
@@ -194,15 +199,16 @@ fn profile(kind: v1::security_profile::ProfileType) -> v1::SecurityProfile {
     v1::SecurityProfile { profile_type: kind as i32, localhost_ref: String::new() }
 }
 
-/// Without a profile a container is unconfined, as in the reference.
-fn seccomp(given: Option<&SeccompProfile>, dir: &Path) -> v1::SecurityProfile {
+/// Without a profile a container is unconfined, as in the reference, unless the node says otherwise.
+fn seccomp(given: Option<&SeccompProfile>, files: Seccomp<'_>) -> v1::SecurityProfile {
     use v1::security_profile::ProfileType;
     match given.map(|p| (p.type_.as_str(), p.localhost_profile.as_deref())) {
         Some(("RuntimeDefault", _)) => profile(ProfileType::RuntimeDefault),
         Some(("Localhost", Some(file))) => v1::SecurityProfile {
             profile_type: ProfileType::Localhost as i32,
-            localhost_ref: dir.join(file).to_string_lossy().into_owned(),
+            localhost_ref: files.directory.join(file).to_string_lossy().into_owned(),
         },
+        None if files.by_default => profile(ProfileType::RuntimeDefault),
         _ => profile(ProfileType::Unconfined),
     }
 }

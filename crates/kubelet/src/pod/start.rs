@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::env::{self, Environment, services};
 use super::plan::{FailedStart, Waiting};
+use super::security::Seccomp;
 use super::{container, hooks, hosts, sandbox};
 use crate::context::Context;
 use crate::images;
@@ -117,7 +118,7 @@ impl Start {
             mounts,
             termination_file: &termination.to_string_lossy(),
             memory_capacity: u64::try_from(memory).unwrap_or(0),
-            seccomp_dir: &context.root_dir.join("seccomp"),
+            seccomp: Seccomp { directory: &context.root_dir.join("seccomp"), by_default: context.config.seccomp_default },
             target,
         };
         container::config(&self.pod, &self.container, parts).map_err(|e| e.to_string())

@@ -49,6 +49,9 @@ pub(crate) fn status(inputs: &Inputs<'_>) -> PodStatus {
     let Some(spec) = &pod.spec else {
         return inputs.previous.clone();
     };
+    if inputs.facts.memory.rejected {
+        return rejected(inputs);
+    }
     let containers = container::main(inputs, spec);
     let initial = container::initial(inputs, spec);
     let ephemeral = container::ephemeral(inputs, spec);
@@ -73,6 +76,20 @@ pub(crate) fn status(inputs: &Inputs<'_>) -> PodStatus {
     };
     status.conditions = Some(conditions::conditions(inputs, spec, &status));
     status
+}
+
+/// The status of a pod that was not admitted: what it has, and the verdict.
+fn rejected(inputs: &Inputs<'_>) -> PodStatus {
+    let verdict = inputs.facts.memory.ending.as_ref().and_then(|e| e.verdict.as_ref());
+    PodStatus {
+        phase: Some("Failed".to_owned()),
+        reason: verdict.map(|v| v.reason.clone()),
+        message: verdict.map(|v| v.message.clone()),
+        start_time: inputs.previous.start_time.clone().or_else(|| Some(seconds(inputs.facts.now))),
+        qos_class: Some(Qos::of(inputs.pod()).as_str().to_owned()),
+        observed_generation: inputs.pod().metadata.generation,
+        ..inputs.previous.clone()
+    }
 }
 
 /// The pod's addresses. They stay in the status when the sandbox is gone.

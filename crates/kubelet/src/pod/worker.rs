@@ -3,6 +3,7 @@
 //! Everything slow (pulling, stopping, hooks, mounting) runs beside it and reports back; the
 //! decisions see what is under way. So the pod's end is never delayed by its beginning.
 
+mod admission;
 mod cleanup;
 mod effects;
 mod storage;
@@ -55,6 +56,8 @@ pub(crate) struct Worker {
     /// The back-off of each container that has an event already.
     announced: HashMap<String, Backoff>,
     cleaned: bool,
+    /// It has its place on the node.
+    admitted: bool,
 }
 
 /// What to do after a round.
@@ -86,6 +89,7 @@ impl Worker {
             sandbox_failures: 0,
             announced: HashMap::new(),
             cleaned: false,
+            admitted: false,
         }
     }
 
@@ -112,6 +116,9 @@ impl Worker {
         let now = Timestamp::now();
         self.refresh(&pod);
         let wake_at = self.note_ending(&pod, gone, now);
+        if !self.admitted && self.memory.ending.is_none() && !self.admit(&pod, &view, now) {
+            return Next::Wait(None);
+        }
         if self.memory.ending.is_some() {
             self.prober.stop();
             self.cancel_start.cancel();
@@ -133,6 +140,7 @@ impl Worker {
         self.announce(&pod, &plan);
         // What is being mounted must be mounted before it can be taken down.
         if plan.ended && !self.cleaned && !self.storage.busy() {
+            self.context.admission.release(&self.uid);
             self.cleaned = self.release(&pod).await;
             if !self.cleaned {
                 return Next::Wait(now.checked_add(RUNTIME_RETRY).ok());
@@ -185,6 +193,10 @@ impl Worker {
             return None;
         }
         if self.memory.ending.is_some() {
+            return None;
+        }
+        if let Some(eviction) = self.inbox.eviction() {
+            self.evict(pod, eviction, now);
             return None;
         }
         let limit = pod.spec.as_ref()?.active_deadline_seconds?;

@@ -148,7 +148,7 @@ fn a_containers_own_rules_come_first() {
 #[test]
 fn a_crash_loop_waits_and_says_so() {
     let mut case = Case::new(one()).sandbox().exited("c", 1);
-    let backoff = Backoff::next(None, at(-5), at(-5));
+    let backoff = Backoff::next(None, at(-5), at(-5), super::super::backoff::LONGEST);
     case.memory.backoff.insert("c".into(), backoff);
     let plan = case.plan();
     assert!(plan.actions.is_empty());

@@ -16,7 +16,7 @@ fn pod(outer: Value, inner: Value) -> Pod {
 fn made(outer: Value, inner: Value, image: ImageUser) -> Result<v1::LinuxContainerSecurityContext, RootError> {
     let pod = pod(outer, inner);
     let first = &pod.spec.as_ref().unwrap().containers[0];
-    container(&pod, first, &image, Path::new("/kubelet/seccomp"))
+    container(&pod, first, &image, Seccomp { directory: Path::new("/kubelet/seccomp"), by_default: false })
 }
 
 fn image(uid: Option<i64>, name: &str) -> ImageUser {

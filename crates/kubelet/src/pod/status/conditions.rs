@@ -37,7 +37,12 @@ pub(super) fn conditions(inputs: &Inputs<'_>, spec: &PodSpec, status: &PodStatus
     ];
     let foreign =
         inputs.pod().status.iter().flat_map(|s| s.conditions.iter().flatten()).filter(|c| !OWNED.contains(&c.type_.as_str())).cloned();
-    findings.into_iter().map(|(kind, finding)| condition(inputs, kind, finding)).chain(foreign).collect()
+    let disruption = inputs.facts.memory.disruption.clone();
+    let disruption = disruption
+        .map(|message| ("DisruptionTarget", Finding { holds: true, reason: Some("TerminationByKubelet"), message: Some(message) }));
+    // Ours replaces what somebody else said before.
+    let foreign = foreign.filter(|c| disruption.is_none() || c.type_ != "DisruptionTarget").collect::<Vec<_>>();
+    findings.into_iter().chain(disruption).map(|(kind, finding)| condition(inputs, kind, finding)).chain(foreign).collect()
 }
 
 fn condition(inputs: &Inputs<'_>, kind: &str, finding: Finding) -> PodCondition {

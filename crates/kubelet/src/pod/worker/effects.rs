@@ -15,7 +15,7 @@ use tonic::Status;
 use super::Worker;
 use super::storage::Need;
 use crate::context::Context;
-use crate::pod::backoff::Backoff;
+use crate::pod::backoff::{self, Backoff};
 use crate::pod::ephemeral;
 use crate::pod::plan::{Action, Plan, Retry};
 use crate::pod::qos::Qos;
@@ -243,7 +243,8 @@ impl Worker {
         };
         if let Some(after) = after.filter(|_| ran) {
             let previous = self.memory.backoff.get(name).copied();
-            let next = Backoff::next(previous, after, now);
+            let longest = SignedDuration::try_from(self.context.config.longest_backoff).unwrap_or(backoff::LONGEST);
+            let next = Backoff::next(previous, after, now, longest);
             self.memory.backoff.insert(name.to_owned(), next);
         }
     }

@@ -1,0 +1,98 @@
+//! `KubeletConfiguration` (kubelet.config.k8s.io/v1beta1): a file, and a directory of files that are laid over it.
+
+pub(crate) mod duration;
+mod fields;
+mod read;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Taint;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde_json::Value;
+
+pub use read::ConfigError;
+
+pub use crate::eviction::threshold::Thresholds;
+
+/// What a kubelet can be configured to; the defaults are the reference's.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// Sysctls that pods may set besides the safe ones: names, or prefixes that end in `*`.
+    pub allowed_unsafe_sysctls: Vec<String>,
+    /// DNS servers of the cluster, if given.
+    pub cluster_dns: Option<Vec<std::net::IpAddr>>,
+    /// DNS domain of the cluster, if given.
+    pub cluster_domain: Option<String>,
+    /// When pods are evicted.
+    pub eviction: Thresholds,
+    /// Whether to refuse to run on cgroup v1.
+    pub fail_cgroup_v1: bool,
+    /// Disk usage in percent above which unused images are removed.
+    pub image_gc_high: u64,
+    /// Disk usage in percent down to which unused images are removed.
+    pub image_gc_low: u64,
+    /// How long an unused image stays at least.
+    pub image_minimum_age: Duration,
+    /// After which time an unused image goes in any case; zero for never.
+    pub image_maximum_age: Duration,
+    /// Kept for Kubernetes' own programs, by resource.
+    pub kube_reserved: BTreeMap<String, Quantity>,
+    /// Kept for the system, by resource.
+    pub system_reserved: BTreeMap<String, Quantity>,
+    /// Whether ephemeral storage is counted and limited.
+    pub local_storage_isolation: bool,
+    /// Most pods, if given.
+    pub max_pods: Option<u32>,
+    /// Most pods for each core; 0 for no such limit.
+    pub pods_per_core: u32,
+    /// The machine's name at its provider.
+    pub provider_id: Option<String>,
+    /// Taints of a new Node.
+    pub register_with_taints: Vec<Taint>,
+    /// The node's resolver configuration, if given.
+    pub resolv_conf: Option<PathBuf>,
+    /// Whether containers without a seccomp profile get the runtime's.
+    pub seccomp_default: bool,
+    /// Longest pause between restarts of a container.
+    pub longest_backoff: Duration,
+    /// How pods are stopped when the node shuts down: by priority, lowest first, with the seconds that each class has.
+    pub shutdown: Vec<(i32, Duration)>,
+    /// Directory of static pods.
+    pub static_pod_path: Option<PathBuf>,
+    /// The files, merged, as they were given: what `/configz` shows.
+    pub given: Value,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            allowed_unsafe_sysctls: Vec::new(),
+            cluster_dns: None,
+            cluster_domain: None,
+            eviction: Thresholds::default(),
+            fail_cgroup_v1: false,
+            image_gc_high: 85,
+            image_gc_low: 80,
+            image_minimum_age: Duration::from_secs(120),
+            image_maximum_age: Duration::ZERO,
+            kube_reserved: BTreeMap::new(),
+            system_reserved: BTreeMap::new(),
+            local_storage_isolation: true,
+            max_pods: None,
+            pods_per_core: 0,
+            provider_id: None,
+            register_with_taints: Vec::new(),
+            resolv_conf: None,
+            seccomp_default: false,
+            longest_backoff: Duration::from_secs(300),
+            shutdown: Vec::new(),
+            static_pod_path: None,
+            given: Value::Object(serde_json::Map::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

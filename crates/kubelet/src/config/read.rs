@@ -1,0 +1,344 @@
+//! Reading the files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use corten_client::quantity;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde_json::{Map, Value};
+
+use super::fields::{Effect, FIELDS, Kind};
+use super::{Configuration, duration};
+use crate::eviction::threshold::{ThresholdError, Thresholds};
+
+const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
+const KIND: &str = "KubeletConfiguration";
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not YAML or JSON.
+    #[error("{}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A setting is unknown, malformed, or contradicts another one.
+    #[error("{}{field}: {message}", file.as_ref().map(|f| format!("{}: ", f.display())).unwrap_or_default())]
+    Setting {
+        /// The file, if it is one file's fault.
+        file: Option<PathBuf>,
+        /// The setting's path.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+fn wrong(field: &str, message: impl Into<String>) -> ConfigError {
+    ConfigError::Setting { file: None, field: field.to_owned(), message: message.into() }
+}
+
+impl Configuration {
+    /// Reads a file, and lays the `*.conf` files of a directory over it in the order of their names.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a setting is unknown, malformed, or contradicts another one.
+    pub fn load(file: Option<&Path>, directory: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut merged = Map::new();
+        let mut files: Vec<PathBuf> = file.into_iter().map(Path::to_owned).collect();
+        if let Some(directory) = directory {
+            files.extend(drop_ins(directory)?);
+        }
+        for path in files {
+            let source = |source| ConfigError::Read { path: path.clone(), source };
+            let bytes = std::fs::read(&path).map_err(source)?;
+            let settings = parse(&bytes).map_err(|error| match error {
+                ConfigError::Setting { field, message, .. } => ConfigError::Setting { file: Some(path.clone()), field, message },
+                ConfigError::Syntax { message, .. } => ConfigError::Syntax { path: path.clone(), message },
+                other => other,
+            })?;
+            merge(&mut merged, settings);
+        }
+        Self::of(merged)
+    }
+
+    /// The configuration of merged settings.
+    fn of(given: Map<String, Value>) -> Result<Self, ConfigError> {
+        let settings = Settings(&given);
+        let defaults = Self::default();
+        let eviction = Thresholds::from_settings(
+            &settings.map("evictionHard"),
+            &settings.map("evictionSoft"),
+            &settings.map("evictionSoftGracePeriod"),
+            &settings.map("evictionMinimumReclaim"),
+            settings.bool("mergeDefaultEvictionSettings").unwrap_or(false),
+        )
+        .map_err(|ThresholdError { field, message }| wrong(&field, message))?;
+        let eviction = Thresholds {
+            transition: settings.duration("evictionPressureTransitionPeriod").filter(|d| !d.is_zero()).unwrap_or(eviction.transition),
+            longest_grace: settings.int("evictionMaxPodGracePeriod").unwrap_or(eviction.longest_grace),
+            ..eviction
+        };
+        if eviction.longest_grace < 0 {
+            return Err(wrong("evictionMaxPodGracePeriod", "must not be negative"));
+        }
+        let percent = |name: &str, default: u64| match settings.int(name) {
+            None => Ok(default),
+            Some(value) => u64::try_from(value)
+                .ok()
+                .filter(|v| *v <= 100)
+                .ok_or_else(|| wrong(name, format!("must be between 0 and 100, not {value}"))),
+        };
+        let (high, low) = (percent("imageGCHighThresholdPercent", 85)?, percent("imageGCLowThresholdPercent", 80)?);
+        if low >= high {
+            return Err(wrong("imageGCLowThresholdPercent", format!("must be less than imageGCHighThresholdPercent {high}, not {low}")));
+        }
+        let minimum_age = settings.duration("imageMinimumGCAge").unwrap_or(defaults.image_minimum_age);
+        let maximum_age = settings.duration("imageMaximumGCAge").unwrap_or_default();
+        if !maximum_age.is_zero() && maximum_age <= minimum_age {
+            return Err(wrong("imageMaximumGCAge", "must be greater than imageMinimumGCAge"));
+        }
+        let positive = |name: &str| match settings.int(name) {
+            None => Ok(None),
+            Some(value) => u32::try_from(value).map(Some).map_err(|_| wrong(name, format!("must not be negative: {value}"))),
+        };
+        let cluster_dns = match given.get("clusterDNS") {
+            None => None,
+            Some(_) => Some(settings.addresses("clusterDNS")?),
+        };
+        let taints = given.get("registerWithTaints").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+        let taints = serde_json::from_value(taints).map_err(|e| wrong("registerWithTaints", e.to_string()))?;
+        let longest_backoff =
+            settings.nested_duration("crashLoopBackOff", "maxContainerRestartPeriod")?.unwrap_or(defaults.longest_backoff);
+        if longest_backoff < Duration::from_secs(1) || longest_backoff > Duration::from_secs(300) {
+            return Err(wrong("crashLoopBackOff.maxContainerRestartPeriod", "must be between 1s and 300s"));
+        }
+        let static_pod_path = settings.text("staticPodPath").filter(|p| !p.is_empty()).map(PathBuf::from);
+        if static_pod_path.as_ref().is_some_and(|path| path.is_relative()) {
+            return Err(wrong("staticPodPath", "must be an absolute path"));
+        }
+        Ok(Self {
+            allowed_unsafe_sysctls: settings.texts("allowedUnsafeSysctls"),
+            cluster_dns,
+            cluster_domain: settings.text("clusterDomain").filter(|d| !d.is_empty()),
+            eviction,
+            fail_cgroup_v1: settings.bool("failCgroupV1").unwrap_or(false),
+            image_gc_high: high,
+            image_gc_low: low,
+            image_minimum_age: minimum_age,
+            image_maximum_age: maximum_age,
+            kube_reserved: settings.quantities("kubeReserved")?,
+            system_reserved: settings.quantities("systemReserved")?,
+            local_storage_isolation: settings.bool("localStorageCapacityIsolation").unwrap_or(true),
+            max_pods: positive("maxPods")?,
+            pods_per_core: positive("podsPerCore")?.unwrap_or(0),
+            provider_id: settings.text("providerID").filter(|id| !id.is_empty()),
+            register_with_taints: taints,
+            resolv_conf: settings.text("resolvConf").filter(|p| !p.is_empty()).map(PathBuf::from),
+            seccomp_default: settings.bool("seccompDefault").unwrap_or(false),
+            longest_backoff,
+            shutdown: shutdown(&settings)?,
+            static_pod_path,
+            given: Value::Object(given.clone()),
+        })
+    }
+
+    /// Settings that were given and that change nothing here.
+    pub fn without_effect(&self) -> Vec<&str> {
+        let given = self.given.as_object();
+        let known = FIELDS.iter().filter(|(_, _, effect)| *effect == Effect::No).map(|(name, _, _)| *name);
+        known.filter(|name| given.is_some_and(|g| g.contains_key(*name))).collect()
+    }
+}
+
+/// Priority classes and the time that each has; the two simple settings are two classes.
+fn shutdown(settings: &Settings<'_>) -> Result<Vec<(i32, Duration)>, ConfigError> {
+    const CRITICAL: i32 = 2_000_000_000;
+    let total = settings.duration("shutdownGracePeriod").unwrap_or_default();
+    let critical = settings.duration("shutdownGracePeriodCriticalPods").unwrap_or_default();
+    let listed = settings.0.get("shutdownGracePeriodByPodPriority").and_then(Value::as_array);
+    if let Some(listed) = listed.filter(|list| !list.is_empty()) {
+        if !total.is_zero() || !critical.is_zero() {
+            let words = "cannot be set together with shutdownGracePeriod and shutdownGracePeriodCriticalPods";
+            return Err(wrong("shutdownGracePeriodByPodPriority", words));
+        }
+        let mut classes = Vec::new();
+        for (index, class) in listed.iter().enumerate() {
+            let field = |name: &str| format!("shutdownGracePeriodByPodPriority[{index}].{name}");
+            let number = |name: &str| class.get(name).and_then(Value::as_i64).ok_or_else(|| wrong(&field(name), "must be a number"));
+            let priority = i32::try_from(number("priority")?).map_err(|e| wrong(&field("priority"), e.to_string()))?;
+            let seconds = u64::try_from(number("shutdownGracePeriodSeconds")?)
+                .map_err(|_| wrong(&field("shutdownGracePeriodSeconds"), "must not be negative"))?;
+            classes.push((priority, Duration::from_secs(seconds)));
+        }
+        classes.sort_by_key(|(priority, _)| *priority);
+        return Ok(classes);
+    }
+    if critical > total {
+        return Err(wrong("shutdownGracePeriodCriticalPods", format!("must be at most shutdownGracePeriod {total:?}, not {critical:?}")));
+    }
+    if total.is_zero() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![(0, total - critical), (CRITICAL, critical)])
+}
+
+fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let error = |source| ConfigError::Read { path: directory.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(error)? {
+        let path = entry.map_err(error)?.path();
+        if path.extension().is_some_and(|extension| extension == "conf") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The settings of one file, checked one by one.
+fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+    let syntax = |message: String| ConfigError::Syntax { path: PathBuf::new(), message };
+    let tree = corten_schema::yaml::decode_untyped(bytes).map_err(|e| syntax(e.to_string()))?;
+    let tree = serde_json::from_slice(&corten_schema::json::encode(&tree)).map_err(|e| syntax(e.to_string()))?;
+    let Value::Object(mut settings) = tree else {
+        return Err(syntax("not an object".to_owned()));
+    };
+    for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        match settings.remove(field) {
+            Some(Value::String(text)) if text == expected => {}
+            Some(other) => return Err(wrong(field, format!("must be {expected:?}, not {other}"))),
+            None => return Err(wrong(field, format!("is missing, must be {expected:?}"))),
+        }
+    }
+    settings.retain(|_, value| !value.is_null());
+    for (name, value) in &settings {
+        let Some((_, kind, _)) = FIELDS.iter().find(|(field, _, _)| field == name) else {
+            return Err(wrong(name, "unknown setting"));
+        };
+        check(name, *kind, value)?;
+    }
+    Ok(settings)
+}
+
+fn check(field: &str, kind: Kind, value: &Value) -> Result<(), ConfigError> {
+    let expected = match (kind, value) {
+        (Kind::Bool, Value::Bool(_))
+        | (Kind::Text, Value::String(_))
+        | (Kind::Number, Value::Number(_))
+        | (Kind::Object, Value::Object(_)) => return Ok(()),
+        (Kind::Int, value) if value.is_i64() || value.is_u64() => return Ok(()),
+        (Kind::Duration, Value::String(text)) if duration::parse(text).is_some() => return Ok(()),
+        (Kind::Duration, _) => "a duration such as \"1m30s\"",
+        (Kind::Quantity, Value::String(text)) if quantity::units(&Quantity(text.clone())).is_some() => return Ok(()),
+        (Kind::Quantity, _) => "a quantity such as \"10Mi\"",
+        (Kind::Texts, Value::Array(items)) => {
+            return items.iter().enumerate().try_for_each(|(index, item)| check(&format!("{field}[{index}]"), Kind::Text, item));
+        }
+        (Kind::Objects, Value::Array(items)) => {
+            return items.iter().enumerate().try_for_each(|(index, item)| check(&format!("{field}[{index}]"), Kind::Object, item));
+        }
+        (Kind::Map, Value::Object(items)) => {
+            return items.iter().try_for_each(|(name, item)| check(&format!("{field}[{name}]"), Kind::Text, item));
+        }
+        (Kind::Bools, Value::Object(items)) => {
+            return items.iter().try_for_each(|(name, item)| check(&format!("{field}[{name}]"), Kind::Bool, item));
+        }
+        (Kind::Bool, _) => "true or false",
+        (Kind::Int, _) => "a whole number",
+        (Kind::Number, _) => "a number",
+        (Kind::Text, _) => "a text",
+        (Kind::Texts, _) => "a list of texts",
+        (Kind::Map | Kind::Bools | Kind::Object, _) => "an object",
+        (Kind::Objects, _) => "a list of objects",
+    };
+    Err(wrong(field, format!("must be {expected}, not {value}")))
+}
+
+/// Objects are merged name by name, everything else is replaced.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}
+
+/// Checked settings by name.
+struct Settings<'a>(&'a Map<String, Value>);
+
+impl Settings<'_> {
+    fn bool(&self, name: &str) -> Option<bool> {
+        self.0.get(name)?.as_bool()
+    }
+
+    fn int(&self, name: &str) -> Option<i64> {
+        self.0.get(name)?.as_i64()
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name)?.as_str().map(str::to_owned)
+    }
+
+    fn duration(&self, name: &str) -> Option<Duration> {
+        duration::parse(self.0.get(name)?.as_str()?)
+    }
+
+    fn nested_duration(&self, outer: &str, inner: &str) -> Result<Option<Duration>, ConfigError> {
+        let Some(value) = self.0.get(outer).and_then(|o| o.get(inner)) else { return Ok(None) };
+        let field = format!("{outer}.{inner}");
+        check(&field, Kind::Duration, value)?;
+        Ok(value.as_str().and_then(duration::parse))
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        let list = self.0.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    }
+
+    fn map(&self, name: &str) -> Option<BTreeMap<String, String>> {
+        let map = self.0.get(name)?.as_object()?;
+        Some(map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect())
+    }
+
+    fn addresses(&self, name: &str) -> Result<Vec<std::net::IpAddr>, ConfigError> {
+        let parse = |(index, text): (usize, String)| {
+            text.parse().map_err(|_| wrong(&format!("{name}[{index}]"), format!("{text:?} is not an IP address")))
+        };
+        self.texts(name).into_iter().enumerate().map(parse).collect()
+    }
+
+    fn quantities(&self, name: &str) -> Result<BTreeMap<String, Quantity>, ConfigError> {
+        let given = self.map(name).unwrap_or_default();
+        let known = ["cpu", "memory", "ephemeral-storage", "pid"];
+        given
+            .into_iter()
+            .map(|(resource, text)| {
+                let field = format!("{name}[{resource}]");
+                if !known.contains(&resource.as_str()) && !resource.starts_with("hugepages-") {
+                    return Err(wrong(&field, "unknown resource"));
+                }
+                let quantity = Quantity(text);
+                match quantity::millis(&quantity) {
+                    Some(value) if value >= 0 => Ok((resource, quantity)),
+                    _ => Err(wrong(&field, format!("{:?} is not a quantity", quantity.0))),
+                }
+            })
+            .collect()
+    }
+}
