@@ -68,8 +68,10 @@ pub async fn run(remote: Remote, streams: Streams, rest: Rest, end: impl Future<
     }
     let sizing = async {
         let Some(mut sizes) = sizes else { return std::future::pending().await };
-        while let Some(size) = sizes.recv().await {
-            resize(size);
+        while let Some(sizing) = sizes.recv().await {
+            resize(sizing.size);
+            // Over SPDY nobody waits for it.
+            let _ = sizing.applied.send(());
         }
         std::future::pending().await
     };

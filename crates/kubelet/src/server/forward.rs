@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy_buf, split};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,9 @@ use super::answer::{Answer, Refusal, whole};
 /// How long the second side may take to end after the first: what is on its way still arrives, and a side that is stuck does
 /// not hold the connection for ever.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How much is copied at once.
+const CHUNK: usize = 64 << 10;
 
 /// The runtime's streaming server cannot be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -112,8 +115,8 @@ async fn both_ways(client: Upgraded, runtime: Upgraded) {
 }
 
 /// Copies until the source ends, and tells the sink so.
-async fn one_way(mut source: impl AsyncRead + Unpin, mut sink: impl AsyncWrite + Unpin) {
-    let copied = copy(&mut source, &mut sink).await;
+async fn one_way(source: impl AsyncRead + Unpin, mut sink: impl AsyncWrite + Unpin) {
+    let copied = copy_buf(&mut BufReader::with_capacity(CHUNK, source), &mut sink).await;
     // A side that has broken off need not be told.
     let ended = sink.shutdown().await;
     if let Err(error) = copied.and(ended) {

@@ -26,7 +26,7 @@ pub(super) async fn run(engine: &Arc<Engine>, request: v1::AttachRequest, io: Bo
         Ok(remote) => remote,
         Err(error) => return tracing::debug!(%error, "a session of attach did not begin"),
     };
-    let (container, shim, mut streams) = match start(engine, &request).await {
+    let (container, shim, mut streams, terminal) = match start(engine, &request).await {
         Ok(started) => started,
         Err(error) => return remote.refuse(internal_error(&format!("error attaching to container: {error}"))).await,
     };
@@ -47,6 +47,13 @@ pub(super) async fn run(engine: &Arc<Engine>, request: v1::AttachRequest, io: Bo
     };
     let id = container.id.clone();
     session::run(remote, streams, REST, end, |size| {
+        // At once where it can be: what is typed after it finds the new size.
+        if let Some(terminal) = &terminal {
+            if let Err(error) = terminal.resize(size.width, size.height) {
+                tracing::debug!(%error, "a terminal was not resized");
+            }
+            return;
+        }
         let (shim, container) = (shim.clone(), id.clone());
         tokio::spawn(async move { shim.call(Call::Resize { container, width: size.width, height: size.height }).await });
     })
@@ -79,7 +86,7 @@ impl AsyncWrite for Stdin {
     }
 }
 
-async fn start(engine: &Arc<Engine>, request: &v1::AttachRequest) -> Result<(Arc<Container>, Shim, Streams)> {
+async fn start(engine: &Arc<Engine>, request: &v1::AttachRequest) -> Result<(Arc<Container>, Shim, Streams, Option<Terminal>)> {
     let container = engine.container(&request.container_id)?;
     container.running()?;
     let shim = container.sandbox.shim()?;
@@ -89,10 +96,13 @@ async fn start(engine: &Arc<Engine>, request: &v1::AttachRequest) -> Result<(Arc
     let broken = |error: io::Error| Error::Internal(format!("cannot use a container's streams: {error}"));
     let missing = || Error::internal("the shim sent too few streams");
     let mut streams = Streams::default();
+    let mut terminal = None;
     if stdin {
         let fd = fds.next().ok_or_else(missing)?;
         streams.stdin = Some(if tty {
-            Box::new(Terminal::new(fd).map_err(broken)?)
+            let opened = Terminal::new(fd).map_err(broken)?;
+            terminal = Some(opened.clone());
+            Box::new(opened)
         } else {
             Box::new(pipe::Sender::from_owned_fd(fd).map_err(broken)?)
         });
@@ -102,5 +112,5 @@ async fn start(engine: &Arc<Engine>, request: &v1::AttachRequest) -> Result<(Arc
         wanted.then(open).transpose()
     };
     (streams.stdout, streams.stderr) = (output(request.stdout)?, output(stderr)?);
-    Ok((container, shim, streams))
+    Ok((container, shim, streams, terminal))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::negotiate::Protocol;
@@ -35,9 +35,15 @@ pub struct Remote {
     /// The same for errors.
     pub stderr: Option<BoxWrite>,
     /// Sizes of the client's terminal.
-    pub resize: Option<mpsc::Receiver<Size>>,
+    pub(crate) resize: Option<mpsc::Receiver<Sizing>>,
     /// The connection.
     pub control: Control,
+}
+
+/// A new size, and who waits until it counts: what is typed after it must find it.
+pub(crate) struct Sizing {
+    pub(crate) size: Size,
+    pub(crate) applied: oneshot::Sender<()>,
 }
 
 /// The part of a session that is about the connection.

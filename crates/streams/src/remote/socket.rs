@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::SplitStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::{Control, Remote, Wanted};
+use super::{Control, Remote, Sizing, Wanted};
 use crate::negotiate::SocketVersion;
 use crate::reader::QueueReader;
 use crate::socket::{self, CLOSE, ChannelWriter, Coding, ERROR, QUEUE, RESIZE, STDERR, STDIN, STDOUT, Socket};
-use crate::status::{self, Size};
+use crate::status;
 use crate::{BoxIo, BoxRead, BoxWrite, FAREWELL};
 
 pub(super) async fn accept(io: BoxIo, version: SocketVersion, base64: bool, wanted: Wanted) -> Remote {
@@ -78,7 +78,7 @@ struct Receiver {
     coding: Coding,
     version: SocketVersion,
     input: Option<mpsc::Sender<Bytes>>,
-    sizes: mpsc::Sender<Size>,
+    sizes: mpsc::Sender<Sizing>,
     messages: mpsc::WeakSender<Message>,
 }
 
@@ -107,8 +107,13 @@ impl Receiver {
                     self.input = None;
                 }
                 (RESIZE, Some(_)) => match serde_json::from_slice(&payload) {
-                    // Who does not take sizes has no terminal.
-                    Ok(size) => drop(self.sizes.send(size).await),
+                    Ok(size) => {
+                        let (applied, done) = oneshot::channel();
+                        // Who does not take sizes has no terminal.
+                        if self.sizes.send(Sizing { size, applied }).await.is_ok() {
+                            let _ = done.await;
+                        }
+                    }
                     Err(error) => tracing::debug!(%error, "a client sent no terminal size"),
                 },
                 _ => {}

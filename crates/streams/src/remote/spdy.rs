@@ -7,10 +7,10 @@ use std::time::Duration;
 use corten_spdy::{Config, Connection, Incoming, Role, Stream, status as spdy_status};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Control, Remote, RemoteError, Wanted};
+use super::{Control, Remote, RemoteError, Sizing, Wanted};
 use crate::negotiate::SpdyVersion;
 use crate::socket::QUEUE;
 use crate::status::{self, Size};
@@ -135,7 +135,7 @@ async fn last_word(connection: Connection, error: Option<Stream>, version: SpdyV
 }
 
 /// Sizes come as JSON documents, one after the other.
-async fn hear_sizes(mut stream: Input, sizes: mpsc::Sender<Size>) {
+async fn hear_sizes(mut stream: Input, sizes: mpsc::Sender<Sizing>) {
     let mut buffer = Vec::new();
     let mut chunk = [0; MAX_SIZE];
     while let Ok(count @ 1..) = stream.read(&mut chunk).await {
@@ -146,7 +146,9 @@ async fn hear_sizes(mut stream: Input, sizes: mpsc::Sender<Size>) {
             match documents.next() {
                 Some(Ok(size)) => {
                     used = documents.byte_offset();
-                    if sizes.send(size).await.is_err() {
+                    // Another stream's bytes have no order with these.
+                    let (applied, _) = oneshot::channel();
+                    if sizes.send(Sizing { size, applied }).await.is_err() {
                         return;
                     }
                 }
