@@ -40,8 +40,8 @@ use corten_network::PodNetwork;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use engine::Engine;
 pub use corten_shim::protocol::Handler;
+use engine::Engine;
 pub use error::Error;
 
 /// What a runtime needs to know. Nothing is taken from the environment.

@@ -52,7 +52,10 @@ pub(crate) fn make(wanted: Wanted) -> Result<()> {
 /// For namespaces that exist already: on a thread inside of them, gives them what they are to have.
 fn enter_and_fill(uts: PathBuf, wanted: Wanted) -> Result<()> {
     let work = move || {
-        let inside = [(Some(&uts), LinkNameSpaceType::HostNameAndNISDomainName), (wanted.ipc.as_ref(), LinkNameSpaceType::InterProcessCommunication)];
+        let inside = [
+            (Some(&uts), LinkNameSpaceType::HostNameAndNISDomainName),
+            (wanted.ipc.as_ref(), LinkNameSpaceType::InterProcessCommunication),
+        ];
         for (path, kind) in inside.into_iter().filter_map(|(path, kind)| Some((path?, kind))) {
             let namespace = File::open(path).map_err(Error::io("open", path))?;
             rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind)).map_err(Error::sys("enter", path))?;

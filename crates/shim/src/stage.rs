@@ -1,12 +1,16 @@
-//! Laying out a container with a user namespace where its first process can reach it.
+//! Laying out a container's mounts before it is made, where libcontainer's way would not do:
 //!
-//! Its root is nobody on the node, and the way to the node's directories is often closed to nobody. So, in a mount namespace
-//! of the launching process's own, everything that the container is made of (root file system, sources of bind mounts) is put into a
-//! small file system that all may enter, mounts that ask for it with their ids mapped, and the bundle is rewritten to match.
+//! - With a user namespace, root of the container is nobody on the node, and the way to the node's directories is often closed to
+//!   nobody. Everything that the container is made of (root file system, sources of bind mounts) has to lie where its first process can
+//!   reach it, mounts that ask for it with their ids mapped.
+//! - libcontainer does not cut bind mounts off from what is mounted below their source later, also when asked to.
+//!
+//! So, in a mount namespace of the launching process's own, such things are put into a small file system that all may enter, and the
+//! bundle is rewritten to match.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -27,34 +31,48 @@ struct Moved {
     target: String,
 }
 
-/// Prepares the container in `dir`. Returns its new bundle, or nothing if the container has no user namespace of the pod's.
+/// Prepares the container in `dir`. Returns its new bundle, or nothing if it can be made as it is.
 #[allow(unsafe_code)]
 pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
     let mut spec: Value = serde_json::from_slice(&fs::read(dir.join("config.json")).context("cannot read the bundle")?)?;
-    let Some(userns) = user_namespace(&spec) else { return Ok(None) };
-    let userns = File::open(&userns).with_context(|| format!("cannot open {}", userns.display()))?;
+    let userns = user_namespace(&spec);
+    if userns.is_none() && !needs_cutting(&spec)? {
+        return Ok(None);
+    }
+    let userns = userns.map(|path| File::open(&path).with_context(|| format!("cannot open {}", path.display()))).transpose()?;
     // SAFETY: this program has one thread, and the file table is not unshared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.context("cannot make a mount namespace")?;
-    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).context("cannot cut off the mount namespace")?;
-    let mut moved = vec![Moved { tree: take(text(&spec["root"]["path"]), false)?, target: "rootfs".to_owned() }];
+    let mut moved = Vec::new();
+    if userns.is_some() {
+        moved.push(Moved { tree: take(text(&spec["root"]["path"]), false)?, target: "rootfs".to_owned() });
+    }
+    // Taken before the namespace is cut off, so that what is to be shared with the node still is.
     for (index, entry) in spec["mounts"].as_array_mut().into_iter().flatten().enumerate() {
-        let has = |option: &str| entry["options"].as_array().into_iter().flatten().any(|given| given == option);
-        let (bind, recursive) = (has("bind") || has("rbind"), has("rbind"));
-        if !bind {
+        let (bind, recursive) = (has(entry, &["bind", "rbind"]), has(entry, &["rbind"]));
+        if !bind || userns.is_none() && !Path::new(text(&entry["source"])).is_dir() {
             continue;
         }
         let mapped = entry["uidMappings"].is_array();
         // What is mounted further down may not be mappable, and was not asked for.
         let tree = take(text(&entry["source"]), recursive && !mapped)?;
-        if mapped {
-            map_ids(&tree, &userns).with_context(|| format!("cannot map the ids of {}", text(&entry["source"])))?;
+        if let Some(userns) = userns.as_ref().filter(|_| mapped) {
+            change(&tree, libc::AT_EMPTY_PATH, libc::MOUNT_ATTR_IDMAP, 0, Some(userns))
+                .with_context(|| format!("cannot map the ids of {}", text(&entry["source"])))?;
             entry.as_object_mut().into_iter().for_each(|entry| {
                 entry.remove("uidMappings");
                 entry.remove("gidMappings");
             });
         }
+        let propagation = match () {
+            () if has(entry, &["rshared", "shared"]) => 0,
+            () if has(entry, &["rslave", "slave"]) => libc::MS_SLAVE,
+            () => libc::MS_PRIVATE,
+        };
+        change(&tree, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, 0, propagation, None)
+            .with_context(|| format!("cannot cut off {}", text(&entry["source"])))?;
         moved.push(Moved { tree, target: format!("mount-{index}") });
     }
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).context("cannot cut off the mount namespace")?;
     let place = place(dir, &spec)?;
     mount("corten", place, "tmpfs", MountFlags::NODEV | MountFlags::NOSUID, c"mode=0755")
         .with_context(|| format!("cannot mount a tmpfs at {place}"))?;
@@ -68,7 +86,9 @@ pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
         move_mount(tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .with_context(|| format!("cannot lay out {}", target.display()))?;
     }
-    spec["root"]["path"] = Value::from(place.join("rootfs").display().to_string());
+    if userns.is_some() {
+        spec["root"]["path"] = Value::from(place.join("rootfs").display().to_string());
+    }
     for (index, entry) in spec["mounts"].as_array_mut().into_iter().flatten().enumerate() {
         let target = place.join(format!("mount-{index}"));
         if target.exists() {
@@ -79,6 +99,35 @@ pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
     fs::create_dir(&bundle)?;
     fs::write(bundle.join("config.json"), serde_json::to_vec(&spec)?)?;
     Ok(Some(bundle))
+}
+
+/// Whether one of the options is given.
+fn has(mount: &Value, options: &[&str]) -> bool {
+    mount["options"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|given| options.contains(&given))
+}
+
+/// Whether a directory that is to be private lies on, or has below it, a mount whose changes others see.
+fn needs_cutting(spec: &Value) -> Result<bool> {
+    let private = |entry: &&Value| has(entry, &["rprivate", "private"]) && Path::new(text(&entry["source"])).is_dir();
+    let wanted: Vec<&Path> =
+        spec["mounts"].as_array().into_iter().flatten().filter(private).map(|entry| Path::new(text(&entry["source"]))).collect();
+    if wanted.is_empty() {
+        return Ok(false);
+    }
+    let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the table of mounts")?;
+    let mounts: Vec<(&Path, bool)> = table
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ').skip(4);
+            let point = Path::new(words.next()?);
+            // Optional fields go on up to a dash; the kernel writes blanks in paths as octal numbers, which matters little here.
+            Some((point, words.skip(1).take_while(|word| *word != "-").any(|word| word.starts_with("shared:"))))
+        })
+        .collect();
+    Ok(wanted.iter().any(|source| {
+        let above = mounts.iter().filter(|(point, _)| source.starts_with(point)).max_by_key(|(point, _)| point.components().count());
+        above.is_some_and(|(_, shared)| *shared) || mounts.iter().any(|(point, shared)| *shared && point.starts_with(source))
+    }))
 }
 
 fn text(value: &Value) -> &str {
@@ -100,22 +149,18 @@ fn take(path: &str, recursive: bool) -> Result<OwnedFd> {
     open_tree(CWD, path, flags).with_context(|| format!("cannot open {path}"))
 }
 
-/// Shows the files of a mount as owned by the ids that the namespace maps theirs to.
+/// Changes a mount's attributes, how far what is mounted below it is seen, or whose its files seem to be.
 #[allow(unsafe_code)]
-fn map_ids(tree: &OwnedFd, userns: &File) -> io::Result<()> {
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_IDMAP,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: u64::try_from(userns.as_fd().as_raw_fd()).unwrap_or_default(),
-    };
+fn change(tree: &OwnedFd, flags: libc::c_int, attr_set: u64, propagation: u64, userns: Option<&File>) -> io::Result<()> {
+    let userns_fd = userns.map_or(0, |userns| u64::try_from(userns.as_raw_fd()).unwrap_or_default());
+    let attributes = libc::mount_attr { attr_set, attr_clr: 0, propagation, userns_fd };
     // SAFETY: the path is a constant, the structure lives until the call returns and its size is its own.
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             tree.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )
@@ -125,7 +170,9 @@ fn map_ids(tree: &OwnedFd, userns: &File) -> io::Result<()> {
 
 fn place(dir: &Path, spec: &Value) -> Result<&'static str> {
     let namespaces = spec["linux"]["namespaces"].as_array().into_iter().flatten();
-    let needed: Vec<&Path> = namespaces.filter_map(|entry| entry["path"].as_str()).map(Path::new).chain([dir]).collect();
+    let sources = spec["mounts"].as_array().into_iter().flatten().map(|entry| &entry["source"]);
+    let paths = namespaces.map(|entry| &entry["path"]).chain(sources).chain([&spec["root"]["path"]]);
+    let needed: Vec<&Path> = paths.filter_map(Value::as_str).map(Path::new).chain([dir]).collect();
     let free = |place: &&str| Path::new(place).is_dir() && !needed.iter().any(|path| path.starts_with(place));
     PLACES.into_iter().find(free).context("there is no directory to lay out a container in")
 }

@@ -111,8 +111,14 @@ impl Known {
 
     /// What a file says for all of its devices.
     pub(super) fn edits(&self, file: usize) -> &Edits {
-        const NONE: &Edits =
-            &Edits { env: Vec::new(), device_nodes: Vec::new(), mounts: Vec::new(), hooks: Vec::new(), additional_gids: Vec::new(), intel_rdt: None };
+        const NONE: &Edits = &Edits {
+            env: Vec::new(),
+            device_nodes: Vec::new(),
+            mounts: Vec::new(),
+            hooks: Vec::new(),
+            additional_gids: Vec::new(),
+            intel_rdt: None,
+        };
         self.specs.get(file).map_or(NONE, |spec| &spec.container_edits)
     }
 
@@ -151,9 +157,8 @@ pub(super) fn load(dirs: &[PathBuf]) -> Known {
 fn read(path: &Path) -> Result<Option<Spec>, String> {
     let spec: Spec = match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => serde_json::from_slice(&text(path)?).map_err(|error| error.to_string())?,
-        Some("yaml" | "yml") => {
-            serde_saphyr::from_str(&String::from_utf8(text(path)?).map_err(|error| error.to_string())?).map_err(|error| error.to_string())?
-        }
+        Some("yaml" | "yml") => serde_saphyr::from_str(&String::from_utf8(text(path)?).map_err(|error| error.to_string())?)
+            .map_err(|error| error.to_string())?,
         _ => return Ok(None),
     };
     validate(&spec)?;

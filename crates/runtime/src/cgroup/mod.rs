@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 /// Where the machine has its hierarchies.
 #[derive(Debug, Clone)]
 pub(crate) enum Layout {
-    /// v1: the directory of each controller's hierarchy, by controller.
+    /// v1: the directory of each controller's hierarchy, by controller; also of those without one, which only other OCI
+    /// runtimes use.
     Separate(BTreeMap<String, PathBuf>),
     /// v2: the one directory.
     Unified(PathBuf),
@@ -45,14 +46,17 @@ impl Layout {
                 Some("cgroup2") if mount_point == Path::new(ROOT) => return Some(Layout::Unified(mount_point.to_owned())),
                 Some("cgroup") if mount_point.starts_with(ROOT) => {
                     let options = after.rsplit(' ').next().unwrap_or_default();
-                    for controller in options.split(',').filter(|option| CONTROLLERS.contains(option)) {
+                    for controller in options.split(',').filter(|option| CONTROLLERS.contains(option) || option.starts_with("name=")) {
                         hierarchies.insert(controller.to_owned(), mount_point.to_owned());
                     }
+                }
+                Some("cgroup2") if mount_point.starts_with(ROOT) => {
+                    hierarchies.insert("unified".to_owned(), mount_point.to_owned());
                 }
                 _ => {}
             }
         }
-        (!hierarchies.is_empty()).then_some(Layout::Separate(hierarchies))
+        hierarchies.keys().any(|controller| CONTROLLERS.contains(&controller.as_str())).then_some(Layout::Separate(hierarchies))
     }
 
     /// A file of a cgroup: on v1 in the hierarchy of `controller`.
@@ -70,9 +74,16 @@ impl Layout {
 
     /// The distinct directories of a cgroup.
     fn dirs(&self, cgroup: &str) -> Vec<PathBuf> {
+        self.dirs_of(cgroup, |controller| CONTROLLERS.contains(&controller))
+    }
+
+    fn dirs_of(&self, cgroup: &str, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+        let cgroup = cgroup.trim_start_matches('/');
         let mut dirs: Vec<PathBuf> = match self {
-            Layout::Separate(hierarchies) => hierarchies.values().map(|root| root.join(cgroup.trim_start_matches('/'))).collect(),
-            Layout::Unified(root) => vec![root.join(cgroup.trim_start_matches('/'))],
+            Layout::Separate(hierarchies) => {
+                hierarchies.iter().filter(|(controller, _)| wanted(controller)).map(|(_, root)| root.join(cgroup)).collect()
+            }
+            Layout::Unified(root) => vec![root.join(cgroup)],
         };
         dirs.sort();
         dirs.dedup();
@@ -133,7 +144,7 @@ impl Layout {
     /// Removes an empty cgroup. `Ok(false)` if something is still in it.
     pub(crate) fn remove(&self, cgroup: &str) -> Result<bool> {
         let mut gone = true;
-        for dir in self.dirs(cgroup) {
+        for dir in self.dirs_of(cgroup, |_| true) {
             match rustix::fs::rmdir(&dir) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::BUSY | Errno::NOTEMPTY) => gone = false,

@@ -58,6 +58,12 @@ impl Engine {
         image: &Image,
     ) -> Result<Container> {
         let shim = sandbox.shim()?;
+        let privileged =
+            config.linux.as_ref().and_then(|linux| linux.security_context.as_ref()).is_some_and(|security| security.privileged);
+        let of_sandbox = sandbox.record.config.0.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+        if privileged && !of_sandbox.is_some_and(|security| security.privileged) {
+            return Err(Error::invalid("no privileged container allowed in sandbox"));
+        }
         let target = self.target(&config)?;
         let mut record = ContainerRecord {
             id: id.to_owned(),

@@ -66,7 +66,10 @@ const DESCRIPTORS: &[Descriptor] = &[
     with(counter("container_network_receive_packets_total", "Cumulative count of packets received"), &["interface"]),
     with(counter("container_network_transmit_bytes_total", "Cumulative count of bytes transmitted"), &["interface"]),
     with(counter("container_network_transmit_errors_total", "Cumulative count of errors encountered while transmitting"), &["interface"]),
-    with(counter("container_network_transmit_packets_dropped_total", "Cumulative count of packets dropped while transmitting"), &["interface"]),
+    with(
+        counter("container_network_transmit_packets_dropped_total", "Cumulative count of packets dropped while transmitting"),
+        &["interface"],
+    ),
     with(counter("container_network_transmit_packets_total", "Cumulative count of packets transmitted"), &["interface"]),
     counter("container_oom_events_total", "Count of out of memory events observed for the container"),
     gauge("container_processes", "Number of processes running inside the container"),
@@ -129,8 +132,7 @@ impl Engine {
             [container, cgroup, image, name, &pod.namespace, &pod.name].map(str::to_owned).to_vec()
         };
         let timestamp = files::now();
-        let mut own =
-            Sink { labels: labels("", &sandbox.record.cgroup_parent, "", &sandbox.record.id), timestamp, metrics: Vec::new() };
+        let mut own = Sink { labels: labels("", &sandbox.record.cgroup_parent, "", &sandbox.record.id), timestamp, metrics: Vec::new() };
         read::cgroup(&mut own, &self.layout, &sandbox.record.cgroup_parent);
         read::network(&mut own, sandbox);
         own.put("container_last_seen", &[], seconds(timestamp));

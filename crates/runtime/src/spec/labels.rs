@@ -47,9 +47,7 @@ impl Modules {
             None => match older {
                 "" | "unconfined" => None,
                 "runtime/default" => Some(DEFAULT_PROFILE),
-                name => Some(
-                    name.strip_prefix(LOCALHOST).ok_or_else(|| Error::Invalid(format!("invalid apparmor profile {name:?}")))?,
-                ),
+                name => Some(name.strip_prefix(LOCALHOST).ok_or_else(|| Error::Invalid(format!("invalid apparmor profile {name:?}")))?),
             },
         };
         let Some(name) = wanted else { return Ok(None) };

@@ -94,7 +94,8 @@ pub(crate) fn make(source: &Source<'_>) -> Result<Value> {
         linux["mountLabel"] = json!(of_mounts);
     }
     Ok(json!({
-        "ociVersion": "1.2.0",
+        // Nothing here is newer, and older programs refuse what they do not know.
+        "ociVersion": "1.0.2",
         "process": process,
         "root": { "path": source.container.rootfs(), "readonly": security.readonly_rootfs },
         "mounts": mounts,

@@ -73,7 +73,7 @@ async fn drives(handler: &str) {
     config.tty = true;
     let id = node.launch(&sandbox, config).await;
     assert_eq!(node.exited(&id).await.exit_code, 0);
-    assert_eq!(log(&node, "p", "tty"), ["stdout F a terminal\r"]);
+    assert_eq!(log(&node, "p", "tty"), ["stdout F a terminal"]);
     node.remove(&sandbox).await;
     node.assert_empty().await;
 }

@@ -3,11 +3,19 @@
 use corten_cri::v1::{self, ContainerEventType, ContainerState, PodSandboxState};
 use tonic::Code;
 
+use crate::support::reference::everywhere;
 use crate::support::{Node, eventually, log, shell};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pod_lives_ends_and_leaves_nothing() {
-    let mut node = Node::start().await;
+everywhere!(
+    a_pod_lives_ends_and_leaves_nothing,
+    stopping_and_removing_may_be_repeated,
+    names_are_taken_until_removal,
+    a_container_is_asked_to_end_and_then_killed,
+    long_lines_are_split_and_logs_can_be_rotated,
+    lists_are_filtered,
+);
+
+async fn a_pod_lives_ends_and_leaves_nothing(mut node: Node) {
     let sandbox = node.run(node.pod("web")).await;
     let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: true };
     let status = node.cri.runtime.pod_sandbox_status(request.clone()).await.unwrap().into_inner().status.unwrap();
@@ -19,11 +27,12 @@ async fn a_pod_lives_ends_and_leaves_nothing() {
     node.start_container(&id).await.unwrap();
     let ended = node.exited(&id).await;
     assert_eq!((ended.exit_code, ended.reason.as_str()), (3, "Error"));
-    assert!(ended.created_at < ended.started_at && ended.started_at < ended.finished_at);
+    // The reference notes a start when its call returns: a container that ends at once has ended by then.
+    assert!(ended.created_at < ended.started_at && (ended.started_at < ended.finished_at || node.is_reference()));
     let mut lines = log(&node, "web", "main");
     lines.sort();
     assert_eq!(lines, ["stderr F err", "stdout F out", "stdout F web", "stdout P unfinished"]);
-    assert_eq!(node.start_container(&id).await.unwrap_err().code(), Code::FailedPrecondition, "an ended container stays ended");
+    assert_eq!(node.start_container(&id).await.unwrap_err().code(), node.code(Code::FailedPrecondition), "an ended container stays ended");
 
     let running = node.launch(&sandbox, shell("other", "sleep 1000")).await;
     node.remove(&sandbox).await;
@@ -32,9 +41,7 @@ async fn a_pod_lives_ends_and_leaves_nothing() {
     node.assert_empty().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stopping_and_removing_may_be_repeated() {
-    let mut node = Node::start().await;
+async fn stopping_and_removing_may_be_repeated(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
     let id = node.launch(&sandbox, shell("c", "sleep 1000")).await;
     for _ in 0..2 {
@@ -44,24 +51,24 @@ async fn stopping_and_removing_may_be_repeated() {
     for _ in 0..2 {
         node.cri.runtime.remove_container(v1::RemoveContainerRequest { container_id: id.clone() }).await.unwrap();
     }
-    for _ in 0..2 {
+    node.remove(&sandbox).await;
+    // CRI wants this of every runtime; containerd 1.6 says NotFound.
+    if !node.is_reference() {
         node.remove(&sandbox).await;
+        node.remove("no-such-sandbox").await;
     }
-    node.remove("no-such-sandbox").await;
     let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox, verbose: false };
     assert_eq!(node.cri.runtime.pod_sandbox_status(request).await.unwrap_err().code(), Code::NotFound);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn names_are_taken_until_removal() {
-    let mut node = Node::start().await;
+async fn names_are_taken_until_removal(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
     let again = v1::RunPodSandboxRequest { config: Some(node.pod("p")), runtime_handler: String::new() };
     let error = node.cri.runtime.run_pod_sandbox(again).await.unwrap_err();
-    assert_eq!(error.code(), Code::AlreadyExists);
+    assert_eq!(error.code(), node.code(Code::AlreadyExists));
     assert!(error.message().contains("is reserved for") && error.message().contains(&sandbox), "{error}");
     node.create(&sandbox, shell("c", "true")).await.unwrap();
-    assert_eq!(node.create(&sandbox, shell("c", "true")).await.unwrap_err().code(), Code::AlreadyExists);
+    assert_eq!(node.create(&sandbox, shell("c", "true")).await.unwrap_err().code(), node.code(Code::AlreadyExists));
     node.remove(&sandbox).await;
     node.run(node.pod("p")).await;
 }
@@ -97,9 +104,7 @@ async fn what_cannot_run_is_refused_and_leaves_nothing_half_made() {
     node.assert_empty().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_container_is_asked_to_end_and_then_killed() {
-    let mut node = Node::start().await;
+async fn a_container_is_asked_to_end_and_then_killed(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
     let polite = node.launch(&sandbox, shell("polite", "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done")).await;
     eventually("the trap is set", async || (!log(&node, "p", "polite").is_empty()).then_some(())).await;
@@ -112,9 +117,7 @@ async fn a_container_is_asked_to_end_and_then_killed() {
     assert_eq!(node.status(&deaf).await.exit_code, 137);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn long_lines_are_split_and_logs_can_be_rotated() {
-    let mut node = Node::start().await;
+async fn long_lines_are_split_and_logs_can_be_rotated(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
     let script = "head -c 40000 /dev/zero | tr '\\0' x; echo; while ! test -e /tmp/go; do sleep 0.05; done; echo rotated; sleep 1000";
     let script = script.replace("tr ", "busybox tr ");
@@ -153,9 +156,7 @@ async fn events_tell_what_happens() {
     assert_eq!(seen, [(true, C), (true, A), (false, C), (false, A), (false, O), (true, O), (false, D), (true, D)]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_are_filtered() {
-    let mut node = Node::start().await;
+async fn lists_are_filtered(mut node: Node) {
     let mut config = node.pod("a");
     config.labels.insert("app".to_owned(), "x".to_owned());
     let first = node.run(config).await;
@@ -184,8 +185,8 @@ async fn the_runtime_describes_itself() {
     assert_eq!((version.runtime_name.as_str(), version.runtime_api_version.as_str()), ("corten", "v1"));
     let status = node.cri.runtime.status(v1::StatusRequest { verbose: false }).await.unwrap().into_inner().status.unwrap();
     assert!(status.conditions.iter().all(|condition| condition.status), "{status:?}");
-    let error = node.cri.runtime.list_metric_descriptors(v1::ListMetricDescriptorsRequest {}).await.unwrap_err();
-    assert_eq!(error.code(), Code::Unimplemented);
+    let config = node.cri.runtime.runtime_config(v1::RuntimeConfigRequest {}).await.unwrap().into_inner();
+    assert_eq!(config.linux.unwrap().cgroup_driver, v1::CgroupDriver::Cgroupfs as i32);
     let images = node.cri.image.list_images(v1::ListImagesRequest { filter: None }).await.unwrap().into_inner().images;
     assert!(images.iter().any(|image| image.repo_tags.iter().any(|tag| tag == crate::support::daemon::IMAGE)));
     let info = node.cri.image.image_fs_info(v1::ImageFsInfoRequest {}).await.unwrap().into_inner();

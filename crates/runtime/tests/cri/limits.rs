@@ -4,9 +4,17 @@ use std::fs;
 
 use corten_cri::v1::{self, LinuxContainerResources};
 
+use crate::support::reference::everywhere;
 use crate::support::{Node, confined, eventually, shell};
 
-fn limited(name: &str, script: &str, resources: LinuxContainerResources) -> v1::ContainerConfig {
+everywhere!(
+    limits_are_set_and_changed,
+    a_container_that_eats_too_much_is_killed_for_it,
+    a_container_cannot_raise_its_own_limit,
+    usage_is_counted,
+);
+
+pub(crate) fn limited(name: &str, script: &str, resources: LinuxContainerResources) -> v1::ContainerConfig {
     let mut config = shell(name, script);
     config.linux = Some(v1::LinuxContainerConfig { resources: Some(resources), ..confined(v1::LinuxContainerSecurityContext::default()) });
     config
@@ -21,9 +29,7 @@ fn read(node: &Node, v1: &str, v2: &str, pod: &str, id: &str) -> String {
     text.expect("a limit").trim().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn limits_are_set_and_changed() {
-    let mut node = Node::start().await;
+async fn limits_are_set_and_changed(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
     let resources = LinuxContainerResources {
         memory_limit_in_bytes: 64 << 20,
@@ -45,9 +51,7 @@ async fn limits_are_set_and_changed() {
     assert_eq!((resources.memory_limit_in_bytes, resources.cpu_shares), (80 << 20, 512));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_eats_too_much_is_killed_for_it() {
-    let mut node = Node::start().await;
+async fn a_container_that_eats_too_much_is_killed_for_it(mut node: Node) {
     let resources = LinuxContainerResources { memory_limit_in_bytes: 16 << 20, ..LinuxContainerResources::default() };
     let (status, _) = node.outcome(limited("oom", "exec tail /dev/zero", resources)).await;
     assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"));
@@ -62,7 +66,7 @@ async fn it_is_told_when_another_process_than_the_first_was_killed() {
         // In a cgroup further down the container's own counter does not count.
         (
             "nested",
-            "for d in /sys/fs/cgroup/memory /sys/fs/cgroup; do if test -e $d/cgroup.procs; then mkdir $d/nested && \
+            "for d in /sys/fs/cgroup/memory /sys/fs/cgroup$(busybox sed -n s/^0:://p /proc/self/cgroup); do if test -e $d/cgroup.procs; then mkdir $d/nested && \
              (sh -c 'echo $$ > '$d'/nested/cgroup.procs; exec tail /dev/zero'); break; fi; done; sleep 0.1; exit 4",
             4,
         ),
@@ -110,9 +114,7 @@ async fn processes_and_swap_are_limited() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_container_cannot_raise_its_own_limit() {
-    let mut node = Node::start().await;
+async fn a_container_cannot_raise_its_own_limit(mut node: Node) {
     let resources = LinuxContainerResources { memory_limit_in_bytes: 32 << 20, ..LinuxContainerResources::default() };
     let script = "for f in $(busybox find /sys/fs/cgroup -name memory.limit_in_bytes -o -name memory.max); do echo 999999999 > $f && echo raised $f; done; mkdir /sys/fs/cgroup/memory/x && echo made; exit 0";
     let (status, lines) = node.outcome(limited("greedy", script, resources)).await;
@@ -120,9 +122,7 @@ async fn a_container_cannot_raise_its_own_limit() {
     assert!(!lines.iter().any(|line| line.starts_with("stdout")), "{lines:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn usage_is_counted() {
-    let mut node = Node::start().await;
+async fn usage_is_counted(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
     let id = node.launch(&sandbox, shell("c", "dd if=/dev/zero of=/tmp/file bs=1M count=3; while :; do :; done")).await;
     let stats = eventually("the processor is used", async || {

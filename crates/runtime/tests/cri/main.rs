@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
+mod crash;
 mod devices;
 mod exec;
 mod footprint;
@@ -10,10 +11,12 @@ mod handlers;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod refused;
 mod restart;
 mod security;
 mod support;
 mod userns;
+mod vm;
 mod volumes;
 
 /// Not a test: the daemon that the tests start, as a process of its own so that it can be killed.
@@ -21,4 +24,11 @@ mod volumes;
 #[ignore = "the daemon that the other tests start"]
 fn daemon() {
     support::daemon::main();
+}
+
+/// Not a test either: the CNI plugin that the reference calls.
+#[test]
+#[ignore = "the CNI plugin that containerd calls"]
+fn cni() {
+    support::reference::plugin();
 }

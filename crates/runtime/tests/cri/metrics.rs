@@ -76,11 +76,8 @@ async fn a_checkpoint_is_made_or_refused_with_the_reason() {
     let sandbox = node.run(node.pod("p")).await;
     let id = node.launch(&sandbox, shell("c", "while :; do sleep 0.1; done")).await;
     let location = node.path("checkpoint.tar");
-    let request = |id: &str| v1::CheckpointContainerRequest {
-        container_id: id.to_owned(),
-        location: location.display().to_string(),
-        timeout: 60,
-    };
+    let request =
+        |id: &str| v1::CheckpointContainerRequest { container_id: id.to_owned(), location: location.display().to_string(), timeout: 60 };
     match node.cri.runtime.checkpoint_container(request(&id)).await {
         Ok(_) => assert!(fs::metadata(&location).unwrap().len() > 10_000),
         Err(error) => {

@@ -44,36 +44,6 @@ async fn a_killed_daemon_adopts_what_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_killed_in_the_middle_leaves_nothing_behind() {
-    let mut node = Node::start().await;
-    for round in 0..12u64 {
-        let mut client = node.cri.runtime.clone();
-        let config = node.pod(&format!("p{round}"));
-        let churn = tokio::spawn(async move {
-            let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
-            let Ok(sandbox) = client.run_pod_sandbox(request).await else { return };
-            let id = sandbox.into_inner().pod_sandbox_id;
-            let request =
-                v1::CreateContainerRequest { pod_sandbox_id: id.clone(), config: Some(shell("c", "sleep 1000")), sandbox_config: None };
-            let Ok(container) = client.create_container(request).await else { return };
-            let container_id = container.into_inner().container_id;
-            let _ = client.start_container(v1::StartContainerRequest { container_id }).await;
-            let _ = client.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: id }).await;
-        });
-        // Not a wait for anything: the moments at which the daemon dies are spread over the churn.
-        tokio::time::sleep(std::time::Duration::from_millis(4 + 13 * round)).await;
-        node.kill();
-        let _ = churn.await;
-        node.restart().await;
-        let items = node.cri.runtime.list_pod_sandbox(v1::ListPodSandboxRequest { filter: None }).await.unwrap().into_inner().items;
-        for item in items {
-            node.remove(&item.id).await;
-        }
-        node.assert_empty().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_death_of_a_shim_is_noticed() {
     let mut node = Node::start().await;
     let sandbox = node.run(node.pod("p")).await;

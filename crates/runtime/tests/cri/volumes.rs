@@ -1,12 +1,14 @@
 //! Mounts of all kinds.
 
-use std::fs;
 use std::path::Path;
 
 use corten_cri::v1::{self, MountPropagation};
 
 use crate::support::daemon::IMAGE;
+use crate::support::reference::everywhere;
 use crate::support::{Node, eventually, shell};
+
+everywhere!(mounts_propagate_as_far_as_asked,);
 
 fn output(lines: &[String]) -> Vec<&str> {
     lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect()
@@ -28,7 +30,7 @@ fn bind(node: &Node, path: &str, host: &str) -> v1::Mount {
 
 /// Makes a tmpfs in the node's mount namespace.
 fn mount_tmpfs(node: &Node, path: &Path) {
-    fs::create_dir_all(path).unwrap();
+    node.run_inside(&["mkdir", "-p", path.to_str().unwrap()]);
     node.run_inside(&["mount", "-t", "tmpfs", "tmpfs", path.to_str().unwrap()]);
 }
 
@@ -71,7 +73,6 @@ async fn an_image_can_be_mounted_as_a_volume() {
 async fn read_only_reaches_submounts_only_when_recursive() {
     let mut node = Node::start().await;
     let dir = node.path("volume");
-    fs::create_dir(&dir).unwrap();
     mount_tmpfs(&node, &dir.join("below"));
     let mut config = shell("m", "echo x > /ro/below/a && echo plain; echo x > /rro/below/a || echo recursive; echo x > /rro/a || echo top");
     let plain = v1::Mount { readonly: true, ..bind(&node, "/ro", "volume") };
@@ -91,13 +92,13 @@ async fn read_only_reaches_submounts_only_when_recursive() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn mounts_propagate_as_far_as_asked() {
-    let mut node = Node::start().await;
+async fn mounts_propagate_as_far_as_asked(mut node: Node) {
     let dir = node.path("shared");
     mount_tmpfs(&node, &dir);
     node.run_inside(&["mount", "--make-shared", dir.to_str().unwrap()]);
-    let sandbox = node.run(node.pod("p")).await;
+    let mut pod = node.pod("p");
+    pod.linux.as_mut().unwrap().security_context.as_mut().unwrap().privileged = true;
+    let sandbox = node.run(pod).await;
     let with = |name: &str, propagation: MountPropagation, privileged| {
         let mut config = shell(name, "sleep 1000");
         config.mounts = vec![v1::Mount { propagation: propagation as i32, ..bind(&node, "/shared", "shared") }];

@@ -73,7 +73,7 @@ fn handlers() -> BTreeMap<String, Handler> {
     programs.map(|(name, path)| (name.to_owned(), Handler { binary: PathBuf::from(path), options: Vec::new() })).into()
 }
 
-fn busybox() -> std::io::Result<Image> {
+pub(super) fn busybox() -> std::io::Result<Image> {
     let mut rootfs = Rootfs::new();
     rootfs.host_file("/bin/busybox", Path::new("/bin/busybox"))?;
     for applet in APPLETS {

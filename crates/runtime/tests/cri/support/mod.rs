@@ -3,11 +3,12 @@
 pub(crate) mod daemon;
 mod node;
 mod pods;
+pub(crate) mod reference;
 pub(crate) mod stream;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use node::Node;
+pub(crate) use node::{Node, install};
 pub(crate) use pods::{confined, log, shell};
 
 /// Waits for a condition that no event tells of. Fails the test after a while.

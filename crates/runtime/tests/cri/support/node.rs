@@ -1,5 +1,6 @@
 //! A node: namespaces, a directory, a cgroup, a daemon. All gone with it, whatever happened.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,10 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
+use corten_cri::v1::PodSandboxConfig;
 use corten_cri::{Clients, connect};
 use tempfile::TempDir;
 
+use corten_testkit::containerd::{Containerd, Version};
+
 use super::daemon::{CGROUP, DIR, READY};
+use super::reference;
 
 /// One test's node.
 pub(crate) struct Node {
@@ -18,11 +23,20 @@ pub(crate) struct Node {
     pub(crate) cgroup: String,
     /// A process that keeps the mount namespace while no daemon is there.
     holder: Child,
-    daemon: Child,
+    daemon: Daemon,
     pub(crate) cri: Clients,
+    /// The sandboxes that were asked for: containers are created with their configuration, as a kubelet does.
+    pub(crate) configs: HashMap<String, PodSandboxConfig>,
 }
 
-fn install() {
+/// What serves CRI.
+enum Daemon {
+    Corten(Child),
+    Reference { _process: Containerd },
+    None,
+}
+
+pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if !Path::new("/bin/busybox").exists() {
@@ -35,6 +49,34 @@ fn install() {
 
 impl Node {
     pub(crate) async fn start() -> Node {
+        let (dir, cgroup, holder) = Node::prepare().await;
+        let daemon = Daemon::Corten(launch(dir.path(), &cgroup, &holder));
+        let cri = connect(&dir.path().join("cri.sock")).await.expect("the daemon answers");
+        Node { dir, cgroup, holder, daemon, cri, configs: HashMap::new() }
+    }
+
+    /// A node on the reference.
+    pub(crate) async fn on(version: Version) -> Node {
+        let (dir, cgroup, holder) = Node::prepare().await;
+        // Its shims' sockets lie there whatever it is told.
+        run_inside(&holder, &["mount", "-t", "tmpfs", "tmpfs", "/run"]);
+        let (path, pid) = (dir.path().to_owned(), holder.id());
+        let containerd = tokio::task::spawn_blocking(move || reference::start(version, &path, pid)).await.expect("containerd starts");
+        let cri = connect(&containerd.socket()).await.expect("containerd answers");
+        Node { dir, cgroup, holder, daemon: Daemon::Reference { _process: containerd }, cri, configs: HashMap::new() }
+    }
+
+    /// Whether this is the reference, which cannot be looked into like ours.
+    pub(crate) fn is_reference(&self) -> bool {
+        matches!(self.daemon, Daemon::Reference { .. })
+    }
+
+    /// The code that an error has: the reference gives most of its own none.
+    pub(crate) fn code(&self, code: tonic::Code) -> tonic::Code {
+        if self.is_reference() { tonic::Code::Unknown } else { code }
+    }
+
+    async fn prepare() -> (TempDir, String, Child) {
         install();
         let dir = TempDir::with_prefix("corten-rt-").expect("a directory");
         let name = dir.path().file_name().expect("a name").to_string_lossy().replace("corten-rt-", "corten-test-");
@@ -52,9 +94,7 @@ impl Node {
             (name.trim() == "sleep").then_some(())
         })
         .await;
-        let daemon = launch(dir.path(), &cgroup, &holder);
-        let cri = connect(&dir.path().join("cri.sock")).await.expect("the daemon answers");
-        Node { dir, cgroup, holder, daemon, cri }
+        (dir, cgroup, holder)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -63,13 +103,14 @@ impl Node {
 
     /// Kills the daemon where it stands.
     pub(crate) fn kill(&mut self) {
-        self.daemon.kill().expect("the daemon is killed");
-        self.daemon.wait().expect("the daemon is reaped");
+        let Daemon::Corten(daemon) = &mut self.daemon else { panic!("the reference is not ours to kill") };
+        daemon.kill().expect("the daemon is killed");
+        daemon.wait().expect("the daemon is reaped");
     }
 
     /// Starts the daemon again.
     pub(crate) async fn restart(&mut self) {
-        self.daemon = launch(self.dir.path(), &self.cgroup, &self.holder);
+        self.daemon = Daemon::Corten(launch(self.dir.path(), &self.cgroup, &self.holder));
         self.cri = connect(&self.path("cri.sock")).await.expect("the daemon answers");
     }
 
@@ -80,9 +121,7 @@ impl Node {
 
     /// Runs a program of the machine in the node's mount and network namespaces.
     pub(crate) fn run_inside(&self, words: &[&str]) {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.holder.id().to_string(), "--mount", "--net"]).args(words);
-        assert!(command.status().expect("nsenter of util-linux").success(), "{words:?} failed");
+        run_inside(&self.holder, words);
     }
 
     /// The node's mounts that lie below its directory.
@@ -118,12 +157,21 @@ impl Node {
 
     /// Fails unless nothing at all is left.
     pub(crate) async fn assert_empty(&self) {
+        if self.is_reference() {
+            return;
+        }
         assert_eq!(self.mounts(), Vec::<String>::new());
         assert_eq!(self.leftovers(), Vec::<PathBuf>::new());
         assert_eq!(self.shims(), Vec::<i32>::new());
         let kubepods = self.cgroups().into_iter().filter(|dir| !dir.ends_with("kubepods")).collect::<Vec<_>>();
         assert_eq!(kubepods, Vec::<PathBuf>::new());
     }
+}
+
+fn run_inside(holder: &Child, words: &[&str]) {
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &holder.id().to_string(), "--mount", "--net"]).args(words);
+    assert!(command.status().expect("nsenter of util-linux").success(), "{words:?} failed");
 }
 
 fn launch(dir: &Path, cgroup: &str, holder: &Child) -> Child {
@@ -192,9 +240,12 @@ impl Drop for Node {
                 eprintln!("--- shim.log\n{}", fs::read_to_string(sandbox.path().join("shim.log")).unwrap_or_default());
             }
         }
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-        shims(self.dir.path()).into_iter().for_each(kill);
+        if let Daemon::Corten(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        self.daemon = Daemon::None;
+        shims(self.dir.path()).into_iter().chain(reference::shims(self.dir.path())).for_each(kill);
         // The kernel empties a cgroup a moment after its processes died, and tells nobody on v1.
         for _ in 0..200 {
             let mut dirs = Vec::new();

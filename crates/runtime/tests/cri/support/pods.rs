@@ -62,13 +62,16 @@ impl Node {
 
     /// Runs a sandbox.
     pub(crate) async fn run(&mut self, config: v1::PodSandboxConfig) -> String {
-        let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
-        self.cri.runtime.run_pod_sandbox(request).await.expect("a sandbox").into_inner().pod_sandbox_id
+        let request = v1::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
+        let id = self.cri.runtime.run_pod_sandbox(request).await.expect("a sandbox").into_inner().pod_sandbox_id;
+        self.configs.insert(id.clone(), config);
+        id
     }
 
     /// Creates a container.
     pub(crate) async fn create(&mut self, sandbox: &str, config: v1::ContainerConfig) -> Result<String, tonic::Status> {
-        let request = v1::CreateContainerRequest { pod_sandbox_id: sandbox.to_owned(), config: Some(config), sandbox_config: None };
+        let sandbox_config = self.configs.get(sandbox).cloned();
+        let request = v1::CreateContainerRequest { pod_sandbox_id: sandbox.to_owned(), config: Some(config), sandbox_config };
         Ok(self.cri.runtime.create_container(request).await?.into_inner().container_id)
     }
 
@@ -110,7 +113,11 @@ impl Node {
     /// Runs a script to its end in a pod of its own, and returns its status and log.
     pub(crate) async fn outcome(&mut self, config: v1::ContainerConfig) -> (v1::ContainerStatus, Vec<String>) {
         let name = config.metadata.as_ref().expect("metadata").name.clone();
-        let sandbox = self.run(self.pod(&name)).await;
+        let mut pod = self.pod(&name);
+        let security = config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+        pod.linux.as_mut().expect("linux").security_context.as_mut().expect("security").privileged =
+            security.is_some_and(|security| security.privileged);
+        let sandbox = self.run(pod).await;
         let id = self.launch(&sandbox, config).await;
         let status = self.exited(&id).await;
         (status, log(self, &name, &name))
