@@ -62,6 +62,9 @@ fn endpoint(cluster: &Cluster) -> Result<Endpoint> {
     Ok(Endpoint { address: server.trim_start_matches("https://").parse()?, tls })
 }
 
+/// Makes an object of a name.
+type Make = fn(&str) -> Vec<u8>;
+
 /// A ConfigMap of about one kibibyte.
 fn config_map(name: &str) -> Vec<u8> {
     json!({
@@ -96,7 +99,7 @@ fn pod(name: &str) -> Vec<u8> {
 }
 
 fn creates(endpoint: &Endpoint, null: &Endpoint, figures: &mut Vec<Figure>) -> Result<()> {
-    let kinds: [(&'static str, &str, fn(&str) -> Vec<u8>); 3] = [
+    let kinds: [(&'static str, &str, Make); 3] = [
         ("warm-up", "/api/v1/namespaces/warm/configmaps", config_map),
         ("API: creates of 1 KiB ConfigMaps", "/api/v1/namespaces/maps/configmaps", config_map),
         ("API: creates of Pods", "/api/v1/namespaces/pods/pods", pod),

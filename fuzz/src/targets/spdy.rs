@@ -65,6 +65,7 @@ pub fn spdy(data: &[u8]) {
 /// A block of headers as it is after decompression: what can be read is written as the same.
 pub fn spdy_headers(data: &[u8]) {
     let Ok(headers) = corten_spdy::Headers::from_block(data) else { return };
-    let again = corten_spdy::Headers::from_block(&headers.to_block()).expect("what was written can be read");
+    let again =
+        corten_spdy::Headers::from_block(&headers.to_block()).unwrap_or_else(|error| panic!("what was written cannot be read: {error:?}"));
     assert_eq!(headers, again);
 }
