@@ -140,7 +140,8 @@ fn ports_clash(pod: &Pod, others: &[Arc<Pod>]) -> bool {
         })
 }
 
-fn enough(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Result<(), Rejection> {
+/// Whether what a pod asks for is left.
+pub(crate) fn enough(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Result<(), Rejection> {
     let mut rejection: Option<Rejection> = None;
     let mut names = requests::names(pod);
     names.insert("pods");

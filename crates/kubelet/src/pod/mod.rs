@@ -1,5 +1,6 @@
 //! One pod: what it needs, what is decided for it, and the task that does it.
 
+pub(crate) mod allocation;
 pub(crate) mod backoff;
 pub(crate) mod container;
 pub(crate) mod dns;

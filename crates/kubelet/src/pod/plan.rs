@@ -9,11 +9,14 @@ mod stops;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use corten_cri::v1::LinuxContainerResources;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
+use super::allocation::{Difference, Pending, difference};
 use super::backoff::{Backoff, go_duration};
 use super::ephemeral;
+use super::resources;
 use crate::runtime::labels;
 use crate::runtime::view::{ContainerView, PodView, Sandbox, State};
 
@@ -55,6 +58,20 @@ pub(crate) struct Memory {
     pub(crate) rejected: bool,
     /// The node ends it for reasons of its own.
     pub(crate) disruption: Option<String>,
+    /// A resize that the node has not granted.
+    pub(crate) pending: Option<Pending>,
+    /// Containers that the runtime is being told about, by id.
+    pub(crate) resizing: HashSet<String>,
+    /// Containers that could not be resized, by name.
+    pub(crate) resize_errors: BTreeMap<String, ResizeError>,
+}
+
+/// A container could not be resized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResizeError {
+    pub(crate) message: String,
+    pub(crate) failures: u32,
+    pub(crate) retry_at: Timestamp,
 }
 
 /// A stop that failed.
@@ -105,7 +122,7 @@ pub(crate) struct Ending {
 }
 
 /// A step that can begin now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     CreateSandbox {
         attempt: u32,
@@ -128,6 +145,12 @@ pub(crate) enum Action {
     StopSandbox {
         id: String,
     },
+    /// Give a running container what it was promised.
+    Resize {
+        id: String,
+        name: String,
+        resources: LinuxContainerResources,
+    },
 }
 
 /// Why a container is stopped.
@@ -143,10 +166,12 @@ pub(crate) enum Why {
     Sandbox,
     /// The runtime lost track of it.
     Unknown,
+    /// It gets other resources, and its owner wants it restarted for that.
+    Resize,
 }
 
 /// What to do, and when to ask again.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) actions: Vec<Action>,
     /// Containers that wait for a back-off, by name.
@@ -157,6 +182,8 @@ pub(crate) struct Plan {
     pub(crate) completed: bool,
     /// The pod has ended: nothing runs, nothing is left to stop.
     pub(crate) ended: bool,
+    /// A container does not have yet what it was promised.
+    pub(crate) resizing: bool,
 }
 
 /// Decides.
@@ -384,9 +411,32 @@ impl Round<'_> {
             _ if changed => Why::Changed,
             Some(Failure::Startup) => Why::Startup,
             Some(Failure::Liveness) => Why::Liveness,
-            None => return,
+            None => return self.resize(container, present),
         };
         self.plan.stop(self.facts, present, why, None);
+    }
+
+    /// Brings a running container to what it was promised.
+    fn resize(&mut self, container: &Container, present: &ContainerView) {
+        let memory = self.facts.memory;
+        // The score does not change as it runs, so the machine's size does not matter.
+        let wanted = resources::for_container(self.facts.pod, container, u64::MAX);
+        let found = difference(container, &wanted, present.resources.as_ref());
+        if found == Difference::None {
+            return;
+        }
+        self.plan.resizing = true;
+        if found == Difference::Restart {
+            return self.plan.stop(self.facts, present, Why::Resize, None);
+        }
+        if let Some(error) = memory.resize_errors.get(&container.name).filter(|error| error.retry_at > self.facts.now) {
+            return self.plan.wake(error.retry_at);
+        }
+        if !memory.resizing.contains(&present.id) {
+            let kept = present.resources.as_ref().map_or(0, |r| r.oom_score_adj);
+            let resources = LinuxContainerResources { oom_score_adj: kept, ..wanted };
+            self.plan.actions.push(Action::Resize { id: present.id.clone(), name: container.name.clone(), resources });
+        }
     }
 
     /// Starts a container, unless its end was final or it is too early.

@@ -89,6 +89,7 @@ fn announcement(job: &Stop) -> String {
         Why::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
         Why::Startup => format!("Container {name} failed startup probe, will be restarted"),
         Why::Changed => format!("Container {name} definition changed, will be restarted"),
+        Why::Resize => format!("Container {name} resize requires restart"),
         Why::Ending | Why::Sandbox | Why::Unknown => format!("Stopping container {name}"),
     }
 }

@@ -6,6 +6,7 @@
 mod admission;
 mod cleanup;
 mod effects;
+mod resize;
 mod storage;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::effects::Outcome;
 use self::storage::Storage;
+use super::allocation::Allocation;
 use super::backoff::Backoff;
 use super::ephemeral::definition;
 use super::plan::{Ending, Facts, Memory, Plan, Waiting, plan};
@@ -58,6 +60,8 @@ pub(crate) struct Worker {
     cleaned: bool,
     /// It has its place on the node.
     admitted: bool,
+    /// What it was promised, once it has its place.
+    allocation: Option<Allocation>,
 }
 
 /// What to do after a round.
@@ -90,6 +94,7 @@ impl Worker {
             announced: HashMap::new(),
             cleaned: false,
             admitted: false,
+            allocation: None,
         }
     }
 
@@ -119,6 +124,7 @@ impl Worker {
         if !self.admitted && self.memory.ending.is_none() && !self.admit(&pod, &view, now) {
             return Next::Wait(None);
         }
+        let pod = self.allocate(pod);
         if self.memory.ending.is_some() {
             self.prober.stop();
             self.cancel_start.cancel();

@@ -61,6 +61,8 @@ pub(crate) struct ContainerView {
     /// Grace period of its pod when it was made, for containers whose pod is no longer known.
     pub(crate) grace_period: Option<i64>,
     pub(crate) user: Option<v1::LinuxContainerUser>,
+    /// What it may use, if the runtime tells.
+    pub(crate) resources: Option<v1::LinuxContainerResources>,
     pub(crate) annotations: HashMap<String, String>,
 }
 
@@ -204,6 +206,7 @@ fn container(status: v1::ContainerStatus, sandbox: &str) -> ContainerView {
         image_id: status.image_ref,
         log_path: status.log_path,
         user: status.user.and_then(|u| u.linux),
+        resources: status.resources.and_then(|r| r.linux),
         annotations: status.annotations,
         id: status.id,
     }

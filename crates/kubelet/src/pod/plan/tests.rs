@@ -79,6 +79,7 @@ fn short(action: &Action) -> String {
         },
         Action::Stop { id, why, .. } => format!("stop {id} {why:?}"),
         Action::StopSandbox { id } => format!("stop sandbox {id}"),
+        Action::Resize { id, resources, .. } => format!("resize {id} {}", resources.cpu_quota),
     }
 }
 
@@ -359,4 +360,27 @@ fn a_pod_is_over_while_somebody_still_looks_into_it() {
     let case = Case::new(spec).sandbox().exited("c", 0).running("d");
     assert!(case.plan().completed);
     assert_eq!(case.steps(), ["stop d-0 Ending"]);
+}
+
+#[test]
+fn a_container_gets_what_it_was_promised_live_or_by_a_restart() {
+    let spec = |cpu: &str, policy: &str| {
+        json!({"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": cpu}}, "resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}]})
+    };
+    let with = |cpu: &str, policy: &str| {
+        let mut case = Case::new(spec(cpu, policy)).sandbox().running("c");
+        let before = Case::new(spec("100m", policy));
+        let container = &before.pod.spec.as_ref().unwrap().containers[0];
+        case.view.containers[0].resources = Some(resources::for_container(&before.pod, container, 1 << 30));
+        case
+    };
+    assert!(!with("100m", "NotRequired").plan().resizing);
+    let mut live = with("200m", "NotRequired");
+    assert_eq!((live.steps(), live.plan().resizing), (vec!["resize c-0 20000".to_owned()], true));
+    live.memory.resizing.insert("c-0".into());
+    assert_eq!((live.steps(), live.plan().resizing), (vec![], true));
+    live.memory.resizing.clear();
+    live.memory.resize_errors.insert("c".into(), ResizeError { message: "busy".into(), failures: 1, retry_at: at(5) });
+    assert_eq!((live.steps(), live.plan().wake_at), (vec![], Some(at(5))));
+    assert_eq!(with("200m", "RestartContainer").steps(), ["stop c-0 Resize"]);
 }

@@ -73,8 +73,16 @@ fn conditions(old: &Value, new: &Value) -> Vec<Value> {
         let kind = condition.get("type").cloned();
         before.iter().find(move |c| c.get("type").cloned() == kind).cloned()
     };
+    let after: Vec<Value> = list(new);
     let mut changed = Vec::new();
-    for mut condition in list(new) {
+    // These are there only while they hold.
+    for gone in ["PodResizePending", "PodResizeInProgress"] {
+        let has = |list: &[Value]| list.iter().any(|c| c.get("type").and_then(Value::as_str) == Some(gone));
+        if has(&before) && !has(&after) {
+            changed.push(json!({"$patch": "delete", "type": gone}));
+        }
+    }
+    for mut condition in after {
         let before = same_type(&condition);
         if before.as_ref() == Some(&condition) {
             continue;

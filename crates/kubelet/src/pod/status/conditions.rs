@@ -6,7 +6,8 @@ use super::{Inputs, seconds};
 use crate::pod::plan::{find, is_sidecar};
 
 /// The conditions that are the kubelet's to set; all others belong to somebody else.
-const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+const OWNED: [&str; 7] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "PodResizePending", "PodResizeInProgress"];
 
 /// Whether a condition holds, and if not, why.
 struct Finding {
@@ -40,9 +41,17 @@ pub(super) fn conditions(inputs: &Inputs<'_>, spec: &PodSpec, status: &PodStatus
     let disruption = inputs.facts.memory.disruption.clone();
     let disruption = disruption
         .map(|message| ("DisruptionTarget", Finding { holds: true, reason: Some("TerminationByKubelet"), message: Some(message) }));
+    let memory = inputs.facts.memory;
+    let pending = memory.pending.as_ref().map(|p| ("PodResizePending", Finding { holds: true, reason: Some(p.reason), message: Some(p.message.clone()) }));
+    let errors: Vec<&str> = memory.resize_errors.values().map(|e| e.message.as_str()).collect();
+    let progress = inputs.plan.resizing.then(|| {
+        let failed = !errors.is_empty();
+        let finding = Finding { holds: true, reason: failed.then_some("Error"), message: failed.then(|| errors.join(", ")) };
+        ("PodResizeInProgress", finding)
+    });
     // Ours replaces what somebody else said before.
     let foreign = foreign.filter(|c| disruption.is_none() || c.type_ != "DisruptionTarget").collect::<Vec<_>>();
-    findings.into_iter().chain(disruption).map(|(kind, finding)| condition(inputs, kind, finding)).chain(foreign).collect()
+    findings.into_iter().chain(pending).chain(progress).chain(disruption).map(|(kind, finding)| condition(inputs, kind, finding)).chain(foreign).collect()
 }
 
 fn condition(inputs: &Inputs<'_>, kind: &str, finding: Finding) -> PodCondition {

@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, ContainerUser,
-    LinuxContainerUser, PodSpec, ResourceRequirements, VolumeMount, VolumeMountStatus,
+    LinuxContainerUser, PodSpec, VolumeMount, VolumeMountStatus,
 };
 
 use super::{Inputs, seconds};
+use crate::pod::allocation;
 use crate::pod::ephemeral;
 use crate::pod::plan::{Waiting, is_sidecar};
 use crate::runtime::view::{ContainerView, State};
@@ -94,7 +95,7 @@ fn status(inputs: &Inputs<'_>, container: &Container, previous: Option<&[Contain
                 running: Some(ContainerStateRunning { started_at: newest.started_at.map(seconds) }),
                 ..ContainerState::default()
             });
-            status.resources = Some(ResourceRequirements { claims: None, ..container.resources.clone().unwrap_or_default() });
+            status.resources = Some(allocation::actual(container.resources.as_ref(), newest.resources.as_ref()));
             status.user = newest.user.as_ref().map(|user| ContainerUser {
                 linux: Some(LinuxContainerUser {
                     uid: user.uid,

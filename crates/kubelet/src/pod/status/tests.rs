@@ -230,3 +230,18 @@ fn ephemeral_containers_have_statuses_that_nothing_depends_on() {
     assert_eq!(phase, "Running");
     assert!(conditions.iter().all(|(c, _)| c.ends_with("=True")), "{conditions:?}");
 }
+
+#[test]
+fn a_resize_shows_as_conditions_while_it_lasts() {
+    use crate::pod::allocation::Pending;
+    let mut case = Case::new(one()).container("c", State::Running, 0);
+    let found = |case: &Case| -> Vec<(String, Option<String>)> {
+        let conditions = case.status().conditions.unwrap().into_iter();
+        conditions.filter(|c| c.type_.starts_with("PodResize")).map(|c| (c.type_, c.reason)).collect()
+    };
+    assert!(found(&case).is_empty());
+    case.memory.pending = Some(Pending { reason: "Deferred", message: "later".into() });
+    case.view.containers[0].resources = Some(corten_cri::v1::LinuxContainerResources { cpu_shares: 99, ..Default::default() });
+    let expected = [("PodResizePending", Some("Deferred")), ("PodResizeInProgress", None)];
+    assert_eq!(found(&case), expected.map(|(kind, reason)| (kind.to_owned(), reason.map(str::to_owned))));
+}

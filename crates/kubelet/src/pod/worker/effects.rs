@@ -37,6 +37,7 @@ pub(super) enum Outcome {
     Started { name: String, after: Option<Timestamp>, result: Result<(), StartError> },
     Stopped { id: String, deadline: Timestamp, result: Result<(), Status> },
     SandboxStopped { id: String, result: Result<(), Status> },
+    Resized { id: String, name: String, result: Result<(), Status> },
     Volumes(Result<(), MountError>),
     VolumesCancelled,
 }
@@ -69,6 +70,7 @@ impl Worker {
                     self.begin_stop(pod, job);
                 }
                 Action::StopSandbox { id } => self.begin_sandbox_stop(id),
+                Action::Resize { id, name, resources } => self.begin_resize(pod, id, name, resources),
             }
         }
         if ending { None } else { self.storage.wake_at() }
@@ -181,6 +183,7 @@ impl Worker {
                     }
                 }
             }
+            Ok(Outcome::Resized { id, name, result }) => self.resized(&pod, &id, &name, result, now),
             Ok(Outcome::Volumes(result)) => {
                 self.storage.done(&result, now);
                 if let Err(error) = result {
@@ -193,6 +196,7 @@ impl Worker {
                 self.memory.starting = None;
                 self.memory.sandboxing = false;
                 self.memory.stopping.clear();
+                self.memory.resizing.clear();
                 self.memory.stopping_sandboxes.clear();
                 self.storage.lost();
             }
@@ -251,7 +255,7 @@ impl Worker {
 }
 
 /// How long to wait after so many failures before this one.
-fn pause(failures: u32) -> SignedDuration {
+pub(super) fn pause(failures: u32) -> SignedDuration {
     (RETRY * 2_i32.saturating_pow(failures.min(8))).min(LONGEST_RETRY)
 }
 
