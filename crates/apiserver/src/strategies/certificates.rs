@@ -5,9 +5,9 @@ use corten_pki::CertificateRequest;
 use corten_schema::{Map, Value};
 
 use super::field;
-use super::validation::{Errors, Path};
+use super::validation::{Errors, Path, names};
 use crate::status::{ApiError, FieldError};
-use crate::strategy::{Scope, SelectableField, Strategy};
+use crate::strategy::{NameRule, Scope, SelectableField, Strategy};
 use crate::view::{at, int, list, text};
 
 /// The strategy of certificate signing requests.
@@ -38,7 +38,61 @@ fn stamp(conditions: &mut [Value], old: &Value, now: &str) {
     }
 }
 
+const USAGES: [&str; 23] = [
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
+/// `example.com/signer`: who is to sign.
+fn signer(errors: &mut Errors, path: Path<'_>, name: &str) {
+    let mut parts = name.split('/');
+    let (domain, rest) = match (parts.next(), parts.next(), parts.next()) {
+        (Some(""), None, _) => return errors.push(FieldError::required(path, "")),
+        (Some(domain), Some(rest), None) => (domain, rest),
+        _ => {
+            let words = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+            return errors.push(FieldError::invalid(path, name, words));
+        }
+    };
+    let mut first_wrong = |part: &str, check: fn(&str) -> names::Findings| {
+        let wrong = part.split('.').map(|label| (label, check(label))).find(|(_, found)| !found.is_empty());
+        for (label, why) in wrong.into_iter().flat_map(|(label, found)| found.into_iter().map(move |why| (label, why))) {
+            errors.push(FieldError::invalid(path, part, format!("validating label {label:?}: {why}")));
+        }
+    };
+    first_wrong(domain, names::label);
+    first_wrong(rest, names::subdomain);
+    if !domain.contains('.') {
+        errors.push(FieldError::invalid(path, domain, "should be a domain with at least two segments separated by dots"));
+    }
+}
+
 impl Strategy for Requests {
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+
     fn selectable_fields(&self) -> &'static [SelectableField] {
         const FIELDS: &[SelectableField] = &[field("spec.signerName", &["spec", "signerName"])];
         FIELDS
@@ -105,17 +159,15 @@ impl Strategy for Requests {
         }
         let path = spec.field("usages");
         for (number, usage) in usages.iter().enumerate() {
+            let word = usage.as_str().unwrap_or_default();
+            if !USAGES.contains(&word) {
+                errors.push(FieldError::not_supported(path.index(number), word, &USAGES));
+            }
             if usages.iter().take(number).any(|other| other == usage) {
                 errors.push(FieldError::duplicate(path.index(number), usage));
             }
         }
-        let signer = text(object, "spec.signerName");
-        if signer.is_empty() {
-            errors.push(FieldError::required(spec.field("signerName"), ""));
-        } else if !signer.contains('/') {
-            let words = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-            errors.push(FieldError::invalid(spec.field("signerName"), signer, words));
-        }
+        signer(&mut errors, spec.field("signerName"), text(object, "spec.signerName"));
         if let Some(seconds) = int(object, "spec.expirationSeconds")
             && seconds < 600
         {
@@ -138,6 +190,11 @@ impl Strategy for Requests {
         if !before.is_empty() && new != before {
             errors.push(FieldError::forbidden("status.certificate", "updates may not set certificate content"));
         }
+        let pem = STANDARD.decode(new).unwrap_or_default();
+        if !new.is_empty() && !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+            let words = "must contain at least one CERTIFICATE PEM block";
+            errors.push(FieldError::invalid("status.certificate", "<certificate data>", words));
+        }
         errors
     }
 }
@@ -158,6 +215,9 @@ fn decisions(errors: &mut Errors, object: &Value, old: &Value) {
     for (number, condition) in list(object, "status.conditions").enumerate() {
         let path = path.index(number);
         let kind = text(condition, "type");
+        if list(object, "status.conditions").take(number).any(|other| text(other, "type") == kind) {
+            errors.push(FieldError::duplicate(path.field("type"), kind));
+        }
         if kind.is_empty() {
             errors.push(FieldError::required(path.field("type"), ""));
         }

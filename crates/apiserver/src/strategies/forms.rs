@@ -126,3 +126,52 @@ fn is_reason(text: &str) -> bool {
         && (last.is_ascii_alphanumeric() || *last == b'_')
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_,:".contains(byte))
 }
+
+/// A number that is not negative, or a percentage of at most 100.
+pub(super) fn number_or_percent(errors: &mut Errors, path: Path<'_>, value: &Value) {
+    match value {
+        Value::Int(number) if *number < 0 => {
+            errors.push(FieldError::invalid(path, number, super::validation::NEGATIVE));
+        }
+        Value::String(text) => match text.strip_suffix('%').filter(|digits| !digits.is_empty()).map(str::parse::<u64>) {
+            Some(Ok(percent)) if percent > 100 => errors.push(FieldError::invalid(path, value, "must not be greater than 100%")),
+            Some(Ok(_)) => {}
+            _ => {
+                let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used \
+                             for validation is '[0-9]+%')";
+                errors.push(FieldError::invalid(path, value, words));
+            }
+        },
+        _ => {}
+    }
+}
+
+/// Names of CSI drivers.
+pub(super) fn csi_driver(errors: &mut Errors, path: Path<'_>, name: &str) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+        return;
+    }
+    if name.len() > 63 {
+        errors.push(FieldError::too_long(path, 63));
+    }
+    invalid_all(errors, path, name, names::subdomain(&name.to_lowercase()));
+}
+
+/// A field that may not change, with the words for it.
+pub(super) fn forbidden_change(errors: &mut Errors, new: &Value, old: &Value, field: &str, words: &str) {
+    if at(new, field) != at(old, field) {
+        errors.push(FieldError::forbidden(field, words));
+    }
+}
+
+/// An error for each text of a list that is empty or there twice.
+pub(super) fn distinct<'a>(errors: &mut Errors, path: Path<'_>, texts: impl Iterator<Item = &'a str>) {
+    let mut seen: Vec<&str> = Vec::new();
+    for (number, text) in texts.enumerate() {
+        if seen.contains(&text) {
+            errors.push(FieldError::duplicate(path.index(number), text));
+        }
+        seen.push(text);
+    }
+}

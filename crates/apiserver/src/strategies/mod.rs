@@ -1,9 +1,13 @@
 //! The strategies of the built-in kinds, a file per kind or family.
 
+mod autoscaling;
 mod batch;
 mod certificates;
 mod config;
+mod devices;
 mod events;
+mod extensions;
+mod flowcontrol;
 mod forms;
 mod leases;
 mod limits;
@@ -13,8 +17,9 @@ mod nodes;
 mod pods;
 mod policy;
 mod rbac;
+mod registration;
+mod runtimes;
 pub(crate) mod services;
-mod status_only;
 mod storage;
 pub(crate) mod validation;
 mod workloads;
@@ -61,12 +66,25 @@ pub fn find(group: &str, plural: &str) -> &'static dyn Strategy {
         ("scheduling.k8s.io", "priorityclasses") => &policy::PriorityClasses,
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &rbac::Roles,
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &rbac::Bindings,
-        ("resource.k8s.io", "resourceslices") => &storage::ResourceSlices,
-        ("storage.k8s.io", "volumeattachments")
-        | ("resource.k8s.io", "resourceclaims")
-        | ("flowcontrol.apiserver.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _) => {
-            &status_only::StatusOnly
-        }
+        ("resource.k8s.io", "resourceslices") => &devices::Slices,
+        ("resource.k8s.io", "resourceclaims") => &devices::Claims,
+        ("resource.k8s.io", "resourceclaimtemplates") => &devices::Templates,
+        ("resource.k8s.io", "deviceclasses") => &devices::Classes,
+        ("storage.k8s.io", "storageclasses") => &storage::Classes,
+        ("storage.k8s.io", "volumeattributesclasses") => &storage::AttributesClasses,
+        ("storage.k8s.io", "volumeattachments") => &storage::Attachments,
+        ("storage.k8s.io", "csidrivers") => &storage::Drivers,
+        ("storage.k8s.io", "csinodes") => &storage::Nodes,
+        ("storage.k8s.io", "csistoragecapacities") => &storage::Capacities,
+        ("autoscaling", "horizontalpodautoscalers") => &autoscaling::Autoscalers,
+        ("node.k8s.io", "runtimeclasses") => &runtimes::Classes,
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flowcontrol::Schemas,
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flowcontrol::Levels,
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations" | "validatingwebhookconfigurations") => &registration::Webhooks,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &registration::Policies,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => &registration::Bindings,
+        ("apiextensions.k8s.io", "customresourcedefinitions") => &extensions::Definitions,
+        ("apiregistration.k8s.io", "apiservices") => &extensions::Services,
         _ => &Plain,
     }
 }

@@ -2,7 +2,8 @@
 
 use corten_schema::Value;
 
-use super::validation::{Errors, Path, labels, one_of};
+use super::forms::{conditions, number_or_percent};
+use super::validation::{Errors, Path, labels, non_negative, one_of};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, int, text};
@@ -77,10 +78,8 @@ impl Strategy for Budgets {
             errors.push(FieldError::invalid(spec, value, "minAvailable and maxUnavailable cannot be both set"));
         }
         for (field, value) in [("minAvailable", minimum), ("maxUnavailable", maximum)] {
-            if let Some(number) = value.and_then(Value::as_i64)
-                && number < 0
-            {
-                errors.push(FieldError::invalid(spec.field(field), number, super::validation::NEGATIVE));
+            if let Some(value) = value {
+                number_or_percent(&mut errors, spec.field(field), value);
             }
         }
         if let Some(selector) = at(budget, "spec.selector") {
@@ -90,6 +89,16 @@ impl Strategy for Budgets {
         if !policy.is_empty() {
             let path = spec.field("unhealthyPodEvictionPolicy");
             one_of(&mut errors, path, policy, &["AlwaysAllow", "IfHealthyBudget"]);
+        }
+        errors
+    }
+
+    fn validate_status(&self, _: Scope<'_>, budget: &Value, _: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let status = Path::Root("status");
+        conditions(&mut errors, status.field("conditions"), budget);
+        for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+            non_negative(&mut errors, status.field(field), int(budget, &format!("status.{field}")));
         }
         errors
     }

@@ -2,7 +2,8 @@
 
 use corten_schema::Value;
 
-use super::validation::{Errors, Path, one_of};
+use super::forms::named;
+use super::validation::{Errors, Path, invalid_all, labels, names, one_of};
 use crate::authz::rbac::{GROUP, RoleRef};
 use crate::authz::{Attributes, rules::PolicyRule};
 use crate::status::{ApiError, FieldError, GroupResource};
@@ -84,6 +85,17 @@ impl Strategy for Roles {
     fn validate(&self, _: Scope<'_>, object: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let rules = Path::Root("rules");
+        if let Some(aggregation) = at(object, "aggregationRule") {
+            let path = Path::Root("aggregationRule");
+            let selectors = path.field("clusterRoleSelectors");
+            if list(aggregation, "clusterRoleSelectors").len() == 0 {
+                let words = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+                errors.push(FieldError::required(selectors, words));
+            }
+            for (number, selector) in list(aggregation, "clusterRoleSelectors").enumerate() {
+                labels::selector(&mut errors, selectors.index(number), selector);
+            }
+        }
         let namespaced = object.kind() == "Role";
         for (number, rule) in list(object, "rules").enumerate() {
             let path = rules.index(number);
@@ -169,15 +181,19 @@ impl Strategy for Bindings {
         let role = Path::Root("roleRef");
         one_of(&mut errors, role.field("apiGroup"), text(object, "roleRef.apiGroup"), &[GROUP]);
         let kinds: &[&str] = if cluster { &["ClusterRole"] } else { &["Role", "ClusterRole"] };
-        one_of(&mut errors, role.field("kind"), text(object, "roleRef.kind"), kinds);
-        if text(object, "roleRef.name").is_empty() {
-            errors.push(FieldError::required(role.field("name"), ""));
+        let kind = text(object, "roleRef.kind");
+        if !kinds.contains(&kind) {
+            errors.push(FieldError::not_supported_as_given(role.field("kind"), kind, kinds));
         }
+        named(&mut errors, role.field("name"), text(object, "roleRef.name"), names::path_segment);
         let subjects = Path::Root("subjects");
         for (number, subject) in list(object, "subjects").enumerate() {
             let path = subjects.index(number);
-            if text(subject, "name").is_empty() {
+            let name = text(subject, "name");
+            if name.is_empty() {
                 errors.push(FieldError::required(path.field("name"), ""));
+            } else if text(subject, "kind") == "ServiceAccount" {
+                invalid_all(&mut errors, path.field("name"), name, names::subdomain(name));
             }
             let group = text(subject, "apiGroup");
             match text(subject, "kind") {
@@ -190,7 +206,7 @@ impl Strategy for Bindings {
                     }
                 }
                 "User" | "Group" => one_of(&mut errors, path.field("apiGroup"), group, &[GROUP]),
-                other => errors.push(FieldError::not_supported(path.field("kind"), other, &["ServiceAccount", "User", "Group"])),
+                other => errors.push(FieldError::not_supported_as_given(path.field("kind"), other, &["ServiceAccount", "User", "Group"])),
             }
         }
         errors

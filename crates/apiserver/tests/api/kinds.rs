@@ -79,6 +79,42 @@ fn overlay(row: &Resource) -> Value {
         ("certificates.k8s.io", "certificatesigningrequests") => spec(json!({
             "request": signing_request(), "signerName": "example.com/signer", "usages": ["client auth"],
         })),
+        ("networking.k8s.io", "ingresses") => spec(json!({"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}})),
+        ("networking.k8s.io", "ingressclasses") => spec(json!({"controller": "example.com/x"})),
+        ("networking.k8s.io", "ipaddresses") => spec(json!({"parentRef": {"resource": "gateways", "name": "x"}})),
+        ("networking.k8s.io", "servicecidrs") => spec(json!({"cidrs": ["10.99.0.0/24"]})),
+        ("autoscaling", "horizontalpodautoscalers") => {
+            spec(json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "x"}}))
+        }
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => spec(json!({
+            "validations": [{"expression": "true"}],
+            "matchConstraints": {
+                "resourceRules": [{"apiGroups": ["x"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["x"]}],
+            },
+        })),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => {
+            spec(json!({"policyName": "x", "validationActions": ["Deny"]}))
+        }
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => {
+            spec(json!({"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}))
+        }
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => spec(json!({"priorityLevelConfiguration": {"name": "x"}})),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => json!({
+            "spec": {
+                "group": "example.com", "scope": "Cluster", "names": {"plural": "xs", "kind": "X"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
+            },
+        }),
+        ("apiregistration.k8s.io", "apiservices") => json!({
+            "spec": {"group": "example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10},
+        }),
+        ("resource.k8s.io", "resourceslices") => spec(json!({
+            "driver": "x", "nodeName": "x", "pool": {"name": "x", "generation": 1, "resourceSliceCount": 1},
+        })),
+        ("storage.k8s.io", "volumeattachments") => {
+            spec(json!({"attacher": "x", "nodeName": "x", "source": {"persistentVolumeName": "x"}}))
+        }
+        ("storage.k8s.io", "volumeattributesclasses") => json!({"driverName": "x", "parameters": {"a": "b"}}),
         _ => json!({}),
     }
 }
@@ -115,7 +151,12 @@ fn merge(base: &mut Value, over: Value) {
 fn object(row: &Resource) -> Value {
     let mut object = Value::Object(least_struct(&row.schema, row.schema.root(), 0));
     merge(&mut object, overlay(row));
-    let name = if row.group == "networking.k8s.io" && row.plural == "ipaddresses" { "10.43.9.9" } else { "x" };
+    let name = match row.plural.as_str() {
+        "ipaddresses" => "10.43.9.9",
+        "customresourcedefinitions" => "xs.example.com",
+        "apiservices" => "v1.example.com",
+        _ => "x",
+    };
     object["apiVersion"] = json!(row.api_version());
     object["kind"] = json!(row.kind.as_str());
     object["metadata"] = json!({"name": name, "labels": {"app": "x"}});

@@ -8,7 +8,9 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("rbac.v1.Subject", subject),
     ("networking.v1.NetworkPolicySpec", network_policy),
     ("apiextensions.v1.CustomResourceDefinitionNames", names),
+    ("flowcontrol.v1.FlowSchemaSpec", flow_schema),
     ("flowcontrol.v1.LimitResponse", limit_response),
+    ("flowcontrol.v1.QueuingConfiguration", queuing),
     ("resource.v1.ExactDeviceRequest", device_count),
     ("resource.v1.DeviceSubRequest", device_count),
 ];
@@ -38,6 +40,23 @@ fn names(map: &mut Map) {
     if !kind.is_empty() {
         default(map, "singular", || kind.to_ascii_lowercase().into());
         default(map, "listKind", || format!("{kind}List").into());
+    }
+}
+
+/// Sets a number that is zero when nobody has set it.
+fn number(map: &mut Map, name: &'static str, value: i64) {
+    if map.get(name).and_then(Value::as_i64).unwrap_or_default() == 0 {
+        map.insert(name, value);
+    }
+}
+
+fn flow_schema(map: &mut Map) {
+    number(map, "matchingPrecedence", 1000);
+}
+
+fn queuing(map: &mut Map) {
+    for (name, value) in [("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)] {
+        number(map, name, value);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use corten_schema::Value;
 
-use crate::status::FieldError;
+use crate::reads;
+use crate::status::{ApiError, FieldError};
 use crate::strategies::forms::{fits, host, local_reference, named};
 use crate::strategies::validation::{Errors, Path, invalid_all, invalid_number, names, net};
 use crate::strategy::{Scope, Strategy};
@@ -152,7 +153,26 @@ fn backend(errors: &mut Errors, path: Path<'_>, backend: &Value, kept: Kept) {
     }
 }
 
+/// The class of ingresses that name none: the newest of those marked as default.
+fn default_class(scope: Scope<'_>) -> Option<String> {
+    const MARK: &str = "ingressclass.kubernetes.io/is-default-class";
+    let classes = reads::list(&scope.server.ledger.snapshot(), "networking.k8s.io", "ingressclasses", "");
+    let marked = classes.iter().filter(|class| class.annotation(MARK) == Some("true"));
+    let newest = marked.max_by(|a, b| a.creation_timestamp().cmp(b.creation_timestamp()).then_with(|| b.name().cmp(a.name())));
+    newest.map(|class| class.name().to_owned())
+}
+
 impl Strategy for Ingresses {
+    fn prepare_create(&self, scope: Scope<'_>, ingress: &mut Value) -> Result<(), ApiError> {
+        if at(ingress, "spec.ingressClassName").is_none()
+            && ingress.annotation(CLASS).is_none()
+            && let Some(class) = default_class(scope)
+        {
+            ingress.set_at(&["spec", "ingressClassName"], class);
+        }
+        Ok(())
+    }
+
     fn validate(&self, _: Scope<'_>, ingress: &Value) -> Vec<FieldError> {
         let mut errors = errors(ingress, Kept::default());
         if let (Some(annotation), Some(class)) =

@@ -1,11 +1,13 @@
 //! Endpoints and EndpointSlices.
 
+use std::net::IpAddr;
+
 use corten_schema::Value;
 
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path, immutable, one_of};
+use crate::strategies::validation::{Errors, Path, immutable, invalid_all, labels, names, net, one_of, required_one_of};
 use crate::strategy::{Scope, Strategy};
-use crate::view::{at, list, text};
+use crate::view::{at, entries, list, text, texts};
 
 /// The strategy of Endpoints.
 pub(in crate::strategies) struct Endpoints;
@@ -13,6 +15,97 @@ pub(in crate::strategies) struct Endpoints;
 impl Strategy for Endpoints {
     fn creates_on_update(&self) -> bool {
         true
+    }
+}
+
+const MOST_ADDRESSES: usize = 100;
+const MOST_HINTS: usize = 8;
+const MOST_TOPOLOGY: usize = 16;
+
+fn endpoint(errors: &mut Errors, path: Path<'_>, endpoint: &Value, kind: &str) {
+    let addresses = path.field("addresses");
+    let count = list(endpoint, "addresses").len();
+    if count == 0 {
+        errors.push(FieldError::required(addresses, "must contain at least 1 address"));
+    } else if count > MOST_ADDRESSES {
+        errors.push(FieldError::too_many(addresses, count, MOST_ADDRESSES));
+    }
+    for (number, text) in texts(endpoint, "addresses").enumerate() {
+        address(errors, addresses.index(number), text, kind);
+    }
+    let node = text(endpoint, "nodeName");
+    if !node.is_empty() {
+        invalid_all(errors, path.field("nodeName"), node, names::subdomain(node));
+    }
+    let topology = path.field("deprecatedTopology");
+    let count = entries(endpoint, "deprecatedTopology").count();
+    if count > MOST_TOPOLOGY {
+        errors.push(FieldError::too_many(topology, count, MOST_TOPOLOGY));
+    }
+    labels::labels(errors, topology, at(endpoint, "deprecatedTopology"));
+    if let Some(host) = at(endpoint, "hostname").and_then(Value::as_str) {
+        invalid_all(errors, path.field("hostname"), host, names::label(host));
+    }
+    let hints = path.field("hints");
+    for field in ["forZones", "forNodes"] {
+        let path = hints.field(field);
+        let all = list(endpoint, &format!("hints.{field}"));
+        if all.len() > MOST_HINTS {
+            errors.push(FieldError::too_many(path, all.len(), MOST_HINTS));
+            continue;
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        for (number, hint) in all.enumerate() {
+            let path = path.index(number);
+            let name = text(hint, "name");
+            if seen.contains(&name) {
+                errors.push(FieldError::duplicate(path.field("name"), name));
+            }
+            seen.push(name);
+            invalid_all(errors, path.field("name"), name, names::label_value(name));
+        }
+    }
+}
+
+fn address(errors: &mut Errors, path: Path<'_>, text: &str, kind: &str) {
+    let parsed = text.parse::<IpAddr>().ok();
+    match (kind, parsed) {
+        ("FQDN", _) => {
+            let name = text.strip_suffix('.').unwrap_or(text);
+            if name.is_empty() {
+                errors.push(FieldError::required(path, ""));
+                return;
+            }
+            let findings = names::subdomain(name);
+            let few = findings.is_empty() && !name.contains('.');
+            invalid_all(errors, path, text, findings);
+            if few {
+                errors.push(FieldError::invalid(path, text, "should be a domain with at least two segments separated by dots"));
+            }
+        }
+        ("IPv4", Some(address @ IpAddr::V4(_))) | ("IPv6", Some(address @ IpAddr::V6(_))) => net::not_special(errors, path, text, address),
+        ("IPv4" | "IPv6", _) => errors.push(FieldError::invalid(path, text, format!("must be a valid {kind} address"))),
+        _ => {}
+    }
+}
+
+fn ports(errors: &mut Errors, slice: &Value) {
+    let all = Path::Root("ports");
+    let mut seen: Vec<&str> = Vec::new();
+    for (number, port) in list(slice, "ports").enumerate() {
+        let path = all.index(number);
+        let name = text(port, "name");
+        if !name.is_empty() {
+            invalid_all(errors, path.field("name"), name, names::label(name));
+        }
+        if seen.contains(&name) {
+            errors.push(FieldError::duplicate(path.field("name"), name));
+        }
+        seen.push(name);
+        required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
+        if let Some(protocol) = at(port, "appProtocol").and_then(Value::as_str) {
+            invalid_all(errors, path.field("appProtocol"), protocol, names::qualified_name(protocol));
+        }
     }
 }
 
@@ -35,12 +128,12 @@ impl Strategy for EndpointSlices {
                 errors.push(FieldError::too_many(field, count, most));
             }
         }
-        let endpoints = Path::Root("endpoints");
-        for (number, endpoint) in list(slice, "endpoints").enumerate() {
-            let path = endpoints.index(number);
-            if list(endpoint, "addresses").len() == 0 {
-                errors.push(FieldError::required(path.field("addresses"), "must contain at least 1 address"));
+        if errors.is_empty() {
+            let all = Path::Root("endpoints");
+            for (number, item) in list(slice, "endpoints").enumerate() {
+                endpoint(&mut errors, all.index(number), item, kind);
             }
+            ports(&mut errors, slice);
         }
         errors
     }

@@ -1,0 +1,117 @@
+//! Which requests a webhook or policy is asked about.
+
+use corten_schema::Value;
+
+use crate::status::FieldError;
+use crate::strategies::validation::{Errors, Path, invalid_all, labels, names, one_of};
+use crate::view::{at, list, text, texts};
+
+const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+const SCOPES: [&str; 3] = ["*", "Cluster", "Namespaced"];
+const MOST_CONDITIONS: usize = 64;
+
+/// A list in which a star stands alone.
+fn starred(errors: &mut Errors, path: Path<'_>, all: &[&str], others: &str) {
+    if all.len() > 1 && all.contains(&"*") {
+        errors.push(FieldError::invalid(path, all, format!("if '*' is present, must not specify other {others}")));
+    }
+}
+
+/// A rule: operations on resources.
+pub(super) fn rule(errors: &mut Errors, path: Path<'_>, rule: &Value) {
+    let path_of = path.field("apiGroups");
+    let groups: Vec<&str> = texts(rule, "apiGroups").collect();
+    if groups.is_empty() {
+        errors.push(FieldError::required(path_of, ""));
+    }
+    starred(errors, path_of, &groups, "API groups");
+    let path_of = path.field("apiVersions");
+    let versions: Vec<&str> = texts(rule, "apiVersions").collect();
+    if versions.is_empty() {
+        errors.push(FieldError::required(path_of, ""));
+    }
+    starred(errors, path_of, &versions, "API versions");
+    for (number, _) in versions.iter().enumerate().filter(|(_, version)| version.is_empty()) {
+        errors.push(FieldError::required(path_of.index(number), ""));
+    }
+    resources(errors, path.field("resources"), rule);
+    if let Some(scope) = at(rule, "scope").and_then(Value::as_str) {
+        one_of(errors, path.field("scope"), scope, &SCOPES);
+    }
+    let path_of = path.field("operations");
+    let operations: Vec<&str> = texts(rule, "operations").collect();
+    if operations.is_empty() {
+        errors.push(FieldError::required(path_of, ""));
+    }
+    starred(errors, path_of, &operations, "operations");
+    for (number, operation) in operations.iter().enumerate() {
+        one_of(errors, path_of.index(number), operation, &OPERATIONS);
+    }
+}
+
+/// `pods`, `pods/log`, `*`, `pods/*`, `*/scale`, `*/*`.
+fn resources(errors: &mut Errors, path: Path<'_>, rule: &Value) {
+    let all: Vec<&str> = texts(rule, "resources").collect();
+    if all.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    }
+    let wild: Vec<&str> = all.iter().filter_map(|name| name.strip_suffix("/*")).collect();
+    let wild_subs: Vec<&str> = all.iter().filter_map(|name| name.strip_prefix("*/")).collect();
+    for (number, name) in all.iter().enumerate() {
+        let path = path.index(number);
+        if name.is_empty() {
+            errors.push(FieldError::required(path, ""));
+            continue;
+        }
+        let Some((resource, sub)) = name.split_once('/') else { continue };
+        if sub != "*" && wild.contains(&resource) {
+            let words = format!("if '{resource}/*' is present, must not specify {name}");
+            errors.push(FieldError::invalid(path, name, words));
+        }
+        if resource != "*" && wild_subs.contains(&sub) {
+            let words = format!("if '*/{sub}' is present, must not specify {name}");
+            errors.push(FieldError::invalid(path, name, words));
+        }
+    }
+    if all.len() > 1 && all.contains(&"*/*") {
+        errors.push(FieldError::invalid(path, &all, "if '*/*' is present, must not specify other resources"));
+    }
+    if all.contains(&"*") && all.iter().any(|name| !name.contains('/') && *name != "*") {
+        let words = "if '*' is present, must not specify other resources without subresources";
+        errors.push(FieldError::invalid(path, &all, words));
+    }
+}
+
+/// Expressions that narrow down what is asked about.
+pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, of: &Value) {
+    let all = list(of, "matchConditions");
+    if all.len() > MOST_CONDITIONS {
+        errors.push(FieldError::too_many(path, all.len(), MOST_CONDITIONS));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (number, condition) in all.enumerate() {
+        let path = path.index(number);
+        if text(condition, "expression").trim().is_empty() {
+            errors.push(FieldError::required(path.field("expression"), ""));
+        }
+        let name = text(condition, "name");
+        if name.is_empty() {
+            errors.push(FieldError::required(path.field("name"), ""));
+        } else {
+            invalid_all(errors, path.field("name"), name, names::qualified_name(name));
+            if seen.contains(&name) {
+                errors.push(FieldError::duplicate(path.field("name"), name));
+            }
+            seen.push(name);
+        }
+    }
+}
+
+/// Selectors of namespaces and objects.
+pub(super) fn selectors(errors: &mut Errors, path: Path<'_>, of: &Value) {
+    for field in ["namespaceSelector", "objectSelector"] {
+        if let Some(selector) = at(of, field) {
+            labels::selector(errors, path.field(field), selector);
+        }
+    }
+}

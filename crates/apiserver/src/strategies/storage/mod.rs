@@ -1,0 +1,72 @@
+//! Volumes, claims, and the objects by which drivers present themselves.
+
+mod attachments;
+mod capacities;
+pub(super) mod claims;
+mod classes;
+mod drivers;
+mod volumes;
+
+pub(super) use attachments::Attachments;
+pub(super) use capacities::Capacities;
+pub(super) use claims::Claims;
+pub(super) use classes::{AttributesClasses, Classes};
+pub(super) use drivers::{Drivers, Nodes};
+pub(super) use volumes::Volumes;
+
+use corten_schema::Value;
+
+use super::validation::{Errors, Path, names, quantity};
+use crate::status::FieldError;
+use crate::view::{entries, texts};
+
+const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+
+/// The access modes of a volume or claim.
+fn modes(errors: &mut Errors, path: Path<'_>, spec: &Value, words: &str) {
+    let path = path.field("accessModes");
+    let all: Vec<&str> = texts(spec, "accessModes").collect();
+    if all.is_empty() {
+        errors.push(FieldError::required(path, words));
+    }
+    for mode in all.iter().filter(|mode| !MODES.contains(mode)) {
+        errors.push(FieldError::not_supported(path, mode, &MODES));
+    }
+    if all.len() > 1 && all.contains(&"ReadWriteOncePod") && all.iter().any(|mode| *mode != "ReadWriteOncePod") {
+        errors.push(FieldError::forbidden(path, "may not use ReadWriteOncePod with other access modes"));
+    }
+}
+
+/// An amount of storage.
+fn size(errors: &mut Errors, path: Path<'_>, amount: &str) {
+    match quantity::parse(amount) {
+        Some(number) if number <= 0 => errors.push(FieldError::invalid(path, amount, "must be greater than zero")),
+        Some(number) if !quantity::is_whole(number) => errors.push(FieldError::invalid(path, amount, "must be an integer")),
+        _ => {}
+    }
+}
+
+/// Parameters for a driver: not too many, not too large.
+fn parameters(errors: &mut Errors, path: Path<'_>, object: &Value, field: &str) {
+    const MOST: usize = 512;
+    const LARGEST: usize = 256 * 1024;
+    let all: Vec<_> = entries(object, field).collect();
+    if all.len() > MOST {
+        errors.push(FieldError::too_long(path, MOST));
+        return;
+    }
+    for (key, _) in all.iter().filter(|(key, _)| key.is_empty()) {
+        errors.push(FieldError::invalid(path, key, "field can not be empty."));
+    }
+    let size: usize = all.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    if size > LARGEST {
+        errors.push(FieldError::too_long(path, LARGEST));
+    }
+}
+
+/// The name of a class, if there is one.
+fn class(errors: &mut Errors, path: Path<'_>, name: &str) {
+    if !name.is_empty() {
+        super::validation::invalid_all(errors, path, name, names::subdomain(name));
+    }
+}
