@@ -1,21 +1,23 @@
-//! Connections to kubelets, pods and services: one HTTP/1.1 connection a request, whose answer is streamed back and whose
-//! upgrade is passed through byte by byte.
+//! Connections to kubelets: one HTTP/1.1 connection a request, whose upgrade is passed through byte by byte.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use corten_schema::Value;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
-use http_body_util::BodyExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy_buf, split};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::authn;
-use crate::body::{self, Body, Response};
+use crate::body::Response;
 use crate::reads;
 use crate::server::Server;
 use crate::status::{ApiError, GroupResource};
@@ -23,6 +25,16 @@ use crate::view::{int, list, text};
 
 /// The port of kubelets that do not say theirs.
 const KUBELET_PORT: i64 = 10250;
+
+/// How long a kubelet may take to accept a connection.
+const DIAL: Duration = Duration::from_secs(30);
+
+/// How long the second side may take to end after the first: what is on its way still arrives, and a side that is stuck does
+/// not hold the connection for ever.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How much is copied at once.
+const CHUNK: usize = 64 << 10;
 
 /// The most of an error's text that is passed on.
 const ERROR_TEXT: usize = 4096;
@@ -62,80 +74,79 @@ impl Backend {
         if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
     }
 
-    /// Passes a request on under another path and query, and its answer back. Upgraded connections are copied both ways until
-    /// one side ends.
-    pub(super) async fn forward(&self, request: Request<Body>, path_and_query: &str) -> Result<Response, ApiError> {
-        let (mut parts, body) = request.into_parts();
-        let client_side = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let mut outgoing = Request::builder().method(parts.method).uri(path_and_query);
-        if let Some(headers) = outgoing.headers_mut() {
-            *headers = forwarded_headers(&parts.headers);
-            headers.insert(header::HOST, self.authority().parse().map_err(ApiError::internal)?);
+    /// Asks the backend, without a body.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        mut headers: HeaderMap,
+    ) -> Result<http::Response<Incoming>, ApiError> {
+        headers.insert(header::HOST, self.authority().parse().map_err(ApiError::internal)?);
+        let mut request = Request::builder().method(method).uri(path_and_query).body(Empty::<Bytes>::new());
+        if let Ok(request) = &mut request {
+            *request.headers_mut() = headers;
         }
-        let outgoing = outgoing.body(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let mut answer = self.send(outgoing).await?;
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let backend_side = hyper::upgrade::on(&mut answer);
-            let client_side = client_side.ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded: use HTTP/1.1"))?;
-            tokio::spawn(splice(client_side, backend_side));
-        }
-        let (parts, incoming) = answer.into_parts();
-        let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-        let mut response = http::Response::new(if upgraded { body::full("") } else { body::boxed(incoming) });
-        *response.status_mut() = parts.status;
-        *response.headers_mut() = parts.headers;
-        if !upgraded {
-            for name in [header::CONNECTION, header::TRANSFER_ENCODING, HeaderName::from_static("keep-alive")] {
-                response.headers_mut().remove(name);
-            }
-        }
-        Ok(response)
-    }
-
-    async fn send(&self, request: Request<Body>) -> Result<http::Response<Incoming>, ApiError> {
-        let dial =
-            |error: &dyn std::fmt::Display| ApiError::internal(format!("error dialing backend: dial tcp {}: {error}", self.authority()));
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| dial(&error))?;
+        let request = request.map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let dial = |error: &dyn std::fmt::Display| unreachable(format!("dial tcp {}: {error}", self.authority()));
+        let connecting = tokio::time::timeout(DIAL, TcpStream::connect((self.host.as_str(), self.port)));
+        let stream = connecting.await.map_err(|_| dial(&"i/o timeout"))?.map_err(|error| dial(&error))?;
         stream.set_nodelay(true).map_err(|error| dial(&error))?;
         match &self.tls {
             None => exchange(stream, request).await,
             Some(config) => {
                 let name = ServerName::try_from(self.host.clone()).map_err(|error| dial(&error))?;
                 let connector = TlsConnector::from(Arc::clone(config));
-                exchange(connector.connect(name, stream).await.map_err(|error| dial(&error))?, request).await
+                let handshake = tokio::time::timeout(DIAL, connector.connect(name, stream)).await;
+                exchange(handshake.map_err(|_| dial(&"TLS handshake timeout"))?.map_err(|error| dial(&error))?, request).await
             }
         }
     }
 }
 
-async fn exchange<S>(stream: S, request: Request<Body>) -> Result<http::Response<Incoming>, ApiError>
+/// A backend that cannot be talked to. The reference gives no reason, which makes clients print the words as they are.
+fn unreachable(why: impl std::fmt::Display) -> ApiError {
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", format!("error dialing backend: {why}"))
+}
+
+async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<http::Response<Incoming>, ApiError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let failed = |error: hyper::Error| ApiError::internal(format!("error dialing backend: {error}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "connection to backend ended");
         }
     });
-    sender.send_request(request).await.map_err(failed)
+    sender.send_request(request).await.map_err(unreachable)
 }
 
-/// Copies both ways until both sides are done.
-async fn splice(client: hyper::upgrade::OnUpgrade, backend: hyper::upgrade::OnUpgrade) {
-    let (client, backend) = match tokio::try_join!(client, backend) {
-        Ok(sides) => sides,
-        Err(error) => return tracing::debug!(%error, "connection was not upgraded"),
+/// Copies both ways until one side is done, and then what is on its way from the other.
+pub(super) async fn splice(client: impl AsyncRead + AsyncWrite + Unpin, backend: impl AsyncRead + AsyncWrite + Unpin) {
+    let ((from_client, to_client), (from_backend, to_backend)) = (split(client), split(backend));
+    let mut upward = pin!(one_way(from_client, to_backend));
+    let mut downward = pin!(one_way(from_backend, to_client));
+    let rest = tokio::select! {
+        () = &mut upward => tokio::time::timeout(LINGER, downward).await,
+        () = &mut downward => tokio::time::timeout(LINGER, upward).await,
     };
-    let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-    if let Err(error) = copy_bidirectional(&mut client, &mut backend).await {
+    if rest.is_err() {
+        tracing::debug!("a side of an upgraded connection did not end with the other");
+    }
+}
+
+/// Copies until the source ends, and tells the sink so.
+async fn one_way(source: impl AsyncRead + Unpin, mut sink: impl AsyncWrite + Unpin) {
+    let copied = copy_buf(&mut BufReader::with_capacity(CHUNK, source), &mut sink).await;
+    // A side that has broken off need not be told.
+    let ended = sink.shutdown().await;
+    if let Err(error) = copied.and(ended) {
         tracing::debug!(%error, "upgraded connection broke off");
     }
 }
 
 /// The headers that go on to a backend: not the client's credentials.
-fn forwarded_headers(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn forwarded_headers(headers: &HeaderMap) -> HeaderMap {
     let mut forwarded: HeaderMap = headers
         .iter()
         .filter(|(name, _)| !WITHHELD.contains(name) && !name.as_str().starts_with("impersonate-"))

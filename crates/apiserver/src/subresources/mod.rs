@@ -12,6 +12,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod token;
+mod translate;
 
 use futures::future::BoxFuture;
 

@@ -5,6 +5,7 @@ use http::{StatusCode, header};
 
 use super::exchange::Exchange;
 use crate::body::Response;
+use crate::engine::apply::{self, Configuration};
 use crate::engine::{Kind, Part, Target, WriteOptions};
 use crate::request::{Call, Verb};
 use crate::status::{ApiError, FieldError};
@@ -31,8 +32,9 @@ pub(super) async fn serve(call: Call) -> Result<Response, ApiError> {
             }
             write(&exchange, options, |_| Ok(scale.clone())).await
         }
+        Verb::Patch if apply::is_asked(&exchange.parts.headers) => apply(&exchange).await,
         Verb::Patch => {
-            let options = exchange.options("PatchOptions")?;
+            let options = WriteOptions::parse_patch(&exchange.context.info, false)?;
             let bytes = exchange.bytes().await?;
             let change = Patch::parse(&exchange, &bytes)?;
             write(&exchange, options, |current| change.apply(&exchange, &current)).await
@@ -72,15 +74,7 @@ async fn write(
     options: WriteOptions,
     wanted: impl Fn(Value) -> Result<Value, ApiError>,
 ) -> Result<Response, ApiError> {
-    let target = Target {
-        context: &exchange.context,
-        kind: &exchange.kind,
-        namespace: exchange.namespace(),
-        name: exchange.name(),
-        part: Part::Custom,
-        subresource: "scale",
-        options,
-    };
+    let target = target(exchange, options);
     let change = |object: &mut Value, _: &mut Vec<_>| {
         let scale = wanted(scale_of(&exchange.kind, object))?;
         let replicas = int(&scale, "spec.replicas").unwrap_or_default();
@@ -102,6 +96,58 @@ async fn write(
     exchange.answer(StatusCode::OK, &scale_of(&exchange.kind, &object))
 }
 
+/// Applies a Scale: to the workload it says one thing only.
+async fn apply(exchange: &Exchange) -> Result<Response, ApiError> {
+    let kind = &exchange.kind;
+    let options = WriteOptions::parse_patch(&exchange.context.info, true)?;
+    let sub = kind.served.subresource("scale").ok_or_else(ApiError::no_such_resource)?;
+    let bytes = exchange.bytes().await?;
+    let scale = Configuration::parse(&sub.schema, &bytes, options, &exchange.context)?;
+    scale.check(&sub.group, &sub.version, &sub.kind)?;
+    scale.fits(&sub.schema)?;
+    let name = text(&scale.0, "metadata.name");
+    if !matches!(name, "" | "<none>") && name != exchange.name() {
+        let url = exchange.name();
+        return Err(ApiError::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({url})")));
+    }
+    let mut configuration = value!({"metadata": {"name": (exchange.name())}});
+    configuration.insert("apiVersion", kind.served.api_version());
+    configuration.insert("kind", kind.served.kind.clone());
+    for field in ["uid", "resourceVersion"] {
+        if let Some(value) = scale.0.at(&["metadata", field]) {
+            configuration.metadata_mut().insert(field, value.clone());
+        }
+    }
+    if let Some(replicas) = scale.0.at(&["spec", "replicas"]) {
+        if replicas.as_i64().is_some_and(|replicas| replicas < 0) {
+            let error = FieldError::invalid("spec.replicas", replicas.clone(), "must be greater than or equal to 0");
+            return Err(ApiError::invalid("autoscaling", "Scale", exchange.name(), vec![error]));
+        }
+        configuration.set_at(&["spec", "replicas"], replicas.clone());
+    }
+    let configuration = Configuration(configuration);
+    let target = target(exchange, options);
+    let change = |object: &mut Value, _: &mut Vec<_>| {
+        let applied = configuration.apply(&exchange.context, kind, "scale", Some(std::mem::take(object)))?;
+        *object = apply::complete(kind, applied);
+        Ok(())
+    };
+    let object = exchange.server.modify(&target, change).await?;
+    exchange.answer(StatusCode::OK, &scale_of(kind, &object))
+}
+
+fn target(exchange: &Exchange, options: WriteOptions) -> Target<'_> {
+    Target {
+        context: &exchange.context,
+        kind: &exchange.kind,
+        namespace: exchange.namespace(),
+        name: exchange.name(),
+        part: Part::Custom,
+        subresource: "scale",
+        options,
+    }
+}
+
 /// A patch of a Scale, which has no kind of its own in the engine.
 struct Patch {
     json_patch: bool,
@@ -110,8 +156,12 @@ struct Patch {
 
 impl Patch {
     fn parse(exchange: &Exchange, bytes: &[u8]) -> Result<Self, ApiError> {
-        const ACCEPTED: [&str; 3] =
-            ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+        const ACCEPTED: [&str; 4] = [
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+            "application/apply-patch+yaml",
+        ];
         let media_type = exchange.parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !ACCEPTED.contains(&media_type) {

@@ -10,6 +10,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, InvalidMessage};
 use tokio::net::TcpStream;
@@ -23,6 +24,10 @@ use crate::body::Body;
 /// How long connecting may take, and a TLS handshake: the reference's limits.
 const DIAL: Duration = Duration::from_secs(30);
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a silent connection is believed in before the other side is asked for a sign of life: an upgraded connection may
+/// be silent for days, and a node may be gone without a word.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -76,13 +81,20 @@ impl Destination {
         let failed = |why: String| TransportError::Dial { address: self.authority(), why };
         let connected = timeout(DIAL, TcpStream::connect((self.host.as_str(), self.port))).await;
         let stream = connected.map_err(|_elapsed| failed("i/o timeout".to_owned()))?.map_err(|error| failed(dial_words(&error)))?;
-        stream.set_nodelay(true).map_err(|error| failed(dial_words(&error)))?;
+        stream.set_nodelay(true).and_then(|()| notice_the_end(&stream)).map_err(|error| failed(dial_words(&error)))?;
         let Some(config) = &self.tls else { return Ok(Either::Left(stream)) };
         let name = ServerName::try_from(self.host.clone()).map_err(|error| failed(error.to_string()))?;
         let handshake = timeout(HANDSHAKE, TlsConnector::from(Arc::clone(config)).connect(name, stream)).await;
         let handshake = handshake.map_err(|_elapsed| TransportError::Handshake("net/http: TLS handshake timeout".to_owned()))?;
         handshake.map(Either::Right).map_err(|error| TransportError::Handshake(handshake_words(&error)))
     }
+}
+
+fn notice_the_end(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE / 3)?;
+    Ok(sockopt::set_tcp_keepcnt(stream, 3)?)
 }
 
 /// TLS with whoever answers: what a pod serves is signed by nobody that this server knows, and the reference does not ask either.
