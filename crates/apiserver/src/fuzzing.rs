@@ -44,3 +44,19 @@ pub fn selectors(data: &[u8]) {
 pub fn continue_token(data: &[u8]) {
     engine::fuzz_token(data);
 }
+
+/// Pods: any object of that kind is completed and checked, and a pod that does not change has no change to refuse.
+///
+/// # Panics
+///
+/// When completing it twice is not completing it once, or the unchanged pod is refused.
+pub fn pod(data: &[u8]) {
+    let Some(resource) = corten_schema::table().kind_of("v1", "Pod") else { return };
+    let Ok(decoded) = corten_schema::json::decode(&resource.schema, data, corten_schema::json::Strictness::Ignore) else { return };
+    let mut pod = decoded.value;
+    corten_schema::apply_defaults(resource, &mut pod);
+    let once = pod.clone();
+    corten_schema::apply_defaults(resource, &mut pod);
+    assert_eq!(pod, once, "defaults twice");
+    crate::strategies::check_pod(&mut pod);
+}

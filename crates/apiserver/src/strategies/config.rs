@@ -69,6 +69,21 @@ impl Strategy for ConfigMaps {
     }
 }
 
+/// The strategy of service accounts.
+pub(super) struct ServiceAccounts;
+
+impl Strategy for ServiceAccounts {
+    fn warnings(&self, _: Scope<'_>, account: &Value, old: Option<&Value>) -> Vec<String> {
+        const KEY: &str = "kubernetes.io/enforce-mountable-secrets";
+        let given = |account: &Value| account.annotation(KEY).is_some();
+        if !given(account) || old.is_some_and(given) {
+            return Vec::new();
+        }
+        let words = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets";
+        vec![format!("metadata.annotations[{KEY}]: {words}")]
+    }
+}
+
 /// The strategy of Secrets.
 pub(super) struct Secrets;
 

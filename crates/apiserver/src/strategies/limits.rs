@@ -37,8 +37,7 @@ impl Strategy for LimitRanges {
 const AMOUNTS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
 
 fn item(errors: &mut Errors, path: Path<'_>, kind: &str, limit: &Value) {
-    let check: resources::NameCheck =
-        if matches!(kind, "Pod" | "Container") { resources::container_name } else { resources::any_name };
+    let check: resources::NameCheck = if matches!(kind, "Pod" | "Container") { resources::container_name } else { resources::any_name };
     let mut keys: Vec<&str> = Vec::new();
     for field in AMOUNTS {
         let path = path.field(field);

@@ -24,6 +24,7 @@ mod storage;
 pub(crate) mod validation;
 mod workloads;
 
+pub(crate) use pods::check as check_pod;
 pub(crate) use policy::SYSTEM_CLASSES;
 
 use corten_schema::Value;
@@ -40,6 +41,7 @@ pub fn find(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "events") | ("events.k8s.io", "events") => &events::Events,
         ("", "configmaps") => &config::ConfigMaps,
         ("", "secrets") => &config::Secrets,
+        ("", "serviceaccounts") => &config::ServiceAccounts,
         ("", "limitranges") => &limits::LimitRanges,
         ("", "resourcequotas") => &limits::ResourceQuotas,
         ("", "podtemplates") => &workloads::PodTemplates,

@@ -5,8 +5,8 @@ use corten_schema::{Value, value};
 use std::sync::Arc;
 
 use super::field;
-use crate::reads;
 use super::validation::{Errors, Path, invalid_all, names};
+use crate::reads;
 use crate::status::{ApiError, FieldError, GroupResource};
 use crate::strategy::{Change, Effect, Expect, NameRule, Scope, SelectableField, Strategy};
 use crate::view::{at, text, texts};

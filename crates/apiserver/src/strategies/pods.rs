@@ -120,3 +120,20 @@ impl Strategy for Pods {
         })
     }
 }
+
+/// All that is done about a pod that is created and not changed after that; for the fuzz target.
+///
+/// # Panics
+///
+/// When the change of nothing is refused.
+pub(crate) fn check(pod: &mut Value) {
+    let written = complete::pod(pod);
+    let mut errors = Errors::new();
+    pod_spec::pod(&mut errors, pod);
+    let mut found = warnings::Warnings::new();
+    warnings::pod(&mut found, None, pod);
+    let texts = errors.iter().map(ToString::to_string).chain(written).chain(found);
+    assert!(texts.into_iter().all(|text| !text.is_empty()), "something is wrong without words");
+    let refused = update::validate(pod, pod);
+    assert!(refused.is_empty(), "{refused:?}");
+}

@@ -47,10 +47,13 @@ async fn pods_count_what_is_wanted() {
 async fn what_a_kubelet_observed_is_kept() {
     let api = Api::start().await;
     let pods = "/api/v1/namespaces/default/pods";
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": {"containers": [{"name": "main", "image": "x:1"}]}});
+    let pod =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": {"containers": [{"name": "main", "image": "x:1"}]}});
     api.created(pods, pod).await;
     let report = |status: serde_json::Value| api.patch(&format!("{pods}/one/status"), "merge", json!({ "status": status })).send();
-    let said = report(json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "False", "observedGeneration": 1}]})).await.json();
+    let said = report(json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "False", "observedGeneration": 1}]}))
+        .await
+        .json();
     assert_eq!(said["status"]["observedGeneration"], 1);
     // An older kubelet writes its conditions without.
     let said = report(json!({"observedGeneration": null, "conditions": [{"type": "Ready", "status": "True"}]})).await.json();

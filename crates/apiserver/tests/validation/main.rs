@@ -25,7 +25,7 @@
 mod common;
 mod generation;
 mod manifests;
-
+mod mutations;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use super::common::Api;
 use super::folder;
 
 /// The documents of all files, each with the file's name.
-fn documents() -> Vec<(String, Value)> {
+pub fn documents() -> Vec<(String, Value)> {
     let mut found = Vec::new();
     let mut files: Vec<_> = std::fs::read_dir(folder("manifests")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -26,23 +26,28 @@ fn documents() -> Vec<(String, Value)> {
     found
 }
 
+/// Where a document is posted.
+pub fn path_of(document: &Value) -> String {
+    let (version, kind) = (document["apiVersion"].as_str().unwrap(), document["kind"].as_str().unwrap());
+    let resource = table().kind_of(version, kind).unwrap_or_else(|| panic!("{version} {kind}"));
+    let root = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
+    let namespace = match (resource.namespaced, document["metadata"]["namespace"].as_str()) {
+        (true, namespace) => format!("/namespaces/{}", namespace.unwrap_or("default")),
+        (false, _) => String::new(),
+    };
+    format!("{root}{namespace}/{}", resource.plural)
+}
+
 #[tokio::test]
 async fn manifests_are_accepted() {
     let api = Api::start().await;
     let mut wrong = Vec::new();
     let documents = documents();
     for (file, document) in &documents {
-        let (version, kind) = (document["apiVersion"].as_str().unwrap(), document["kind"].as_str().unwrap());
-        let resource = table().kind_of(version, kind).unwrap_or_else(|| panic!("{file}: {version} {kind}"));
-        let root = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
-        let namespace = match (resource.namespaced, document["metadata"]["namespace"].as_str()) {
-            (true, namespace) => format!("/namespaces/{}", namespace.unwrap_or("default")),
-            (false, _) => String::new(),
-        };
-        let path = format!("{root}{namespace}/{}?dryRun=All&fieldValidation=Strict", resource.plural);
+        let path = format!("{}?dryRun=All&fieldValidation=Strict", path_of(document));
         let answer = api.post(&path, document.clone()).send().await;
         if !answer.code.is_success() {
-            wrong.push(format!("{file} {kind} {}: {}", document["metadata"]["name"], answer.text()));
+            wrong.push(format!("{file} {} {}: {}", document["kind"], document["metadata"]["name"], answer.text()));
         }
     }
     assert!(documents.len() >= 40, "{}", documents.len());

@@ -108,9 +108,7 @@ fn time_zone(errors: &mut Errors, path: Path<'_>, name: &str) {
         return;
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'+');
-    let part = |part: &str| {
-        !matches!(part, "" | "." | "..") && part.len() <= 14 && !part.starts_with('-') && part.bytes().all(allowed)
-    };
+    let part = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= 14 && !part.starts_with('-') && part.bytes().all(allowed);
     let unknown = format!("unknown time zone {name}");
     if !name.split('/').all(part) {
         errors.push(FieldError::invalid(path, name, unknown));

@@ -78,7 +78,8 @@ fn finished(errors: &mut Errors, job: &Value) {
     if !(complete || failed) {
         return;
     }
-    for (name, words) in [("active", "active>0 is invalid for finished job"), ("terminating", "terminating>0 is invalid for finished job")] {
+    for (name, words) in [("active", "active>0 is invalid for finished job"), ("terminating", "terminating>0 is invalid for finished job")]
+    {
         if let Some(number) = int(job, &format!("status.{name}")).filter(|number| *number > 0) {
             errors.push(FieldError::invalid(STATUS.field(name), number, words));
         }

@@ -72,7 +72,9 @@ pub(super) fn validate(pod: &Value, old: &Value) -> Errors {
     if errors.len() > ordered {
         return errors;
     }
-    for (field, what) in [("initContainers", "cpu and memory resources for sidecar containers are"), ("containers", "cpu and memory resources are")] {
+    for (field, what) in
+        [("initContainers", "cpu and memory resources for sidecar containers are"), ("containers", "cpu and memory resources are")]
+    {
         let path = SPEC.field(field);
         for (number, (new, old)) in list(spec, field).zip(list(before, field)).enumerate() {
             let path = path.index(number);

@@ -73,7 +73,8 @@ fn deadline(errors: &mut Errors, pod: &Value, old: &Value) -> bool {
 
 /// Tolerations may be added, and their times changed.
 fn tolerations(errors: &mut Errors, pod: &Value, old: &Value) {
-    let same = |one: &Value, other: &Value| ["key", "operator", "value", "effect"].iter().all(|field| text(one, field) == text(other, field));
+    let same =
+        |one: &Value, other: &Value| ["key", "operator", "value", "effect"].iter().all(|field| text(one, field) == text(other, field));
     let kept = |before: &Value| list(pod, "spec.tolerations").any(|now| same(before, now));
     if !list(old, "spec.tolerations").all(kept) {
         let words = "existing toleration can not be modified except its tolerationSeconds";
@@ -167,7 +168,9 @@ fn node_affinity(errors: &mut Errors, path: Path<'_>, rest: &Value, before: &Val
     }
     for (number, (old, new)) in old.zip(new).enumerate() {
         let empty = |term: &Value| list(term, "matchExpressions").len() + list(term, "matchFields").len() == 0;
-        let begins = |field: &str| list(new, field).len() >= list(old, field).len() && list(old, field).eq(list(new, field).take(list(old, field).len()));
+        let begins = |field: &str| {
+            list(new, field).len() >= list(old, field).len() && list(old, field).eq(list(new, field).take(list(old, field).len()))
+        };
         // A term that matches nothing must not begin to match something.
         if (empty(old) && !empty(new)) || !begins("matchExpressions") || !begins("matchFields") {
             errors.push(FieldError::invalid(terms.index(number), new, "only additions are allowed (no mutations or deletions)"));

@@ -6,8 +6,8 @@ use corten_schema::Value;
 
 use super::volumes::Volumes;
 use super::{
-    Errors, Path, claims, environment, invalid_all, invalid_number, mounts, names, one_of, pod_spec, probes, required,
-    required_name, required_one_of, resources, security,
+    Errors, Path, claims, environment, invalid_all, invalid_number, mounts, names, one_of, pod_spec, probes, required, required_name,
+    required_one_of, resources, security,
 };
 use crate::status::FieldError;
 use crate::view::{at, int, list, text};

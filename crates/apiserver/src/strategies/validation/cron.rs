@@ -6,7 +6,9 @@ pub fn check(schedule: &str) -> Result<(), String> {
         return Err("empty spec string".to_owned());
     }
     let mut schedule = schedule;
-    if let Some((_, rest)) = schedule.strip_prefix("TZ=").or_else(|| schedule.strip_prefix("CRON_TZ=")).map(|rest| rest.split_once(' ').unwrap_or((rest, ""))) {
+    if let Some((_, rest)) =
+        schedule.strip_prefix("TZ=").or_else(|| schedule.strip_prefix("CRON_TZ=")).map(|rest| rest.split_once(' ').unwrap_or((rest, "")))
+    {
         schedule = rest.trim();
     }
     if let Some(word) = schedule.strip_prefix('@') {
@@ -131,7 +133,9 @@ mod tests {
 
     #[test]
     fn schedules() {
-        for valid in ["* * * * *", "*/5 0-12/2 1,15 jan-MAR sun", "@hourly", "@every 1h30m", "0 0 ? * 6", "TZ=Asia/Tokyo 0 1 * * *", "@every 10ms"] {
+        for valid in
+            ["* * * * *", "*/5 0-12/2 1,15 jan-MAR sun", "@hourly", "@every 1h30m", "0 0 ? * 6", "TZ=Asia/Tokyo 0 1 * * *", "@every 10ms"]
+        {
             assert_eq!(check(valid), Ok(()), "{valid}");
         }
         for (bad, words) in [

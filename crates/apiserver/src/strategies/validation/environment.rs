@@ -20,8 +20,7 @@ pub const IN_VARIABLES: &[&str] = &[
 ];
 
 /// The fields of a pod that a file may show.
-pub const IN_FILES: &[&str] =
-    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+pub const IN_FILES: &[&str] = &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 
@@ -126,7 +125,9 @@ pub fn field(errors: &mut Errors, path: Path<'_>, reference: &Value, fields: &[&
         format!("unsupported pod version: {version}")
     } else {
         match subscript(wanted) {
-            Some(("metadata.annotations", key)) => return invalid_all(errors, path, &key.to_lowercase(), names::qualified_name(&key.to_lowercase())),
+            Some(("metadata.annotations", key)) => {
+                return invalid_all(errors, path, &key.to_lowercase(), names::qualified_name(&key.to_lowercase()));
+            }
             Some(("metadata.labels", key)) => return invalid_all(errors, path, key, names::qualified_name(key)),
             Some(_) => format!("field label does not support subscript: {wanted}"),
             None if fields.contains(&wanted) || wanted == "spec.host" && fields.contains(&"spec.nodeName") => return,
@@ -146,14 +147,8 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
     Some((field, key)).filter(|_| !field.is_empty())
 }
 
-const RESOURCES: &[&str] = &[
-    "limits.cpu",
-    "limits.ephemeral-storage",
-    "limits.memory",
-    "requests.cpu",
-    "requests.ephemeral-storage",
-    "requests.memory",
-];
+const RESOURCES: &[&str] =
+    &["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
 
 /// A reference to an amount that a container has.
 pub fn resource(errors: &mut Errors, path: Path<'_>, reference: &Value, in_file: bool) {

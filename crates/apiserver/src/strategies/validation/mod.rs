@@ -2,8 +2,8 @@
 
 pub mod annotations;
 mod claims;
-pub mod cron;
 pub mod containers;
+pub mod cron;
 pub mod differences;
 mod environment;
 pub mod labels;

@@ -65,7 +65,14 @@ pub fn print(amount: i128, like: &str) -> String {
     let steps: &[(&str, i128)] = if binary {
         &[("Ei", SCALE << 60), ("Pi", SCALE << 50), ("Ti", SCALE << 40), ("Gi", SCALE << 30), ("Mi", SCALE << 20), ("Ki", SCALE << 10)]
     } else {
-        &[("E", SCALE * 1_000_000_000_000_000_000), ("P", SCALE * 1_000_000_000_000_000), ("T", SCALE * 1_000_000_000_000), ("G", SCALE * 1_000_000_000), ("M", SCALE * 1_000_000), ("k", SCALE * 1_000)]
+        &[
+            ("E", SCALE * 1_000_000_000_000_000_000),
+            ("P", SCALE * 1_000_000_000_000_000),
+            ("T", SCALE * 1_000_000_000_000),
+            ("G", SCALE * 1_000_000_000),
+            ("M", SCALE * 1_000_000),
+            ("k", SCALE * 1_000),
+        ]
     };
     let small: [(&str, i128); 4] = [("", SCALE), ("m", 1_000_000), ("u", 1_000), ("n", 1)];
     let fits = |(_, unit): &&(&str, i128)| amount != 0 && amount % unit == 0;

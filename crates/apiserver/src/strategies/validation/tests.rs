@@ -68,8 +68,7 @@ fn selectors_match_labels() {
 
 #[test]
 fn quality_classes_follow_requests_and_limits() {
-    let class =
-        |resources: serde_json::Value| quality::class(&value(&json!({"containers": [{"resources": resources}]}))).to_owned();
+    let class = |resources: serde_json::Value| quality::class(&value(&json!({"containers": [{"resources": resources}]}))).to_owned();
     assert_eq!(class(json!({})), "BestEffort");
     assert_eq!(class(json!({"requests": {"cpu": "1"}})), "Burstable");
     assert_eq!(class(json!({"limits": {"cpu": "1", "memory": "1Gi"}})), "Guaranteed");

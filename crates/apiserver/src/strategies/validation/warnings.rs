@@ -92,9 +92,7 @@ fn node_labels(warnings: &mut Warnings, path: Path<'_>, spec: &Value) {
     let node = affinity.field("nodeAffinity");
     let required = node.field("requiredDuringSchedulingIgnoredDuringExecution");
     let terms = required.field("nodeSelectorTerms");
-    for (number, term) in
-        list(spec, "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms").enumerate()
-    {
+    for (number, term) in list(spec, "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms").enumerate() {
         node_term(warnings, terms.index(number), term);
     }
     let preferred = node.field("preferredDuringSchedulingIgnoredDuringExecution");

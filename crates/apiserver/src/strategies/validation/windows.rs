@@ -17,7 +17,9 @@ pub fn system(errors: &mut Errors, path: Path<'_>, spec: &Value) {
     }
     match text(spec, "os.name") {
         "" => errors.push(FieldError::required(os.field("name"), "")),
-        "linux" => excluded(errors, path, spec, &["windowsOptions"], &["windowsOptions"], &[], "windows options cannot be set for a linux pod"),
+        "linux" => {
+            excluded(errors, path, spec, &["windowsOptions"], &["windowsOptions"], &[], "windows options cannot be set for a linux pod")
+        }
         "windows" => excluded(
             errors,
             path,
@@ -54,15 +56,7 @@ pub fn system(errors: &mut Errors, path: Path<'_>, spec: &Value) {
     }
 }
 
-fn excluded(
-    errors: &mut Errors,
-    path: Path<'_>,
-    spec: &Value,
-    in_pod: &[&str],
-    in_container: &[&str],
-    in_spec: &[&str],
-    words: &str,
-) {
+fn excluded(errors: &mut Errors, path: Path<'_>, spec: &Value, in_pod: &[&str], in_container: &[&str], in_spec: &[&str], words: &str) {
     let context = path.field("securityContext");
     for field in in_pod {
         if at(spec, &format!("securityContext.{field}")).is_some() {
@@ -166,7 +160,10 @@ fn user_name(name: &str) -> Vec<&'static str> {
         if domain.len() >= 256 {
             found.push("runAsUserName's Domain length must be under 256 characters");
         }
-        let net_bios = !domain.is_empty() && domain.chars().count() <= 15 && !domain.starts_with('.') && !domain.contains(['/', ':', '*', '?', '"', '<', '>', '|']);
+        let net_bios = !domain.is_empty()
+            && domain.chars().count() <= 15
+            && !domain.starts_with('.')
+            && !domain.contains(['/', ':', '*', '?', '"', '<', '>', '|']);
         if !(net_bios || domain.split('.').all(|label| label.len() <= 63 && names::label(&label.to_lowercase()).is_empty())) {
             found.push("runAsUserName's Domain doesn't match the NetBios nor the DNS format");
         }
@@ -196,11 +193,69 @@ pub fn stop_signal(errors: &mut Errors, path: Path<'_>, spec: &Value, signal: &s
 }
 
 const SIGNALS: [&str; 65] = [
-    "SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO", "SIGIOT",
-    "SIGKILL", "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGSEGV", "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM",
-    "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU", "SIGXFSZ",
-    "SIGRTMIN", "SIGRTMIN+1", "SIGRTMIN+2", "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5", "SIGRTMIN+6", "SIGRTMIN+7", "SIGRTMIN+8",
-    "SIGRTMIN+9", "SIGRTMIN+10", "SIGRTMIN+11", "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMAX-14",
-    "SIGRTMAX-13", "SIGRTMAX-12", "SIGRTMAX-11", "SIGRTMAX-10", "SIGRTMAX-9", "SIGRTMAX-8", "SIGRTMAX-7", "SIGRTMAX-6",
-    "SIGRTMAX-5", "SIGRTMAX-4", "SIGRTMAX-3", "SIGRTMAX-2", "SIGRTMAX-1", "SIGRTMAX",
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGRTMIN",
+    "SIGRTMIN+1",
+    "SIGRTMIN+2",
+    "SIGRTMIN+3",
+    "SIGRTMIN+4",
+    "SIGRTMIN+5",
+    "SIGRTMIN+6",
+    "SIGRTMIN+7",
+    "SIGRTMIN+8",
+    "SIGRTMIN+9",
+    "SIGRTMIN+10",
+    "SIGRTMIN+11",
+    "SIGRTMIN+12",
+    "SIGRTMIN+13",
+    "SIGRTMIN+14",
+    "SIGRTMIN+15",
+    "SIGRTMAX-14",
+    "SIGRTMAX-13",
+    "SIGRTMAX-12",
+    "SIGRTMAX-11",
+    "SIGRTMAX-10",
+    "SIGRTMAX-9",
+    "SIGRTMAX-8",
+    "SIGRTMAX-7",
+    "SIGRTMAX-6",
+    "SIGRTMAX-5",
+    "SIGRTMAX-4",
+    "SIGRTMAX-3",
+    "SIGRTMAX-2",
+    "SIGRTMAX-1",
+    "SIGRTMAX",
 ];

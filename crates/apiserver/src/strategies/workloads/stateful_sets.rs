@@ -2,9 +2,7 @@
 
 use corten_schema::Value;
 
-use super::{
-    SPEC, amount, at_most_all, for_ever, matches, number_or_percent, numbers, selector, status, template_warnings,
-};
+use super::{SPEC, amount, at_most_all, for_ever, matches, number_or_percent, numbers, selector, status, template_warnings};
 use crate::status::FieldError;
 use crate::strategies::validation::{Errors, non_negative, pod_spec, warnings};
 use crate::strategy::{NameRule, Scope, Strategy};

@@ -101,7 +101,8 @@ fn iscsi(errors: &mut Errors, volume: Path<'_>, path: Path<'_>, name: &str, sour
     if at(source, "initiatorName").is_some() {
         initiator(errors, path.field("initiatorname"), text(source, "initiatorName"));
         if name.len() + 1 + text(source, "targetPortal").len() > 64 {
-            let words = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+            let words =
+                "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
             errors.push(FieldError::invalid(volume.field("name"), name, words));
         }
     }
@@ -112,7 +113,8 @@ fn initiator(errors: &mut Errors, path: Path<'_>, name: &str) {
     if name.is_empty() {
         return;
     }
-    let hexadecimal = |digits: &str, lengths: &[usize]| lengths.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hexadecimal =
+        |digits: &str, lengths: &[usize]| lengths.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let valid = if name.starts_with("iqn") {
         qualified(name)
     } else if name.starts_with("eui") {
