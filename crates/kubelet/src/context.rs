@@ -41,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) node: Informer<Node>,
     pub(crate) admission: Registry,
     pub(crate) pressures: Pressures,
+    pub(crate) probes: crate::probe::counts::Counts,
     pub(crate) config: Configuration,
 }
 

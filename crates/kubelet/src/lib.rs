@@ -122,6 +122,7 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         node,
         admission: admit::Registry::default(),
         pressures: eviction::Pressures::default(),
+        probes: probe::counts::Counts::default(),
         config,
         runtime,
         images: images::Images::default(),

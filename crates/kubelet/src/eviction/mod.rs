@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 pub(crate) use manager::keep;
-pub(crate) use observe::Measured;
+pub(crate) use observe::{Measured, usage};
 #[cfg(test)]
 use observe::PodUse;
 

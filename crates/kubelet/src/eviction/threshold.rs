@@ -105,6 +105,15 @@ impl Amount {
     }
 }
 
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absolute(amount) => f.write_str(&quantity::from_bytes(*amount).0),
+            Self::Part(part) => write!(f, "{}%", (part * 1e4).round() / 1e2),
+        }
+    }
+}
+
 /// One threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Threshold {

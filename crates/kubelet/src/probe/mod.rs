@@ -4,6 +4,7 @@
 //! probe of every container has a task with its own timer: the period is the user's.
 
 pub(crate) mod check;
+pub(crate) mod counts;
 mod grpc;
 pub(crate) mod http;
 mod task;

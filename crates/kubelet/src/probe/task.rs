@@ -89,6 +89,7 @@ impl Task {
         loop {
             ticks.tick().await;
             let result = check(&self.context, &self.target, probe, timeout).await;
+            self.context.probes.add(&self.pod, &self.target.container.name, kind.as_str(), result.is_ok());
             if let Err(message) = &result {
                 let text = format!("{} probe failed: {message}", kind.as_str());
                 let container = &self.target.container;

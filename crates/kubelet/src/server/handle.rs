@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::{Answer, Refusal, json, text};
 use super::query::Query;
 use super::route::Route;
-use super::{Node, forward, logs, run, session};
+use super::{Node, forward, logs, reports, run, session};
 
 /// Answers any request: who asks, may they, what do they want.
 pub(super) async fn answer(node: &Arc<Node>, identity: Option<&Identity>, request: Request<Incoming>) -> Answer {
@@ -33,6 +33,8 @@ async fn route(node: &Arc<Node>, request: Request<Incoming>) -> Result<Answer, R
         Route::Health => return Ok(text(StatusCode::OK, "ok")),
         Route::Pods => return pods(node),
         Route::Logs(path) => return logs::serve(node, path, &query).await,
+        Route::Report(report) => return reports::serve(node, report).await,
+        Route::Checkpoint(path) => return reports::checkpoint(node, path).await,
         Route::Run(path) => return run::serve(node, path, &query).await,
         Route::Exec(path) => session::exec(node, path, &query).await?,
         Route::Attach(path) => session::attach(node, path, &query).await?,

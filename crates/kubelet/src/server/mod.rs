@@ -12,6 +12,7 @@ mod listener;
 mod log_options;
 mod logs;
 mod query;
+mod reports;
 mod route;
 mod run;
 mod session;
@@ -51,6 +52,8 @@ struct Node {
     access: Access,
     pods: Arc<dyn KnownPods>,
     runtime: Runtime,
+    /// What reports are made from; none in tests of the rest.
+    context: Option<Arc<Context>>,
     /// Ends what would go on for ever: followed logs, upgraded connections.
     ending: CancellationToken,
 }
@@ -64,7 +67,7 @@ pub(crate) async fn serve(
     token: CancellationToken,
 ) {
     let node =
-        Node { access: Access::new(context.client.clone(), &context.node_name), pods, runtime: context.runtime.clone(), ending: token };
+        Node { access: Access::new(context.client.clone(), &context.node_name), pods, runtime: context.runtime.clone(), context: Some(Arc::clone(&context)), ending: token };
     listener::serve(Arc::new(node), listener, tls).await;
 }
 

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::answer::Refusal;
+use super::reports::Report;
 
 /// A pod; with its uid when only that incarnation of it is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) enum Route<'a> {
     Attach(ContainerPath<'a>),
     PortForward(PodPath<'a>),
     Run(ContainerPath<'a>),
+    Report(Report),
+    Checkpoint(ContainerPath<'a>),
 }
 
 impl<'a> Route<'a> {
@@ -57,6 +60,14 @@ impl<'a> Route<'a> {
         Some(match (*first, rest) {
             ("healthz", [] | ["ping"]) => (Self::Health, READ),
             ("pods", []) => (Self::Pods, READ),
+            ("stats", [] | ["summary"]) => (Self::Report(Report::Summary), READ),
+            ("metrics", []) => (Self::Report(Report::Metrics), READ),
+            ("metrics", ["cadvisor"]) => (Self::Report(Report::Cadvisor), READ),
+            ("metrics", ["resource"]) => (Self::Report(Report::Resource), READ),
+            ("metrics", ["probes"]) => (Self::Report(Report::Probes), READ),
+            ("configz", []) => (Self::Report(Report::Configuration), READ),
+            ("runningpods", []) => (Self::Report(Report::RunningPods), READ),
+            ("checkpoint", [_, _, _]) => (Self::Checkpoint(container(rest)?), CALL),
             ("containerLogs", [_, _, _]) => (Self::Logs(container(rest)?), READ),
             ("exec", _) => (Self::Exec(container(rest)?), STREAM),
             ("attach", _) => (Self::Attach(container(rest)?), STREAM),
@@ -93,6 +104,14 @@ mod tests {
             (Method::GET, "/healthz/ping", Route::Health),
             (Method::GET, "/pods", Route::Pods),
             (Method::GET, "/pods/", Route::Pods),
+            (Method::GET, "/stats/summary", Route::Report(Report::Summary)),
+            (Method::GET, "/metrics", Route::Report(Report::Metrics)),
+            (Method::GET, "/metrics/cadvisor", Route::Report(Report::Cadvisor)),
+            (Method::GET, "/metrics/resource", Route::Report(Report::Resource)),
+            (Method::GET, "/metrics/probes", Route::Report(Report::Probes)),
+            (Method::GET, "/configz", Route::Report(Report::Configuration)),
+            (Method::GET, "/runningpods/", Route::Report(Report::RunningPods)),
+            (Method::POST, "/checkpoint/ns/web/nginx", Route::Checkpoint(NGINX)),
             (Method::GET, "/containerLogs/ns/web/nginx", Route::Logs(NGINX)),
             (Method::GET, "/exec/ns/web/nginx", Route::Exec(NGINX)),
             (Method::POST, "/exec/ns/web/u1/nginx", Route::Exec(ContainerPath { pod: WITH_UID, ..NGINX })),

@@ -69,7 +69,7 @@ impl Served {
         let pods: Vec<Arc<Pod>> = vec![Arc::new(serde_json::from_value(pod).unwrap())];
         let (fake, runtime) = runtime::start(dir.path()).await;
         let ending = CancellationToken::new();
-        let node = Node { access: Access::new(api_server(), "n1"), pods: Arc::new(pods), runtime, ending: ending.clone() };
+        let node = Node { access: Access::new(api_server(), "n1"), pods: Arc::new(pods), runtime, context: None, ending: ending.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(listener::serve(Arc::new(node), listener, tls));

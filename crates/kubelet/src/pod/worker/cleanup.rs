@@ -33,6 +33,7 @@ impl Worker {
             return false;
         }
         self.context.images.forget(&self.uid);
+        self.context.probes.forget(&self.uid);
         true
     }
 

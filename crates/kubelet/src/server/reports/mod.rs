@@ -1,0 +1,136 @@
+//! What the node tells about itself: statistics, metrics, configuration, what runs.
+
+mod metrics;
+mod summary;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use corten_cri::v1;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use super::answer::{Answer, Refusal, json as json_answer, text};
+use super::route::ContainerPath;
+use super::{Node, session};
+use crate::context::Context;
+use crate::runtime::{labels, request};
+
+/// Which report is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    Summary,
+    Metrics,
+    Cadvisor,
+    Resource,
+    Probes,
+    Configuration,
+    RunningPods,
+}
+
+/// Makes a report.
+pub(super) async fn serve(node: &Node, report: Report) -> Result<Answer, Refusal> {
+    let context = node.context.as_ref().ok_or_else(|| Refusal::not_found("404 page not found\n"))?;
+    Ok(match report {
+        Report::Summary => json_answer(summary::summary(&summary::observe(context).await?).to_string()),
+        Report::Resource => prometheus(metrics::resource(&summary::observe(context).await?)),
+        Report::Metrics => prometheus(metrics::own(context, &running(context).await?)),
+        Report::Cadvisor => prometheus(cadvisor(context).await?),
+        Report::Probes => prometheus(metrics::probes(&context.probes.snapshot())),
+        Report::Configuration => json_answer(json!({"kubeletconfig": configuration(context)}).to_string()),
+        Report::RunningPods => json_answer(running_pods(&running(context).await?).to_string()),
+    })
+}
+
+fn prometheus(content: String) -> Answer {
+    let mut answer = text(StatusCode::OK, content);
+    let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    answer
+}
+
+/// The configuration in force: what was given, and the defaults of what matters most.
+fn configuration(context: &Context) -> Value {
+    let config = &context.config;
+    let eviction: serde_json::Map<String, Value> = config
+        .eviction
+        .list
+        .iter()
+        .filter(|threshold| threshold.grace.is_none())
+        .map(|threshold| (threshold.signal.as_str().to_owned(), json!(threshold.below.to_string())))
+        .collect();
+    let mut shown = json!({
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "maxPods": context.share.capacity.pods,
+        "clusterDomain": context.cluster_dns.domain,
+        "clusterDNS": context.cluster_dns.servers,
+        "resolvConf": context.resolv_conf,
+        "evictionHard": eviction,
+        "imageGCHighThresholdPercent": config.image_gc_high,
+        "imageGCLowThresholdPercent": config.image_gc_low,
+    });
+    if let (Value::Object(shown), Some(given)) = (&mut shown, config.given.as_object()) {
+        shown.extend(given.clone());
+    }
+    shown
+}
+
+async fn running(context: &Context) -> Result<Vec<v1::Container>, Status> {
+    let mut containers = context.runtime.list_containers(HashMap::new()).await?;
+    containers.retain(|container| container.labels.contains_key(labels::POD_UID));
+    Ok(containers)
+}
+
+/// The pods that the runtime has containers of, as far as the runtime knows them.
+fn running_pods(containers: &[v1::Container]) -> Value {
+    let mut pods: std::collections::BTreeMap<&str, (Value, Vec<Value>)> = std::collections::BTreeMap::new();
+    let state = i32::from(v1::ContainerState::ContainerRunning);
+    for container in containers.iter().filter(|c| c.state == state) {
+        let label = |name: &str| container.labels.get(name).map(String::as_str).unwrap_or_default();
+        let metadata = json!({"name": label(labels::POD_NAME), "namespace": label(labels::POD_NAMESPACE), "uid": label(labels::POD_UID), "creationTimestamp": null});
+        let (_, list) = pods.entry(label(labels::POD_UID)).or_insert((metadata, Vec::new()));
+        let image = container.image.as_ref().map(|i| i.image.clone()).unwrap_or_default();
+        list.push(json!({"name": label(labels::CONTAINER_NAME), "image": image, "resources": {}}));
+    }
+    let items: Vec<Value> =
+        pods.into_values().map(|(metadata, containers)| json!({"metadata": metadata, "spec": {"containers": containers}, "status": {}})).collect();
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+}
+
+/// The runtime's own metrics, whose names are cAdvisor's.
+async fn cadvisor(context: &Context) -> Result<String, Status> {
+    let mut client = context.runtime.clients.runtime.clone();
+    let descriptors = client.list_metric_descriptors(request(v1::ListMetricDescriptorsRequest {})).await;
+    let descriptors = match descriptors {
+        Ok(response) => response.into_inner().descriptors,
+        // A runtime that has none: what can be told from statistics.
+        Err(status) if status.code() == Code::Unimplemented => return Ok(metrics::resource(&summary::observe(context).await?)),
+        Err(status) => return Err(status),
+    };
+    let pods = client.list_pod_sandbox_metrics(request(v1::ListPodSandboxMetricsRequest {})).await?.into_inner().pod_metrics;
+    Ok(metrics::runtime(&descriptors, &pods))
+}
+
+/// `/checkpoint`: the state of a container, written to a file on the node.
+pub(super) async fn checkpoint(node: &Node, path: ContainerPath<'_>) -> Result<Answer, Refusal> {
+    let context: &Arc<Context> = node.context.as_ref().ok_or_else(|| Refusal::not_found("404 page not found\n"))?;
+    let container_id = session::running(node, path).await?;
+    let directory = context.root_dir.join("checkpoints");
+    std::fs::create_dir_all(&directory).map_err(|error| Refusal::internal(error.to_string()))?;
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    let file = directory.join(format!("checkpoint-{}_{}-{}-{now}.tar", path.pod.name, path.pod.namespace, path.container));
+    let message = v1::CheckpointContainerRequest { container_id, location: file.to_string_lossy().into_owned(), timeout: 0 };
+    match context.runtime.clients.runtime.clone().checkpoint_container(request(message)).await {
+        Ok(_) => Ok(json_answer(json!({"items": [file]}).to_string())),
+        Err(status) if status.code() == Code::Unimplemented => Err(Refusal::not_found(status.message())),
+        Err(status) => {
+            let (name, words) = (path.container, status.message());
+            Err(Refusal::internal(format!("checkpointing of {}/{}/{name} failed ({words})", path.pod.namespace, path.pod.name)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
