@@ -28,9 +28,21 @@ pub fn decode_untyped(bytes: &[u8]) -> Result<Value, DecodeError> {
     if is_json(bytes) {
         return json::decode_untyped(bytes);
     }
+    read(bytes, DuplicateKeyPolicy::Error)
+}
+
+/// Reads one YAML (or JSON) document of any shape in which keys may come again: the last one counts.
+pub fn decode_lenient(bytes: &[u8]) -> Result<Value, DecodeError> {
+    if is_json(bytes) {
+        return json::decode_untyped(bytes);
+    }
+    read(bytes, DuplicateKeyPolicy::LastWins)
+}
+
+fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, DecodeError> {
     let text = String::from_utf8_lossy(bytes);
     let mut options = Options::default();
-    options.duplicate_keys = DuplicateKeyPolicy::Error;
+    options.duplicate_keys = duplicates;
     options.legacy_octal_numbers = true;
     options.with_snippet = false;
     options.alias_limits.max_total_replayed_events = MAX_REPLAYED;

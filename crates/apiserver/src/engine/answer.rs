@@ -103,7 +103,7 @@ impl Answer<'_> {
 
 /// Decodes an entry, with a resourceVersion.
 pub(crate) fn read(entry: &Entry, revision: Revision) -> Result<Value, ApiError> {
-    let mut object = json::decode_untyped(entry.stored_json()).map_err(ApiError::internal)?;
+    let mut object = json::decode_stored(entry.stored_json()).map_err(ApiError::internal)?;
     set_revision(&mut object, revision);
     Ok(object)
 }

@@ -5,7 +5,7 @@ use corten_schema::{Value, apply_defaults, convert};
 use super::{
     Kind, WriteOptions,
     commit::{Change, Failure},
-    meta, names,
+    managed, meta, names,
 };
 use crate::{
     admission::{self, Attributes, Operation},
@@ -75,10 +75,16 @@ impl Creation<'_> {
             return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
         }
         apply_defaults(&kind.served, &mut object);
+        meta::complete(kind, &mut object, self.namespace);
+        if !self.options.applied {
+            let sent = object.metadata_mut().remove("managedFields");
+            if let Some(owners) = managed::of_created(self.context, kind, &object, sent.as_ref()) {
+                object.metadata_mut().insert("managedFields", owners);
+            }
+        }
         if !kind.is_served_as_stored() {
             object = convert(&kind.served, &kind.storage, object);
         }
-        meta::complete(kind, &mut object, self.namespace);
         if kind.served.subresource("status").is_some() && !kind.strategy.keeps_status_on_create() && object.get("status").is_some() {
             object.insert("status", kind.empty_status.clone());
         }

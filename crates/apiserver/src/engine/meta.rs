@@ -25,7 +25,7 @@ pub(super) fn timestamp(at: jiff::Timestamp) -> String {
 pub(super) fn complete(kind: &Kind, object: &mut Value, namespace: &str) {
     let generation = kind.strategy.tracks_generation(&kind.storage).then_some(1_i64);
     let metadata = object.metadata_mut();
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "resourceVersion"] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
         metadata.remove(field);
     }
     if kind.served.namespaced {
@@ -44,7 +44,6 @@ pub(super) fn complete(kind: &Kind, object: &mut Value, namespace: &str) {
 /// Carries over to a changed object what only the server decides.
 pub(super) fn carry_over(object: &mut Value, old: &Value) {
     let metadata = object.metadata_mut();
-    metadata.remove("managedFields");
     metadata.remove("selfLink");
     let fixed = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
     for field in fixed {

@@ -4,6 +4,7 @@
 //! strategy, validation, one transaction.
 
 mod answer;
+pub(crate) mod apply;
 mod collection;
 mod commit;
 mod create;
@@ -13,6 +14,7 @@ mod deprecated;
 mod get;
 mod kind;
 mod list;
+pub(crate) mod managed;
 mod meta;
 mod names;
 mod options;

@@ -2,6 +2,7 @@
 
 use corten_schema::Strictness;
 
+use super::managed;
 use crate::{
     request::{Query, RequestInfo},
     status::{ApiError, FieldError},
@@ -36,6 +37,8 @@ pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     /// What to do with unknown fields.
     pub(crate) field_validation: FieldValidation,
+    /// The object comes with its owners: it has been applied.
+    pub(crate) applied: bool,
 }
 
 impl WriteOptions {
@@ -45,8 +48,27 @@ impl WriteOptions {
     ///
     /// 422 for a value that is not known.
     pub(crate) fn parse(info: &RequestInfo, kind: &str) -> Result<Self, ApiError> {
-        let query = &info.query;
+        Self::with_errors(info, kind, Vec::new())
+    }
+
+    /// The options of a PATCH; `applies` for server-side apply.
+    ///
+    /// # Errors
+    ///
+    /// 422 for a value that is not known, and for what only the other kind of patch has.
+    pub(crate) fn parse_patch(info: &RequestInfo, applies: bool) -> Result<Self, ApiError> {
         let mut errors = Vec::new();
+        if !applies && info.query.get("force").is_some() {
+            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        }
+        if applies && info.query.get("fieldManager").is_none_or(str::is_empty) {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        Self::with_errors(info, "PatchOptions", errors).map(|options| Self { applied: applies, ..options })
+    }
+
+    fn with_errors(info: &RequestInfo, kind: &str, mut errors: Vec<FieldError>) -> Result<Self, ApiError> {
+        let query = &info.query;
         let dry_run = dry_run(query, &mut errors);
         let field_validation = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
@@ -58,13 +80,15 @@ impl WriteOptions {
             }
         };
         if let Some(manager) = query.get("fieldManager") {
-            if manager.len() > 128 {
-                errors.push(FieldError::too_long("fieldManager", 128));
-            } else if manager.chars().any(char::is_control) {
-                errors.push(FieldError::invalid("fieldManager", manager, "should only contain printable characters"));
+            if manager.len() > managed::LONGEST {
+                errors.push(FieldError::too_long("fieldManager", managed::LONGEST));
+            }
+            for (position, c) in manager.char_indices().filter(|(_, c)| !managed::is_printable(*c)) {
+                let words = format!("invalid character U+{:04X} (at position {position})", u32::from(c));
+                errors.push(FieldError::invalid("fieldManager", manager, words));
             }
         }
-        if errors.is_empty() { Ok(Self { dry_run, field_validation }) } else { Err(ApiError::invalid("meta.k8s.io", kind, "", errors)) }
+        if errors.is_empty() { Ok(Self { dry_run, field_validation, applied: false }) } else { Err(ApiError::invalid("meta.k8s.io", kind, "", errors)) }
     }
 }
 

@@ -22,7 +22,9 @@ enum Format {
     Strategic,
 }
 
-const ACCEPTED: &[&str] = &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+/// The media types of patches.
+pub(crate) const ACCEPTED: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", super::apply::MEDIA_TYPE];
 
 impl Patch {
     /// Reads a patch, by the request's content type.
@@ -36,11 +38,6 @@ impl Patch {
             "application/json-patch+json" => Format::Json,
             "application/merge-patch+json" => Format::Merge,
             "application/strategic-merge-patch+json" => Format::Strategic,
-            "application/apply-patch+yaml" => {
-                let mut error = ApiError::unsupported_media_type(ACCEPTED);
-                error.message.push_str("; server-side apply (application/apply-patch+yaml) is not supported yet");
-                return Err(error);
-            }
             _ => return Err(ApiError::unsupported_media_type(ACCEPTED)),
         };
         let document = json::decode_untyped(body)
@@ -52,6 +49,13 @@ impl Patch {
         }
     }
 
+    /// Whether the patch names single fields of owners.
+    fn looks_into_owners(&self) -> bool {
+        let within = |operation: &Value, field: &str| operation.str_at(&[field]).starts_with("/metadata/managedFields/");
+        let operations = self.document.as_list().unwrap_or_default().iter();
+        self.format == Format::Json && operations.into_iter().any(|operation| within(operation, "path") || within(operation, "from"))
+    }
+
     /// Applies the patch to an object (storage version, resourceVersion set) in the version that the client sees, and
     /// returns the result in storage version, with defaults.
     ///
@@ -60,7 +64,10 @@ impl Patch {
     /// 400 and 422 for patches that do not fit, 400 for unknown fields under strict validation.
     pub(super) fn apply(&self, kind: &Kind, object: Value, options: WriteOptions, context: &Context) -> Result<Value, ApiError> {
         let row = &kind.served;
-        let current = served(kind, object);
+        let mut current = served(kind, object);
+        if self.looks_into_owners() {
+            unfold_owners(&mut current);
+        }
         let (name, namespace) = (current.name().to_owned(), current.namespace().to_owned());
         let patched = match self.format {
             Format::Json => patch::json(&current, &self.document),
@@ -82,6 +89,17 @@ impl Patch {
         check_identity(&value, row, &name, &namespace)?;
         apply_defaults(row, &mut value);
         Ok(if kind.is_served_as_stored() { value } else { convert(row, &kind.storage, value) })
+    }
+}
+
+/// Turns the sets of owned fields, which are text, into trees that a patch can change.
+fn unfold_owners(object: &mut Value) {
+    for entry in object.at_mut(&["metadata", "managedFields"]).and_then(Value::as_list_mut).into_iter().flatten() {
+        if let Some(Value::Json(text)) = entry.get("fieldsV1")
+            && let Ok(tree) = json::decode_untyped(text.as_bytes())
+        {
+            entry.insert("fieldsV1", tree);
+        }
     }
 }
 

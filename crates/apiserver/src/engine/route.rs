@@ -6,7 +6,7 @@ use corten_schema::Verb as RowVerb;
 use http::{HeaderMap, Request, StatusCode};
 
 use super::{
-    Answer, Creation, DeleteOptions, Kind, Part, Target, WriteOptions,
+    Answer, Creation, DeleteOptions, Kind, Part, Target, WriteOptions, apply,
     decode::{BodyObject, decode_body},
     delete, deprecated,
     list::ListOptions,
@@ -211,7 +211,10 @@ impl<'a> Verbs<'a> {
     }
 
     async fn patch(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {
-        let options = WriteOptions::parse(&self.context.info, "PatchOptions")?;
+        if apply::is_asked(self.headers) {
+            return self.apply(body, part, subresource).await;
+        }
+        let options = WriteOptions::parse_patch(&self.context.info, false)?;
         let answer = self.answer()?;
         let bytes = body::read(body).await?;
         let patch = Patch::parse(self.headers, &bytes)?;
@@ -224,6 +227,44 @@ impl<'a> Verbs<'a> {
             })
             .await?;
         answer.object(StatusCode::OK, object)
+    }
+
+    /// Applies a configuration, to nothing too.
+    async fn apply(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {
+        let (context, kind, namespace) = (self.context, self.kind, self.namespace());
+        let options = WriteOptions::parse_patch(&context.info, true)?;
+        let answer = self.answer()?;
+        let bytes = body::read(body).await?;
+        let configuration = apply::Configuration::parse(&kind.served.schema, &bytes, options, context)?;
+        let row = &kind.served;
+        configuration.check(&row.group, &row.version, &row.kind)?;
+        let creates = part == Part::Main && subresource.is_empty();
+        let name = context.info.name.as_str();
+        // Somebody else may create or delete the object in between.
+        for _ in 0..3 {
+            if creates && self.server.entry(kind, namespace, name).is_err() {
+                let mut object = configuration.apply(context, kind, subresource, None)?;
+                self.check_identity(&mut object)?;
+                self.authorize_create()?;
+                let creation = Creation { context, kind, namespace, options };
+                match self.server.create(creation, object).await {
+                    Err(error) if error.reason == "AlreadyExists" => continue,
+                    object => return answer.object(StatusCode::CREATED, object?),
+                }
+            }
+            let target = self.target(part, subresource, options);
+            let changed = self.server.modify(&target, |new, _effects| {
+                let mut object = configuration.apply(context, kind, subresource, Some(std::mem::take(new)))?;
+                self.check_identity(&mut object)?;
+                *new = apply::complete(kind, object);
+                Ok(())
+            });
+            match changed.await {
+                Err(error) if creates && error.code == StatusCode::NOT_FOUND => {}
+                object => return answer.object(StatusCode::OK, object?),
+            }
+        }
+        Err(ApiError::modified(&kind.group_resource(), name))
     }
 
     async fn delete(&self, body: Body) -> Result<Response, ApiError> {

@@ -5,7 +5,7 @@ use corten_schema::Value;
 use super::{
     Kind, WriteOptions, answer,
     commit::{Change, Failure},
-    meta,
+    managed, meta,
 };
 use crate::{
     admission::{self, Attributes, Operation},
@@ -134,7 +134,16 @@ impl Target<'_> {
     fn prepare(&self, server: &Server, mut new: Value, old: &Value, effects: &mut Vec<Effect>) -> Result<Option<Value>, ApiError> {
         let (kind, context) = (self.kind, self.context);
         meta::carry_over(&mut new, old);
+        let sent = new.metadata_mut().remove("managedFields");
         self.isolate(&mut new, old);
+        // Who owns what is settled before admission: what it adds, nobody has asked for.
+        let owners = match self.options.applied {
+            true => sent,
+            false => managed::of_changed(context, kind, self.subresource, &new, old, sent.as_ref()),
+        };
+        if let Some(owners) = owners {
+            new.metadata_mut().insert("managedFields", owners);
+        }
         let scope = self.scope(server);
         let admission = |new: &mut Value, validate: bool, effects: &mut Vec<Effect>| {
             let mut attributes = Attributes {
@@ -160,7 +169,8 @@ impl Target<'_> {
             Part::Status => kind.strategy.prepare_status(scope, &mut new, old)?,
             Part::Custom => {}
         }
-        if self.part != Part::Status {
+        // A binding is not what the pod's owner wants, but what becomes of it.
+        if self.part != Part::Status && self.subresource != "binding" {
             count_generation(kind, &mut new, old);
         }
         let mut errors = meta::validate_update(kind, &new, old);
@@ -180,7 +190,7 @@ impl Target<'_> {
         admission(&mut new, true, effects)?;
         let revision = old.resource_version();
         new.metadata_mut().insert("resourceVersion", revision);
-        if new == *old && effects.is_empty() && !is_released(kind, &new) {
+        if effects.is_empty() && !is_released(kind, &new) && managed::is_unchanged(&mut new, old) {
             return Ok(None);
         }
         effects.extend(kind.strategy.effects(scope, strategy::Change::Update { old, new: &new })?);

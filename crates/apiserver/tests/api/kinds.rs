@@ -221,6 +221,7 @@ fn changed_only_annotations(before: &Value, after: &Value) -> Result<(), String>
         let mut object = object.clone();
         let meta = object["metadata"].as_object_mut().unwrap();
         meta.remove("annotations");
+        meta.remove("managedFields");
         meta.remove("resourceVersion");
         object
     };

@@ -5,6 +5,7 @@
 
 mod common;
 
+mod apply;
 mod bad_input;
 mod cases;
 mod collections;
@@ -28,6 +29,7 @@ mod proxying;
 mod running_pods;
 mod services;
 mod services_stack;
+mod streaming;
 mod subresources;
 mod typed_protobuf;
 mod watches;

@@ -37,6 +37,7 @@ async fn a_resize_changes_amounts_and_nothing_else() {
     expected["spec"]["containers"][0]["resources"]["limits"]["memory"] = json!("256Mi");
     expected["metadata"]["generation"] = json!(2);
     expected["metadata"]["resourceVersion"] = resized["metadata"]["resourceVersion"].clone();
+    expected["metadata"]["managedFields"] = resized["metadata"]["managedFields"].clone();
     assert_eq!(resized, expected);
 
     let sidecar = json!({"spec": {"initContainers": [{"name": "sidecar", "resources": {"requests": {"cpu": "20m"}}}]}});

@@ -8,12 +8,17 @@ use crate::{Map, Schema, Value};
 /// The object without what is at these paths. Atomic values are only removed as a whole; what loses its last part
 /// becomes null.
 pub fn remove(schema: &Schema, object: &Value, paths: &FieldSet) -> Value {
-    Cut { extract: false }.value(Shape::root(schema), object, paths)
+    object_or_empty(Cut { extract: false }.value(Shape::root(schema), object, paths))
 }
 
 /// Only what is at these paths. An item of a list keeps its key fields only if they are among the paths.
 pub fn extract(schema: &Schema, object: &Value, paths: &FieldSet) -> Value {
-    Cut { extract: true }.value(Shape::root(schema), object, paths)
+    object_or_empty(Cut { extract: true }.value(Shape::root(schema), object, paths))
+}
+
+/// An object stays one, even without anything in it.
+fn object_or_empty(value: Value) -> Value {
+    if value.is_null() { Value::map() } else { value }
 }
 
 struct Cut {

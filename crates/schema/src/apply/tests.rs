@@ -4,6 +4,7 @@ use crate::{Schema, Str, Value, table, value};
 
 mod lists;
 mod managing;
+mod model;
 mod sets;
 
 pub(super) fn schema(api_version: &str, kind: &str) -> &'static Schema {

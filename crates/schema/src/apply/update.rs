@@ -1,17 +1,21 @@
 //! Server-side apply: an object becomes what a manager's configuration says, as far as it is the manager's to say.
 
-use super::compare::compare;
+use super::compare::{compare, compare_values};
+use super::element::Element;
 use super::fields::Fields;
 use super::managed::{Entry, Managed, Operation, Writer};
 use super::owned::{all, owned, with_parents};
 use super::set::{FieldSet, Path};
 use super::track::{Differences, Versions, Write, dispossess};
 use super::{Paths, check, merge, remove, track};
-use crate::json::{Strictness, canonicalize};
+use crate::json::{self, Strictness, canonicalize};
 use crate::{Schema, Str, Value};
 
 /// Owns what was there before anybody's first apply.
 const BEFORE: &str = "before-first-apply";
+
+/// Where kubectl's client-side apply keeps what it applied last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Why a configuration is not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,15 +38,17 @@ pub struct Conflict {
     pub manager: String,
     /// The field: `.spec.replicas`.
     pub field: String,
+    /// The same as a path.
+    path: Vec<Element>,
 }
 
 fn message(conflicts: &[Conflict]) -> String {
-    if let [Conflict { manager, field }] = conflicts {
+    if let [Conflict { manager, field, .. }] = conflicts {
         return format!("Apply failed with 1 conflict: conflict with {manager}: {field}");
     }
     let mut lines = Vec::new();
     let mut last = "";
-    for Conflict { manager, field } in conflicts {
+    for Conflict { manager, field, .. } in conflicts {
         if manager != last {
             lines.push(format!("conflicts with {manager}:"));
             last = manager;
@@ -91,6 +97,30 @@ impl Application<'_> {
     ///
     /// What is wrong with the configuration, or who is in the way.
     pub fn run(&self, owners: &Managed) -> Result<Applied, ApplyError> {
+        match self.once(owners) {
+            // Whom kubectl's client-side apply made an owner gives way to kubectl's server-side apply.
+            Err(ApplyError::Conflicts(conflicts)) if self.writer.manager == *"kubectl" => {
+                let Some(allowed) = self.last_applied() else { return Err(ApplyError::Conflicts(conflicts)) };
+                let left: Vec<Conflict> = conflicts.into_iter().filter(|conflict| !allowed.contains(&conflict.path)).collect();
+                if left.is_empty() { Self { force: true, ..*self }.once(owners) } else { Err(ApplyError::Conflicts(left)) }
+            }
+            result => result,
+        }
+    }
+
+    /// What kubectl's client-side apply set, as far as it is still what it set.
+    fn last_applied(&self) -> Option<FieldSet> {
+        let text = self.live.annotation(LAST_APPLIED).filter(|text| !text.is_empty())?;
+        let last = json::decode_untyped(text.as_bytes()).ok()?;
+        if last.api_version() != self.writer.api_version.as_str() || check(self.schema, &last).is_err() {
+            return None;
+        }
+        let difference = compare_values(self.schema, &canonicalize(self.schema, &last, Strictness::Ignore).ok()?.value, self.live);
+        let set = all(self.schema, &last);
+        Some(set.difference(&difference.modified).difference(&difference.added).difference(&difference.removed))
+    }
+
+    fn once(&self, owners: &Managed) -> Result<Applied, ApplyError> {
         check(self.schema, self.configuration).map_err(ApplyError::Configuration)?;
         let former = if owners.is_empty() { self.claim_what_was_there() } else { owners.clone() };
         let merged = merge(self.schema, self.live, self.configuration);
@@ -139,7 +169,8 @@ impl Application<'_> {
                 let Some((_, changed)) = differences.in_version(&entry.writer.api_version) else { continue };
                 let theirs = entry.fields.set().unwrap_or_default().intersection(changed);
                 let manager = entry.writer.describe();
-                conflicts.extend(theirs.paths().iter().map(|path| Conflict { manager: manager.clone(), field: Path(path).to_string() }));
+                let conflict = |path: Vec<Element>| Conflict { manager: manager.clone(), field: Path(&path).to_string(), path };
+                conflicts.extend(theirs.paths().into_iter().map(conflict));
             }
             if !conflicts.is_empty() {
                 conflicts.sort_by(|a, b| a.manager.cmp(&b.manager));

@@ -308,6 +308,11 @@ impl Schema {
         self.root
     }
 
+    /// What Go takes for an empty object: the canonical form of `{}`.
+    pub fn empty(&self) -> Value {
+        crate::canonical::zero(&self.types, &Type::Struct(self.root))
+    }
+
     /// The struct's description.
     pub fn describe(&self) -> &Struct {
         self.types.get(self.root)

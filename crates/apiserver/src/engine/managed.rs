@@ -1,0 +1,174 @@
+//! `metadata.managedFields` on every write.
+
+use corten_schema::{
+    Resource, Schema, Str, Value,
+    apply::{Managed, Operation, Paths, Versions, Write, Writer, is_reset, track},
+    convert,
+};
+use std::sync::LazyLock;
+
+use super::{Kind, meta};
+use crate::request::Context;
+
+/// The most bytes of a manager's name.
+pub(super) const LONGEST: usize = 128;
+
+/// Whoever makes a request, as an owner of fields.
+pub(crate) fn writer(context: &Context, kind: &Kind, subresource: &str, operation: Operation) -> Writer {
+    let manager = match context.info.query.get("fieldManager") {
+        Some(manager) if !manager.is_empty() => manager.to_owned(),
+        _ => first_word(&context.agent),
+    };
+    Writer {
+        manager: if manager.is_empty() { Str::from_static("unknown") } else { manager.into() },
+        operation,
+        api_version: kind.served.api_version().into(),
+        subresource: subresource.into(),
+    }
+}
+
+/// The first word of a user agent, as far as it is printable and short enough.
+fn first_word(agent: &str) -> String {
+    let word = agent.split('/').next().unwrap_or_default();
+    let mut name = String::new();
+    for c in word.chars().filter(|c| is_printable(*c)) {
+        if name.len() + c.len_utf8() > LONGEST {
+            break;
+        }
+        name.push(c);
+    }
+    name
+}
+
+/// What Go takes for printable: no control characters, and of spaces only the ordinary one.
+pub(super) fn is_printable(c: char) -> bool {
+    c == ' ' || !(c.is_control() || c.is_whitespace() || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e000}'..='\u{f8ff}'))
+}
+
+/// Fields that a write by a subresource cannot change.
+pub(crate) fn reset(kind: &Kind, subresource: &str) -> &'static Paths {
+    static NOTHING: LazyLock<Paths> = LazyLock::new(Paths::none);
+    static STATUS: LazyLock<Paths> = LazyLock::new(|| Paths::except(&["status"]));
+    static SPEC: LazyLock<Paths> = LazyLock::new(|| Paths::except(&["spec"]));
+    static SPEC_AND_LABELS: LazyLock<Paths> = LazyLock::new(|| Paths::except(&["spec", "metadata.labels"]));
+    static SPEC_AND_OWNERS: LazyLock<Paths> =
+        LazyLock::new(|| Paths::except(&["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"]));
+    static EPHEMERAL: LazyLock<Paths> = LazyLock::new(|| Paths::only(&["spec.ephemeralContainers"]));
+    static RESIZE: LazyLock<Paths> = LazyLock::new(|| {
+        Paths::only(&[
+            "spec.containers.*.resources",
+            "spec.containers.*.resizePolicy",
+            "spec.initContainers.*.resources",
+            "spec.initContainers.*.resizePolicy",
+            "spec.resources",
+        ])
+    });
+    static REPLICAS: LazyLock<Paths> = LazyLock::new(|| Paths::only(&["spec.replicas"]));
+    match (subresource, &*kind.storage.plural) {
+        ("", _) if kind.served.subresource("status").is_some() => &STATUS,
+        ("status", "deployments") => &SPEC_AND_LABELS,
+        ("status", "pods") => &SPEC_AND_OWNERS,
+        ("status" | "approval", _) => &SPEC,
+        ("ephemeralcontainers", _) => &EPHEMERAL,
+        ("resize", _) => &RESIZE,
+        ("scale", _) => &REPLICAS,
+        _ => &NOTHING,
+    }
+}
+
+/// The versions of a kind.
+pub(crate) struct KindVersions<'a>(pub(crate) &'a Kind);
+
+impl KindVersions<'_> {
+    fn row(&self, api_version: &str) -> Option<&'static Resource> {
+        let row = corten_schema::table().kind_of(api_version, &self.0.served.kind)?;
+        (row.storage == self.0.served.storage).then_some(&**row)
+    }
+}
+
+impl Versions for KindVersions<'_> {
+    fn schema(&self, api_version: &str) -> Option<&Schema> {
+        if *api_version == *self.0.served.api_version() {
+            return Some(&self.0.served.schema);
+        }
+        self.row(api_version).map(|row| &row.schema)
+    }
+
+    fn convert(&self, object: &Value, api_version: &str) -> Option<Value> {
+        if object.api_version() == api_version {
+            return Some(object.clone());
+        }
+        let (from, to) = (self.row(object.api_version())?, self.row(api_version)?);
+        Some(convert(from, to, object.clone()))
+    }
+}
+
+/// The owners of a new object. It is in the served version, as it is before admission; `sent` is what the client sent as
+/// its `managedFields`.
+pub(super) fn of_created(context: &Context, kind: &Kind, object: &Value, sent: Option<&Value>) -> Option<Value> {
+    let base = if is_reset(sent) { Managed::default() } else { Managed::read_sent(sent).unwrap_or_default() };
+    let writer = writer(context, kind, "", Operation::Update);
+    let versions = KindVersions(kind);
+    let mut empty = kind.served.schema.empty();
+    empty.insert("apiVersion", kind.served.api_version());
+    empty.insert("kind", kind.served.kind.clone());
+    let write = Write { versions: &versions, old: &empty, new: object, reset: reset(kind, "") };
+    track(&kind.served.schema, write, &base, &writer, &meta::now().into()).unwrap_or(base).value()
+}
+
+/// The owners of a changed object. Both are in storage version; `sent` is what the client sent as `managedFields`.
+pub(super) fn of_changed(context: &Context, kind: &Kind, subresource: &str, new: &Value, old: &Value, sent: Option<&Value>) -> Option<Value> {
+    let before = old.at(&["metadata", "managedFields"]);
+    if subresource == "binding" {
+        return before.cloned();
+    }
+    let is_sent = subresource.is_empty() && sent != before && sent.and_then(Value::as_list).is_some_and(|list| !list.is_empty());
+    let base = if is_sent && is_reset(sent) {
+        return None;
+    } else if is_sent {
+        Managed::read_sent(sent).ok()
+    } else {
+        None
+    };
+    let kept = base.is_none();
+    let base = base.unwrap_or_else(|| Managed::read(before).unwrap_or_default());
+    if base.is_empty() {
+        return None;
+    }
+    let writer = writer(context, kind, subresource, Operation::Update);
+    let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), meta::now().into());
+    let tracked = if kind.is_served_as_stored() {
+        let write = Write { versions: &versions, old, new, reset };
+        track(&kind.served.schema, write, &base, &writer, &now)
+    } else {
+        let seen = |object: &Value| convert(&kind.storage, &kind.served, object.clone());
+        let (old, new) = (seen(old), seen(new));
+        let write = Write { versions: &versions, old: &old, new: &new, reset };
+        track(&kind.served.schema, write, &base, &writer, &now)
+    };
+    match tracked {
+        Some(managed) => managed.value(),
+        None if kept => before.cloned(),
+        None => base.value(),
+    }
+}
+
+/// Whether a write changes nothing, apart from the times in `managedFields`. Those of a write that changes nothing else
+/// are not kept.
+pub(super) fn is_unchanged(new: &mut Value, old: &Value) -> bool {
+    let path = ["metadata", "managedFields"];
+    let (owners, before) = (new.at(&path), old.at(&path));
+    if owners == before {
+        return new == old;
+    }
+    let same = matches!((Managed::read(owners), Managed::read(before)), (Ok(a), Ok(b)) if a.same_apart_from_times(&b));
+    let Some(before) = before.filter(|_| same) else { return false };
+    let owners = new.metadata_mut().insert("managedFields", before.clone());
+    if new == old {
+        return true;
+    }
+    if let Some(owners) = owners {
+        new.metadata_mut().insert("managedFields", owners);
+    }
+    false
+}
