@@ -31,12 +31,19 @@ fn run_tests(options: &Options) -> Result<bool> {
     Ok(setup::run(command)?.success())
 }
 
+/// The test that takes an hour: the runtime's daemon, killed ten thousand times.
+fn run_long_tests() -> Result<bool> {
+    let name = "crash::a_daemon_killed_ten_thousand_times_leaves_nothing_behind";
+    let command = setup::cargo(&["test", "--locked", "--package", "corten-runtime", "--test", "cri", "--", "--ignored", "--exact", name]);
+    Ok(setup::run(command)?.success())
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::build_packages()?;
     if options.full {
         table_is_reproducible()?;
     }
-    let passed = run_tests(options)?;
+    let passed = run_tests(options)? && (!options.full || run_long_tests()?);
     // Tests clean up after themselves, but not when they are killed from outside.
     sweep::clusters()?;
     if !passed {
