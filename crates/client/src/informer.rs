@@ -9,7 +9,7 @@ mod factory;
 mod reflector;
 mod store;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{any::Any, fmt::Debug, sync::Arc};
 
 use kube::{Api, Resource, api::ListParams};
 use parking_lot::Mutex;
@@ -97,6 +97,9 @@ impl Selection {
     }
 }
 
+/// Takes out of an object what nobody who shares the informer looks at.
+pub type Trim = fn(&mut dyn Any);
+
 type Handler<K> = Box<dyn Fn(&Delta<K>) + Send + Sync>;
 
 /// A handle of a running informer; cheap to clone. It runs until its token is cancelled.
@@ -112,6 +115,7 @@ impl<K> Clone for Informer<K> {
 
 struct Shared<K> {
     store: Store<K>,
+    trim: Option<Trim>,
     /// Held while a change is applied and told, so that a new handler misses and repeats nothing.
     handlers: Mutex<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
@@ -121,7 +125,12 @@ impl<K: Object> Informer<K> {
     /// Starts to list and watch what `api` reaches, within `selection`. Components that share an
     /// identity share informers through [`Informers`] instead.
     pub fn start(api: Api<K>, selection: Selection, token: CancellationToken) -> Self {
-        let shared = Arc::new(Shared { store: Store::default(), handlers: Mutex::new(Vec::new()), synced: watch::Sender::new(false) });
+        Self::start_trimmed(api, selection, token, None)
+    }
+
+    fn start_trimmed(api: Api<K>, selection: Selection, token: CancellationToken, trim: Option<Trim>) -> Self {
+        let shared =
+            Arc::new(Shared { store: Store::default(), trim, handlers: Mutex::new(Vec::new()), synced: watch::Sender::new(false) });
         tokio::spawn(reflector::run(api, selection, Arc::clone(&shared), token));
         Self { shared }
     }

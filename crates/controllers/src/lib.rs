@@ -20,9 +20,11 @@ mod replicaset;
 mod root_ca;
 mod serviceaccount;
 
+use std::any::Any;
 use std::future::Future;
 
 use corten_client::informer::Informers;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,11 +37,20 @@ use inventory::Inventory;
 #[error("a controller failed: {0}")]
 pub struct Error(#[from] tokio::task::JoinError);
 
+/// No controller looks at what a pod runs, only at whose it is, where it is and how it does; none writes a pod back whole.
+fn trim(object: &mut dyn Any) {
+    if let Some(spec) = object.downcast_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) {
+        spec.volumes = None;
+        spec.init_containers = None;
+        spec.containers = Vec::new();
+    }
+}
+
 /// Runs all controllers until the token is cancelled and what they had queued is done. An error if
 /// one of them panics: the others are stopped then.
 pub async fn run(clients: Clients, options: Options, token: CancellationToken) -> Result<(), Error> {
     let token = token.child_token();
-    let informers = Informers::new(clients.reader().clone(), token.clone());
+    let informers = Informers::new(clients.reader().clone(), token.clone()).trimmed(trim);
     let context = Context::new(clients, informers, options, token.clone());
     let mut controllers = Controllers::default();
 

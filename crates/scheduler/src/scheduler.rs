@@ -1,5 +1,6 @@
 //! The scheduler's task.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -30,8 +31,22 @@ enum Written {
     Nothing,
 }
 
+/// Volumes do not decide where a pod goes yet, and probes never will; no pod is written back whole.
+fn trim(object: &mut dyn Any) {
+    let Some(spec) = object.downcast_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) else { return };
+    spec.volumes = None;
+    for container in &mut spec.containers {
+        container.liveness_probe = None;
+        container.readiness_probe = None;
+        container.startup_probe = None;
+        container.lifecycle = None;
+        container.env = None;
+        container.volume_mounts = None;
+    }
+}
+
 pub(crate) async fn run(client: kube::Client, options: &Options, token: CancellationToken) -> Result<(), Error> {
-    let informers = Informers::new(client.clone(), token.clone());
+    let informers = Informers::new(client.clone(), token.clone()).trimmed(trim);
     // Not bounded: handlers must not wait, and the task takes everything that is there before each decision.
     let (sender, messages) = mpsc::unbounded_channel();
     let namespaces = informers.get::<Namespace>();

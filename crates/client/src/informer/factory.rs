@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Informer, Object, Selection};
+use super::{Informer, Object, Selection, Trim};
 
 type Running = HashMap<(TypeId, Selection), Box<dyn Any + Send>>;
 
@@ -21,12 +21,21 @@ pub struct Informers {
     client: Client,
     token: CancellationToken,
     running: Arc<Mutex<Running>>,
+    trim: Option<Trim>,
 }
 
 impl Informers {
     /// No informers yet.
     pub fn new(client: Client, token: CancellationToken) -> Self {
-        Self { client, token, running: Arc::default() }
+        Self { client, token, running: Arc::default(), trim: None }
+    }
+
+    /// The same, with `trim` applied to every object before it is kept: typed objects are many times as large as their
+    /// JSON, and most of that are parts that a component never looks at. Such objects must not be written back whole.
+    #[must_use]
+    pub fn trimmed(mut self, trim: Trim) -> Self {
+        self.trim = Some(trim);
+        self
     }
 
     /// The informer of all objects of a kind, in all namespaces.
@@ -49,7 +58,7 @@ impl Informers {
             return informer.clone();
         }
         let api = Api::<K>::all(self.client.clone());
-        let informer = Informer::start(api, selection, self.token.clone());
+        let informer = Informer::start_trimmed(api, selection, self.token.clone(), self.trim);
         running.insert(known, Box::new(informer.clone()));
         informer
     }

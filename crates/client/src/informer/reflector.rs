@@ -10,7 +10,7 @@ use kube::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Object, Selection, Shared};
+use super::{Object, Selection, Shared, Trim};
 
 /// Objects a page of a list. Pages bound what the server encodes at once.
 const PAGE: u32 = 500;
@@ -93,7 +93,7 @@ async fn list<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K>
     loop {
         // An expired continue token is an error like any other: it begins anew.
         let page = api.list(&params).await.map_err(|error| (Step::List, Some(error)))?;
-        objects.extend(page.items.into_iter().map(strip));
+        objects.extend(page.items.into_iter().map(|object| strip(object, shared.trim)));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
             None => {
@@ -117,11 +117,11 @@ async fn watch<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K
         match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 advance(&mut revision, &object);
-                shared.put(strip(object));
+                shared.put(strip(object, shared.trim));
             }
             Ok(WatchEvent::Deleted(object)) => {
                 advance(&mut revision, &object);
-                shared.remove(strip(object));
+                shared.remove(strip(object, shared.trim));
             }
             Ok(WatchEvent::Bookmark(bookmark)) => {
                 revision = bookmark.metadata.resource_version;
@@ -144,7 +144,10 @@ fn advance<K: Object>(revision: &mut String, object: &K) {
 }
 
 /// Field ownership is most of the metadata and no component reads it.
-fn strip<K: Object>(mut object: K) -> K {
+fn strip<K: Object>(mut object: K, trim: Option<Trim>) -> K {
     object.meta_mut().managed_fields = None;
+    if let Some(trim) = trim {
+        trim(&mut object);
+    }
     object
 }
