@@ -81,6 +81,9 @@ impl Backend {
         path_and_query: &str,
         mut headers: HeaderMap,
     ) -> Result<http::Response<Incoming>, ApiError> {
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
         headers.insert(header::HOST, self.authority().parse().map_err(ApiError::internal)?);
         let mut request = Request::builder().method(method).uri(path_and_query).body(Empty::<Bytes>::new());
         if let Ok(request) = &mut request {

@@ -99,6 +99,7 @@ impl Remote {
 
     /// Tells the client why there is no session, and closes the connection.
     pub async fn refuse(self, status: Value) {
+        drop((self.stdin, self.resize));
         for mut output in [self.stdout, self.stderr].into_iter().flatten() {
             // A client that is gone needs no end.
             let _ = output.shutdown().await;

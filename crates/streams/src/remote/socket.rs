@@ -58,7 +58,12 @@ pub(super) async fn accept(io: BoxIo, version: SocketVersion, base64: bool, want
                 let _ = writer.await;
             };
             let bounded = async move {
-                let _ = tokio::time::timeout(FAREWELL, work).await;
+                let _ = tokio::time::timeout(FAREWELL, async {
+                    work.await;
+                    // Until the client has closed too: if it is still typing, closing now would take from it what it has not read.
+                    gone.cancelled().await;
+                })
+                .await;
                 gone.cancel();
             };
             Box::pin(bounded) as futures::future::BoxFuture<'static, ()>
