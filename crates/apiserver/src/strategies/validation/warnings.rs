@@ -222,8 +222,11 @@ fn variables(warnings: &mut Warnings, all: Path<'_>, container: &Value) {
     }
 }
 
+/// Where a port is defined, and the address and port of the host that it takes.
+type Taken<'a> = (String, &'a str, i64);
+
 fn ports(warnings: &mut Warnings, path: Path<'_>, spec: &Value) {
-    let mut seen: HashMap<(i64, &str), Vec<(String, &str, i64)>> = HashMap::new();
+    let mut seen: HashMap<(i64, &str), Vec<Taken<'_>>> = HashMap::new();
     for kind in LISTS {
         let containers = path.field(kind);
         for (number, container) in list(spec, kind).enumerate() {
