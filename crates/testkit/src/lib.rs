@@ -18,6 +18,8 @@ mod runner;
 #[cfg(feature = "clusters")]
 mod spawned;
 #[cfg(feature = "clusters")]
+pub mod streams;
+#[cfg(feature = "clusters")]
 mod terminal;
 #[cfg(feature = "clusters")]
 pub mod tools;

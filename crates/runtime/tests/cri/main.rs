@@ -14,6 +14,7 @@ mod metrics;
 mod refused;
 mod restart;
 mod security;
+mod streaming;
 mod support;
 mod userns;
 mod vm;

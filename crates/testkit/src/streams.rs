@@ -1,0 +1,76 @@
+//! A client of exec, attach and port-forward in every protocol, by way of `kubectl proxy`, which passes upgrades on and brings the
+//! credentials along.
+
+use std::net::SocketAddr;
+
+use corten_streams::{BoxIo, Protocol};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::{Cluster, Spawned};
+
+/// The longest head of an answer.
+const MAX_HEAD: usize = 16 << 10;
+
+/// A running `kubectl proxy`.
+pub struct Gate {
+    _proxy: Spawned,
+    address: SocketAddr,
+}
+
+impl Gate {
+    /// Starts the proxy.
+    ///
+    /// # Panics
+    ///
+    /// When it does not say where it serves.
+    #[track_caller]
+    pub fn open(cluster: &Cluster) -> Self {
+        let mut proxy = Spawned::start(cluster.kubectl_command(&["proxy", "--port=0", "--reject-paths=^$"]));
+        let line = proxy.line_with("Starting to serve on ");
+        let address = line.split("serve on ").nth(1).and_then(|rest| rest.trim().parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self { _proxy: proxy, address }
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Upgrades a connection to a path of the API; GET for WebSocket and POST for SPDY, as clients do.
+    ///
+    /// # Errors
+    ///
+    /// What was answered instead, head and body.
+    pub async fn upgrade(&self, path: &str, protocol: Protocol) -> Result<BoxIo, String> {
+        let said = |error: std::io::Error| error.to_string();
+        let mut stream = TcpStream::connect(self.address).await.map_err(said)?;
+        stream.set_nodelay(true).map_err(said)?;
+        let method = if protocol.is_socket() { "GET" } else { "POST" };
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        for (name, value) in protocol.request_headers("dGhlIHNhbXBsZSBub25jZQ==") {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if method == "POST" {
+            head.push_str("Content-Length: 0\r\n");
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).await.map_err(said)?;
+        let mut answer = Vec::new();
+        let end = loop {
+            if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if stream.read_buf(&mut answer).await.map_err(said)? == 0 || answer.len() > MAX_HEAD {
+                return Err(String::from_utf8_lossy(&answer).into_owned());
+            }
+        };
+        if !answer.starts_with(b"HTTP/1.1 101 ") {
+            return Err(String::from_utf8_lossy(&answer).into_owned());
+        }
+        let (reading, writing) = stream.into_split();
+        let early = std::io::Cursor::new(answer.split_off(end));
+        Ok(Box::new(tokio::io::join(early.chain(reading), writing)))
+    }
+}
