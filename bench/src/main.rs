@@ -2,7 +2,9 @@
 
 mod api;
 mod idle;
+mod runtime;
 mod start;
+mod streams;
 
 use std::path::PathBuf;
 
@@ -47,6 +49,13 @@ struct Figure {
 }
 
 fn main() -> Result<()> {
+    // The runtime under measurement is this program too, in a process of its own.
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let [_, mode, dir, cgroup] = words.as_slice()
+        && mode == runtime::MODE
+    {
+        return runtime::daemon(dir.as_ref(), cgroup.to_string_lossy().into_owned());
+    }
     let options = Options::parse();
     let mut figures = Vec::new();
     if options.wants("start") {
@@ -57,6 +66,12 @@ fn main() -> Result<()> {
     }
     if options.wants("api") {
         figures.extend(api::measure(&options.corten)?);
+    }
+    if options.wants("runtime") {
+        figures.extend(runtime::measure(&options.corten)?);
+    }
+    if options.wants("streams") {
+        figures.extend(streams::measure(&options.corten)?);
     }
     if !options.json {
         for figure in &figures {

@@ -49,7 +49,8 @@ pub(crate) enum Report {
 /// leads nowhere: ours may be the pipe on which the daemon waits until nobody holds it.
 pub(crate) fn spawn(mode: &str, argument: Option<&Path>) -> io::Result<(OwnedFd, i32)> {
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    let child = Command::new("/proc/self/exe").arg(mode).args(argument).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
+    let child =
+        Command::new("/proc/self/exe").arg(mode).args(argument).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
     // Reaped by the event loop, like every other child.
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     Ok((ours, pid))

@@ -28,9 +28,9 @@ pub(crate) fn main() -> Result<()> {
     let mut inbox = Inbox::default();
     let job: Enter = wire::receive(&socket, &mut inbox)?;
     let done = match &job.handler {
-        Some(handler) => {
-            children::take_stdio(&mut inbox, job.tty).map_err(Into::into).and_then(|stdio| crate::handler::exec(&job, handler, stdio, &socket))
-        }
+        Some(handler) => children::take_stdio(&mut inbox, job.tty)
+            .map_err(Into::into)
+            .and_then(|stdio| crate::handler::exec(&job, handler, stdio, &socket)),
         None => run(&job, &mut inbox, &socket),
     };
     if let Err(error) = done {
@@ -153,7 +153,10 @@ fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], socket: &OwnedFd)
 
 /// What the kernel's security module is to call the program.
 fn label(process: &Process) -> Result<()> {
-    let labels = [("apparmor/exec", process.apparmor_profile().as_ref().map(|profile| format!("exec {profile}"))), ("exec", process.selinux_label().clone())];
+    let labels = [
+        ("apparmor/exec", process.apparmor_profile().as_ref().map(|profile| format!("exec {profile}"))),
+        ("exec", process.selinux_label().clone()),
+    ];
     for (file, label) in labels {
         if let Some(label) = label {
             fs::write(Path::new("/proc/thread-self/attr").join(file), &label).with_context(|| format!("cannot set the label {label:?}"))?;

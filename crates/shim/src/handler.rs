@@ -36,8 +36,8 @@ fn command(handler: &Handler, dir: &Path, log: Option<&Path>) -> Command {
 fn complaint(log: &Path, stderr: &[u8]) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let errors = entries.filter(|entry| entry["level"].as_str().is_none_or(|level| matches!(level, "error" | "fatal")));
-    let last = errors.filter_map(|entry| entry["msg"].as_str().map(str::to_owned)).last();
+    let mut errors = entries.filter(|entry| entry["level"].as_str().is_none_or(|level| matches!(level, "error" | "fatal")));
+    let last = errors.rfind(|entry| entry["msg"].is_string()).and_then(|entry| entry["msg"].as_str().map(str::to_owned));
     last.unwrap_or_else(|| String::from_utf8_lossy(stderr).trim().to_owned())
 }
 

@@ -20,10 +20,12 @@ pub(crate) fn main(userns: Option<&Path>) -> anyhow::Result<()> {
         let namespace = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).context("cannot join the user namespace")?;
     }
-    // SAFETY: this program has one thread, so unsharing and forking leave no lock behind and no other thread changed.
+    // The shim's own child, not this process's: it must not outlive the shim, and the kernel sees to that only for its parent's end.
+    // SAFETY: this program has one thread, so unsharing and forking leave no lock behind and no other thread changed. Without a stack
+    // of its own the child goes on with a copy of this one, as after fork.
     let child = unsafe {
         rustix::thread::unshare_unsafe(UnshareFlags::NEWPID)?;
-        libc::fork()
+        libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0)
     };
     match child {
         -1 => Err(std::io::Error::last_os_error().into()),
@@ -31,13 +33,16 @@ pub(crate) fn main(userns: Option<&Path>) -> anyhow::Result<()> {
             drop(socket);
             hold()
         }
-        pid => Ok(wire::send(&socket, &crate::children::Report::Started { pid }, &[])?),
+        pid => Ok(wire::send(&socket, &crate::children::Report::Started { pid: i32::try_from(pid)? }, &[])?),
     }
 }
 
 /// Reaps what containers leave behind until it is told to end.
 fn hold() -> ! {
     let _ = rustix::thread::set_name(c"pause");
+    if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
+        exit(1);
+    }
     let Ok(signals) = Signals::block(&[Signal::CHILD, Signal::TERM, Signal::INT]) else { exit(1) };
     loop {
         match signals.wait() {

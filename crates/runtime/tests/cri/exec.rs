@@ -95,7 +95,14 @@ async fn a_terminal_has_a_size_and_signals() {
     let mut node = Node::start().await;
     let sandbox = node.run(node.pod("p")).await;
     let id = node.launch(&sandbox, shell("c", "sleep 1000")).await;
-    let url = exec_url(&mut node, &id, "read line; stty size; echo [$line]; sleep 1000", true, true).await;
+    let url = exec_url(
+        &mut node,
+        &id,
+        "until stty size 2>&1 | grep -q '45 123'; do sleep 0.05; done; stty size; read line; echo [$line]; sleep 1000",
+        true,
+        true,
+    )
+    .await;
     let mut session = connect(&node, &url, V5).await.unwrap();
     session.send(4, br#"{"Width":123,"Height":45}"#).await;
     session.send(0, b"typed\n").await;
@@ -155,7 +162,10 @@ async fn several_attach_and_one_types() {
 async fn a_container_with_a_terminal() {
     let mut node = Node::start().await;
     let sandbox = node.run(node.pod("p")).await;
-    let mut config = shell("c", "echo up; read line; stty size; echo got $line; sleep 1000");
+    let mut config = shell(
+        "c",
+        "echo up; until stty size 2>&1 | grep -q '30 90'; do sleep 0.05; done; stty size; read line; echo got $line; sleep 1000",
+    );
     (config.tty, config.stdin) = (true, true);
     let id = node.launch(&sandbox, config).await;
     let request = v1::AttachRequest { container_id: id.clone(), stdin: true, tty: true, stdout: true, stderr: false };

@@ -8,6 +8,9 @@ use crate::support::{Node, confined, shell};
 /// A change to a container that can work, how it is to be refused.
 type Case = (&'static str, fn(&mut v1::ContainerConfig), Code, &'static str);
 
+/// The same for a sandbox.
+type SandboxCase = (&'static str, fn(&mut v1::PodSandboxConfig), Code, &'static str);
+
 fn security(config: &mut v1::ContainerConfig) -> &mut LinuxContainerSecurityContext {
     config.linux.get_or_insert_default().security_context.get_or_insert_default()
 }
@@ -161,7 +164,7 @@ async fn what_is_impossible_is_refused_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn impossible_sandboxes_are_refused_and_leave_nothing() {
     let mut node = Node::start().await;
-    let cases: [(&str, fn(&mut v1::PodSandboxConfig), Code, &str); 5] = [
+    let cases: [SandboxCase; 5] = [
         ("no metadata", |config| config.metadata = None, Code::InvalidArgument, "metadata"),
         (
             "a sysctl of the node",

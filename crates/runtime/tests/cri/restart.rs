@@ -122,3 +122,24 @@ async fn after_a_reboot_nothing_runs() {
     node.remove(&sandbox).await;
     node.assert_empty().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_pid_namespace_does_not_outlive_its_shim() {
+    let mut node = Node::start().await;
+    let mut pod = node.pod("p");
+    let options = v1::NamespaceOption { pid: v1::NamespaceMode::Pod as i32, ..v1::NamespaceOption::default() };
+    pod.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options = Some(options.clone());
+    let sandbox = node.run(pod).await;
+    let mut config = shell("c", "sleep 1000");
+    config.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options = Some(options);
+    let id = node.launch(&sandbox, config).await;
+    let pid = node.pid(&id).await;
+    let children = |of: i32| std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    let shim = node.shims()[0];
+    let held: Vec<i64> = children(shim).split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    assert!(held.contains(&pid) && held.len() == 2, "the container and the namespace's first process: {held:?}");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
+    eventually("both are gone", async || (!held.iter().any(|pid| alive(*pid))).then_some(())).await;
+    node.remove(&sandbox).await;
+    node.assert_empty().await;
+}

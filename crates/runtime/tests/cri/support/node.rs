@@ -32,7 +32,7 @@ pub(crate) struct Node {
 /// What serves CRI.
 enum Daemon {
     Corten(Child),
-    Reference { _process: Containerd },
+    Reference { _process: Box<Containerd> },
     None,
 }
 
@@ -63,7 +63,7 @@ impl Node {
         let (path, pid) = (dir.path().to_owned(), holder.id());
         let containerd = tokio::task::spawn_blocking(move || reference::start(version, &path, pid)).await.expect("containerd starts");
         let cri = connect(&containerd.socket()).await.expect("containerd answers");
-        Node { dir, cgroup, holder, daemon: Daemon::Reference { _process: containerd }, cri, configs: HashMap::new() }
+        Node { dir, cgroup, holder, daemon: Daemon::Reference { _process: Box::new(containerd) }, cri, configs: HashMap::new() }
     }
 
     /// Whether this is the reference, which cannot be looked into like ours.
