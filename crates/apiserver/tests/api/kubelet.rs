@@ -106,7 +106,7 @@ async fn logs_and_node_paths_come_from_the_kubelet() {
     let refused = api.get(&format!("{PODS}/lost/log")).fails(400).await;
     assert_eq!(refused["message"], "container lost is waiting to start");
     let straight = api.get(&format!("{PODS}/web/exec?command=ls&stdout=true")).header("upgrade", "websocket").fails(400).await;
-    assert_eq!(straight["message"], "this connection cannot be upgraded: use HTTP/1.1");
+    assert_eq!(straight["message"], "Upgrade request required");
 }
 
 #[tokio::test]

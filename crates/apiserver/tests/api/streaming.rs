@@ -1,0 +1,246 @@
+//! Exec, attach and port-forward through the API server, to a kubelet that speaks SPDY only.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use corten_pki::{ClientVerification, Identity, Leaf};
+use corten_streams::client::{self, Process};
+use corten_streams::session::{self, Rest, Streams};
+use corten_streams::{
+    BoxIo, Protocol, Remote, SocketVersion, SpdyVersion, Tunnel, Use, Wanted, connect_socket, exit_status, forward, negotiate,
+};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::common::{Api, DEADLINE, PODS, pod};
+
+const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("in time")
+}
+
+/// What the reference's kubelet does: WebSockets of new protocols are forbidden, SPDY is spoken. Every program copies its input.
+async fn kubelet(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let refuse = |status: StatusCode, words: &str| {
+        let mut response = Response::new(Full::new(Bytes::from(words.to_owned())));
+        *response.status_mut() = status;
+        Ok(response)
+    };
+    if request.uri().path().ends_with("/lost") {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "container not found (\"lost\")");
+    }
+    let of = if request.uri().path().starts_with("/portForward") { Use::Forward } else { Use::Remote };
+    let agreed = match negotiate(request.headers(), of) {
+        Ok(agreed) if !agreed.protocol.is_socket() => agreed,
+        Ok(_) => return refuse(StatusCode::FORBIDDEN, ""),
+        Err(refusal) => return refuse(refusal.code, &refusal.words),
+    };
+    let (upgrade, protocol) = (hyper::upgrade::on(&mut request), agreed.protocol);
+    tokio::spawn(async move {
+        let io: BoxIo = Box::new(TokioIo::new(upgrade.await.unwrap()));
+        if of == Use::Forward {
+            return forward::serve(io, protocol, &[], "p", dial()).await;
+        }
+        let remote = Remote::accept(io, protocol, ALL).await.unwrap();
+        let (stdin, mut input) = duplex(1 << 10);
+        let (stdout, mut output) = duplex(1 << 10);
+        let end = async move {
+            tokio::io::copy(&mut input, &mut output).await.unwrap();
+            exit_status(7)
+        };
+        let streams = Streams { stdin: Some(Box::new(stdin)), stdout: Some(Box::new(stdout)), stderr: None };
+        session::run(remote, streams, Rest::All, end, |_| {}).await;
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = agreed.headers;
+    Ok(response)
+}
+
+/// Every port says back what it hears.
+fn dial() -> forward::Dial {
+    Arc::new(|_| {
+        Box::pin(async {
+            let (near, far) = duplex(1 << 10);
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = tokio::io::split(far);
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                let _ = writer.shutdown().await;
+            });
+            Ok(Box::new(near) as BoxIo)
+        })
+    })
+}
+
+struct Cluster {
+    api: Api,
+    address: SocketAddr,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let api = Api::start().await;
+        let now = SystemTime::now();
+        let loopback = "127.0.0.1".parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = api.authority.issue(&Leaf::server("system:node:n1", ["n1"], [loopback]), now).unwrap();
+        let tls = corten_pki::server_config(&serving, &ClientVerification::None, &["http/1.1"]).unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let stream = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls)).accept(stream).await.unwrap();
+                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(kubelet));
+                tokio::spawn(connection.with_upgrades());
+            }
+        });
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            },
+        });
+        api.created("/api/v1/nodes", node).await;
+        for (name, container) in [("web", "main"), ("lost", "lost")] {
+            let mut placed = pod(name);
+            placed["spec"]["nodeName"] = json!("n1");
+            placed["spec"]["containers"][0]["name"] = json!(container);
+            api.created(PODS, placed).await;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = api.authority.issue(&Leaf::server("api", ["localhost"], [loopback]), now).unwrap();
+        let clients = ClientVerification::Optional(api.authority.certificate().to_owned());
+        let tls = corten_pki::server_config(&serving, &clients, &["h2", "http/1.1"]).unwrap();
+        let server = api.server.clone();
+        tokio::spawn(async move { server.serve(listener, tls, CancellationToken::new()).await });
+        Self { api, address }
+    }
+
+    async fn ask(&self, who: Identity, method: Method, path: &str, protocol: Option<Protocol>) -> Response<Incoming> {
+        let credential = self.api.authority.issue(&Leaf::client(who), SystemTime::now()).unwrap();
+        let tls = corten_pki::client_config(self.api.authority.certificate(), Some(&credential), &["http/1.1"]).unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream = tokio_rustls::TlsConnector::from(tls).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let mut request = Request::builder().method(method).uri(format!("{PODS}/{path}")).header("host", "localhost");
+        for (name, value) in protocol.iter().flat_map(|protocol| protocol.request_headers("dGhlIHNhbXBsZSBub25jZQ==")) {
+            request = request.header(name, value);
+        }
+        soon(sender.send_request(request.body(Empty::<Bytes>::new()).unwrap())).await.unwrap()
+    }
+
+    async fn upgrade(&self, path: &str, protocol: Protocol) -> BoxIo {
+        let method = if protocol.is_socket() { Method::GET } else { Method::POST };
+        let response = self.ask(Identity::admin(), method, path, Some(protocol)).await;
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{protocol:?}");
+        Box::new(TokioIo::new(hyper::upgrade::on(response).await.unwrap()))
+    }
+}
+
+async fn words(response: Response<Incoming>) -> (StatusCode, String) {
+    let status = response.status();
+    let bytes = soon(response.into_body().collect()).await.unwrap().to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+const EXEC: &str = "exec?command=cat&stdin=true&stdout=true&stderr=true";
+const V5: Protocol = Protocol::Socket { version: SocketVersion::V5, base64: false };
+
+#[tokio::test]
+async fn a_new_websocket_is_translated_for_an_old_kubelet_and_spdy_is_passed_on() {
+    let cluster = Cluster::start().await;
+    for protocol in [V5, Protocol::Spdy(SpdyVersion::V4), Protocol::Spdy(SpdyVersion::V1)] {
+        let io = cluster.upgrade(&format!("web/{EXEC}"), protocol).await;
+        let mut process = soon(Process::connect(io, protocol, ALL)).await.unwrap();
+        let mut stdin = process.stdin.take().unwrap();
+        let typing = async {
+            stdin.write_all(&vec![b'x'; 300_000]).await.unwrap();
+            stdin.shutdown().await.unwrap();
+        };
+        let mut out = Vec::new();
+        let (word, _, ()) =
+            soon(async { tokio::join!(process.done, process.stdout.as_mut().unwrap().read_to_end(&mut out), typing) }).await;
+        assert_eq!(out.len(), 300_000, "{protocol:?}");
+        assert!(word.unwrap().contains("exit status 7"), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tunnelled_port_forward_is_unwrapped_for_an_old_kubelet() {
+    let cluster = Cluster::start().await;
+    for protocol in [Protocol::Tunnel, Protocol::SpdyForward] {
+        let mut io = cluster.upgrade("web/portforward", protocol).await;
+        if protocol == Protocol::Tunnel {
+            io = Box::new(Tunnel::new(connect_socket(io).await));
+        }
+        let (connection, _incoming) = corten_spdy::start(io, corten_spdy::Role::Client, corten_spdy::Config::default()).unwrap();
+        let headers = |kind: &str| corten_spdy::Headers::new().with("streamType", kind).with("port", "80").with("requestID", "0");
+        let _errors = soon(connection.open(headers("error"))).await.unwrap();
+        let mut data = soon(connection.open(headers("data"))).await.unwrap();
+        data.write_all(b"hello").await.unwrap();
+        data.shutdown().await.unwrap();
+        let mut heard = String::new();
+        soon(data.read_to_string(&mut heard)).await.unwrap();
+        assert_eq!(heard, "hello", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_said_in_the_references_words() {
+    let cluster = Cluster::start().await;
+    let message = |text: &str| serde_json::from_str::<Value>(text).unwrap()["message"].as_str().unwrap().to_owned();
+    let (status, text) = words(cluster.ask(Identity::admin(), Method::GET, &format!("web/{EXEC}"), None).await).await;
+    assert_eq!((status, message(&text).as_str()), (StatusCode::BAD_REQUEST, "Upgrade request required"));
+    let none = cluster.ask(Identity::admin(), Method::POST, &format!("none/{EXEC}"), Some(Protocol::Spdy(SpdyVersion::V4))).await;
+    assert_eq!(words(none).await.0, StatusCode::NOT_FOUND);
+
+    // A kubelet's words reach a client of SPDY as they are, and one of v5 as a status.
+    let spdy = cluster.ask(Identity::admin(), Method::POST, &format!("lost/{EXEC}"), Some(Protocol::Spdy(SpdyVersion::V4))).await;
+    assert_eq!(words(spdy).await, (StatusCode::INTERNAL_SERVER_ERROR, "container not found (\"lost\")".to_owned()));
+    let io = cluster.upgrade(&format!("lost/{EXEC}"), V5).await;
+    let process = soon(Process::connect(io, V5, ALL)).await.unwrap();
+    let status = client::status(&soon(process.done).await.unwrap());
+    assert_eq!(status["message"], "Internal error occurred: unable to upgrade connection: container not found (\"lost\")");
+    assert_eq!(status["reason"], "InternalError");
+    // Nothing in common: the old generations of WebSocket are not translated.
+    let old = Protocol::Socket { version: SocketVersion::V1, base64: false };
+    assert_eq!(words(cluster.ask(Identity::admin(), Method::GET, &format!("web/{EXEC}"), Some(old)).await).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn who_may_only_read_runs_nothing() {
+    let cluster = Cluster::start().await;
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reader"},
+        "rules": [{"apiGroups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get"]}],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "reader"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+    });
+    cluster.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", role).await;
+    cluster.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await;
+    let eve = || Identity::new("eve", Vec::<String>::new());
+    // Roles are followed by a watch: a moment may pass until the binding counts.
+    let may_get = async {
+        while cluster.ask(eve(), Method::GET, "web", None).await.status() != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(may_get).await;
+    let refused = cluster.ask(eve(), Method::GET, &format!("web/{EXEC}"), Some(V5)).await;
+    let (status, text) = words(refused).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("cannot create resource \\\"pods/exec\\\""), "{text}");
+}
