@@ -113,7 +113,7 @@ impl Cluster {
         version.programs()?;
         let state = Path::new("/run/containerd");
         let mut up = self.corten("up");
-        up.arg("--no-kubeconfig").args(arguments);
+        up.arg("--no-kubeconfig").args(self.calm(arguments)?).args(arguments);
         up.arg(endpoint(&containerd::socket(state)));
         let up = std::thread::spawn(move || run(up).and_then(Outcome::check));
         let pin = |kind: &str| self.data.path().join("run").join("namespaces").join(kind);
@@ -143,13 +143,27 @@ impl Cluster {
     /// Runs `corten up` (again) on this cluster's data directory.
     pub fn start(&mut self, arguments: &[&str]) -> Result<String> {
         let mut up = self.corten("up");
-        up.arg("--no-kubeconfig").args(arguments);
+        up.arg("--no-kubeconfig").args(self.calm(arguments)?).args(arguments);
         if let Some(containerd) = &self.containerd {
             up.arg(endpoint(&containerd.socket()));
         }
         let said = run(up)?.check()?;
         self.note_run_directory()?;
         Ok(said)
+    }
+
+    /// How full the machine is that tests run on must not decide where pods go: nodes are under pressure only when nothing is
+    /// left. Tests that are about pressure bring a configuration of their own.
+    fn calm(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        const CALM: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
+            imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n\
+            evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}\n";
+        if arguments.contains(&"--kubelet-config") {
+            return Ok(Vec::new());
+        }
+        let path = self.data.path().join("testkit-kubelet.yaml");
+        std::fs::write(&path, CALM).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(vec!["--kubelet-config".to_owned(), path.display().to_string()])
     }
 
     fn note_run_directory(&mut self) -> Result<()> {
