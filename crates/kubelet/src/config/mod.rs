@@ -57,10 +57,6 @@ pub struct Configuration {
     pub seccomp_default: bool,
     /// Longest pause between restarts of a container.
     pub longest_backoff: Duration,
-    /// How pods are stopped when the node shuts down: by priority, lowest first, with the seconds that each class has.
-    pub shutdown: Vec<(i32, Duration)>,
-    /// Directory of static pods.
-    pub static_pod_path: Option<PathBuf>,
     /// The files, merged, as they were given: what `/configz` shows.
     pub given: Value,
 }
@@ -87,8 +83,6 @@ impl Default for Configuration {
             resolv_conf: None,
             seccomp_default: false,
             longest_backoff: Duration::from_secs(300),
-            shutdown: Vec::new(),
-            static_pod_path: None,
             given: Value::Object(serde_json::Map::new()),
         }
     }

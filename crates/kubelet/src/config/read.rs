@@ -125,10 +125,11 @@ impl Configuration {
         if longest_backoff < Duration::from_secs(1) || longest_backoff > Duration::from_secs(300) {
             return Err(wrong("crashLoopBackOff.maxContainerRestartPeriod", "must be between 1s and 300s"));
         }
-        let static_pod_path = settings.text("staticPodPath").filter(|p| !p.is_empty()).map(PathBuf::from);
-        if static_pod_path.as_ref().is_some_and(|path| path.is_relative()) {
+        let static_pods = settings.text("staticPodPath").filter(|p| !p.is_empty());
+        if static_pods.is_some_and(|path| Path::new(&path).is_relative()) {
             return Err(wrong("staticPodPath", "must be an absolute path"));
         }
+        check_shutdown(&settings)?;
         Ok(Self {
             allowed_unsafe_sysctls: settings.texts("allowedUnsafeSysctls"),
             cluster_dns,
@@ -149,8 +150,6 @@ impl Configuration {
             resolv_conf: settings.text("resolvConf").filter(|p| !p.is_empty()).map(PathBuf::from),
             seccomp_default: settings.bool("seccompDefault").unwrap_or(false),
             longest_backoff,
-            shutdown: shutdown(&settings)?,
-            static_pod_path,
             given: Value::Object(given.clone()),
         })
     }
@@ -163,9 +162,8 @@ impl Configuration {
     }
 }
 
-/// Priority classes and the time that each has; the two simple settings are two classes.
-fn shutdown(settings: &Settings<'_>) -> Result<Vec<(i32, Duration)>, ConfigError> {
-    const CRITICAL: i32 = 2_000_000_000;
+/// The simple settings and the list of priorities exclude each other, and their numbers must fit together.
+fn check_shutdown(settings: &Settings<'_>) -> Result<(), ConfigError> {
     let total = settings.duration("shutdownGracePeriod").unwrap_or_default();
     let critical = settings.duration("shutdownGracePeriodCriticalPods").unwrap_or_default();
     let listed = settings.0.get("shutdownGracePeriodByPodPriority").and_then(Value::as_array);
@@ -174,25 +172,18 @@ fn shutdown(settings: &Settings<'_>) -> Result<Vec<(i32, Duration)>, ConfigError
             let words = "cannot be set together with shutdownGracePeriod and shutdownGracePeriodCriticalPods";
             return Err(wrong("shutdownGracePeriodByPodPriority", words));
         }
-        let mut classes = Vec::new();
         for (index, class) in listed.iter().enumerate() {
-            let field = |name: &str| format!("shutdownGracePeriodByPodPriority[{index}].{name}");
-            let number = |name: &str| class.get(name).and_then(Value::as_i64).ok_or_else(|| wrong(&field(name), "must be a number"));
-            let priority = i32::try_from(number("priority")?).map_err(|e| wrong(&field("priority"), e.to_string()))?;
-            let seconds = u64::try_from(number("shutdownGracePeriodSeconds")?)
-                .map_err(|_| wrong(&field("shutdownGracePeriodSeconds"), "must not be negative"))?;
-            classes.push((priority, Duration::from_secs(seconds)));
+            for name in ["priority", "shutdownGracePeriodSeconds"] {
+                if class.get(name).and_then(Value::as_i64).is_none() {
+                    return Err(wrong(&format!("shutdownGracePeriodByPodPriority[{index}].{name}"), "must be a number"));
+                }
+            }
         }
-        classes.sort_by_key(|(priority, _)| *priority);
-        return Ok(classes);
     }
     if critical > total {
         return Err(wrong("shutdownGracePeriodCriticalPods", format!("must be at most shutdownGracePeriod {total:?}, not {critical:?}")));
     }
-    if total.is_zero() {
-        return Ok(Vec::new());
-    }
-    Ok(vec![(0, total - critical), (CRITICAL, critical)])
+    Ok(())
 }
 
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {

@@ -29,13 +29,13 @@ serializeImagePulls: false
 ";
     let config = load(text).unwrap();
     assert_eq!(config.max_pods, Some(50));
-    assert_eq!(config.shutdown, [(0, Duration::from_secs(20)), (2_000_000_000, Duration::from_secs(10))]);
     assert_eq!(config.longest_backoff, Duration::from_secs(20));
     assert_eq!(config.eviction.transition, Duration::from_secs(30));
     assert_eq!(config.eviction.list.len(), 3);
     assert_eq!(config.cluster_dns, Some(vec!["10.43.0.10".parse().unwrap()]));
     assert_eq!(config.kube_reserved["cpu"].0, "100m");
-    assert_eq!(config.without_effect(), ["serializeImagePulls"]);
+    let silent = ["serializeImagePulls", "shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "staticPodPath"];
+    assert_eq!(config.without_effect(), silent);
     assert_eq!(config.given["maxPods"], 50);
 }
 

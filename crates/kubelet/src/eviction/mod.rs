@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 pub(crate) use manager::keep;
-pub(crate) use observe::{Measured, usage};
 #[cfg(test)]
 use observe::PodUse;
+pub(crate) use observe::{Measured, usage};
 
 /// The conditions of the node that hold because of pressure.
 #[derive(Debug, Default)]

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use corten_cri::v1::LinuxContainerResources;
 use corten_client::quantity;
+use corten_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use serde::{Deserialize, Serialize};
 
@@ -179,7 +179,10 @@ mod tests {
         let words = "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000";
         assert_eq!((deferred.reason, deferred.message.as_str()), ("Deferred", words));
         let infeasible = decide(&asking("3", "64Mi"), &others, &node).unwrap_err();
-        assert_eq!((infeasible.reason, infeasible.message.as_str()), ("Infeasible", "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000"));
+        assert_eq!(
+            (infeasible.reason, infeasible.message.as_str()),
+            ("Infeasible", "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000")
+        );
     }
 
     #[test]

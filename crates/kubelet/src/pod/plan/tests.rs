@@ -364,9 +364,7 @@ fn a_pod_is_over_while_somebody_still_looks_into_it() {
 
 #[test]
 fn a_container_gets_what_it_was_promised_live_or_by_a_restart() {
-    let spec = |cpu: &str, policy: &str| {
-        json!({"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": cpu}}, "resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}]})
-    };
+    let spec = |cpu: &str, policy: &str| json!({"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": cpu}}, "resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}]});
     let with = |cpu: &str, policy: &str| {
         let mut case = Case::new(spec(cpu, policy)).sandbox().running("c");
         let before = Case::new(spec("100m", policy));

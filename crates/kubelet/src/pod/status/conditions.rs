@@ -42,7 +42,10 @@ pub(super) fn conditions(inputs: &Inputs<'_>, spec: &PodSpec, status: &PodStatus
     let disruption = disruption
         .map(|message| ("DisruptionTarget", Finding { holds: true, reason: Some("TerminationByKubelet"), message: Some(message) }));
     let memory = inputs.facts.memory;
-    let pending = memory.pending.as_ref().map(|p| ("PodResizePending", Finding { holds: true, reason: Some(p.reason), message: Some(p.message.clone()) }));
+    let pending = memory
+        .pending
+        .as_ref()
+        .map(|p| ("PodResizePending", Finding { holds: true, reason: Some(p.reason), message: Some(p.message.clone()) }));
     let errors: Vec<&str> = memory.resize_errors.values().map(|e| e.message.as_str()).collect();
     let progress = inputs.plan.resizing.then(|| {
         let failed = !errors.is_empty();
@@ -51,7 +54,14 @@ pub(super) fn conditions(inputs: &Inputs<'_>, spec: &PodSpec, status: &PodStatus
     });
     // Ours replaces what somebody else said before.
     let foreign = foreign.filter(|c| disruption.is_none() || c.type_ != "DisruptionTarget").collect::<Vec<_>>();
-    findings.into_iter().chain(pending).chain(progress).chain(disruption).map(|(kind, finding)| condition(inputs, kind, finding)).chain(foreign).collect()
+    findings
+        .into_iter()
+        .chain(pending)
+        .chain(progress)
+        .chain(disruption)
+        .map(|(kind, finding)| condition(inputs, kind, finding))
+        .chain(foreign)
+        .collect()
 }
 
 fn condition(inputs: &Inputs<'_>, kind: &str, finding: Finding) -> PodCondition {

@@ -94,7 +94,11 @@ impl Worker {
                 let failures = self.memory.resize_errors.get(name).map_or(0, |e| e.failures);
                 let message = format!("container {name}: {}", status.message());
                 self.context.event(pod, Warning, "ResizeError", &message);
-                let error = ResizeError { message, failures: failures.saturating_add(1), retry_at: now.saturating_add(pause(failures)).unwrap_or(now) };
+                let error = ResizeError {
+                    message,
+                    failures: failures.saturating_add(1),
+                    retry_at: now.saturating_add(pause(failures)).unwrap_or(now),
+                };
                 self.memory.resize_errors.insert(name.to_owned(), error);
             }
         }

@@ -47,7 +47,13 @@ pub(super) fn resource(observed: &Observed) -> String {
     let at = |value: String| format!("{value} {stamp}");
     let memory = |name: &str| observed.memory.get(name).copied().unwrap_or(0);
     let (node_cpu, node_memory) = ("node_cpu_usage_seconds_total", "node_memory_working_set_bytes");
-    page.add(node_cpu, "counter", "[STABLE] Cumulative cpu time consumed by the node in core-seconds", &[], at(observed.cpu_seconds.to_string()));
+    page.add(
+        node_cpu,
+        "counter",
+        "[STABLE] Cumulative cpu time consumed by the node in core-seconds",
+        &[],
+        at(observed.cpu_seconds.to_string()),
+    );
     let working = memory("MemTotal").saturating_sub(memory("MemAvailable"));
     page.add(node_memory, "gauge", "[STABLE] Current working set of the node in bytes", &[], at(working.to_string()));
     for pod in &observed.pods {
@@ -58,7 +64,13 @@ pub(super) fn resource(observed: &Observed) -> String {
             page.add("pod_cpu_usage_seconds_total", "counter", help, &of_pod, at(seconds(used.value).to_string()));
         }
         if let Some(used) = linux.memory.as_ref().and_then(|m| m.working_set_bytes) {
-            page.add("pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes", &of_pod, at(used.value.to_string()));
+            page.add(
+                "pod_memory_working_set_bytes",
+                "gauge",
+                "[STABLE] Current working set of the pod in bytes",
+                &of_pod,
+                at(used.value.to_string()),
+            );
         }
         for container in &linux.containers {
             let Some(attributes) = &container.attributes else { continue };
@@ -112,7 +124,8 @@ pub(super) fn own(context: &Context, containers: &[v1::Container]) -> String {
     }
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The fields after the name, which may contain anything: user and system time are the 12th and 13th.
-    let times: Vec<u64> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
+    let times: Vec<u64> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
     #[allow(clippy::cast_precision_loss, reason = "seconds of work need no more")]
     let used = times.iter().sum::<u64>() as f64 / 100.0;
     page.add("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", &[], used);
@@ -144,7 +157,8 @@ pub(super) fn runtime(descriptors: &[v1::MetricDescriptor], pods: &[v1::PodSandb
     for metric in pods.iter().flat_map(|pod| &pod.metrics).chain(containers) {
         let Some(descriptor) = descriptors.iter().find(|d| d.name == metric.name) else { continue };
         let kind = if metric.metric_type == i32::from(v1::MetricType::Gauge) { "gauge" } else { "counter" };
-        let labels: Vec<(&str, &str)> = descriptor.label_keys.iter().map(String::as_str).zip(metric.label_values.iter().map(String::as_str)).collect();
+        let labels: Vec<(&str, &str)> =
+            descriptor.label_keys.iter().map(String::as_str).zip(metric.label_values.iter().map(String::as_str)).collect();
         page.add(&metric.name, kind, &descriptor.help, &labels, metric.value.map_or(0, |v| v.value));
     }
     page.text()

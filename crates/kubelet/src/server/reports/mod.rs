@@ -94,8 +94,10 @@ fn running_pods(containers: &[v1::Container]) -> Value {
         let image = container.image.as_ref().map(|i| i.image.clone()).unwrap_or_default();
         list.push(json!({"name": label(labels::CONTAINER_NAME), "image": image, "resources": {}}));
     }
-    let items: Vec<Value> =
-        pods.into_values().map(|(metadata, containers)| json!({"metadata": metadata, "spec": {"containers": containers}, "status": {}})).collect();
+    let items: Vec<Value> = pods
+        .into_values()
+        .map(|(metadata, containers)| json!({"metadata": metadata, "spec": {"containers": containers}, "status": {}}))
+        .collect();
     json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 }
 

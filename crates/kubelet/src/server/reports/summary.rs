@@ -290,14 +290,17 @@ fn cpu_summary(cpu: &v1::CpuUsage) -> Value {
 }
 
 fn memory_summary(memory: &v1::MemoryUsage) -> Value {
-    known(memory.timestamp, &[
-        ("availableBytes", memory.available_bytes),
-        ("usageBytes", memory.usage_bytes),
-        ("workingSetBytes", memory.working_set_bytes),
-        ("rssBytes", memory.rss_bytes),
-        ("pageFaults", memory.page_faults),
-        ("majorPageFaults", memory.major_page_faults),
-    ])
+    known(
+        memory.timestamp,
+        &[
+            ("availableBytes", memory.available_bytes),
+            ("usageBytes", memory.usage_bytes),
+            ("workingSetBytes", memory.working_set_bytes),
+            ("rssBytes", memory.rss_bytes),
+            ("pageFaults", memory.page_faults),
+            ("majorPageFaults", memory.major_page_faults),
+        ],
+    )
 }
 
 fn network_summary(network: &v1::NetworkUsage) -> Value {

@@ -68,10 +68,18 @@ fn metrics_have_one_head_and_their_labels() {
     assert!(text.contains("\nnode_memory_working_set_bytes 600 100000\n"), "{text}");
     assert!(text.contains("container_start_time_seconds{container=\"main\",namespace=\"ns\",pod=\"web\"} 50 100000\n"), "{text}");
     let descriptor = v1::MetricDescriptor { name: "x_total".into(), help: "Xs.".into(), label_keys: vec!["id".into(), "odd".into()] };
-    let metric = |value| v1::Metric { name: "x_total".into(), label_values: vec!["a".into(), "b\"\n".into()], value: number(value), ..Default::default() };
+    let metric = |value| v1::Metric {
+        name: "x_total".into(),
+        label_values: vec!["a".into(), "b\"\n".into()],
+        value: number(value),
+        ..Default::default()
+    };
     let pods = [v1::PodSandboxMetrics { metrics: vec![metric(1), metric(2)], ..Default::default() }];
     let text = metrics::runtime(&[descriptor], &pods);
-    assert_eq!(text, "# HELP x_total Xs.\n# TYPE x_total counter\nx_total{id=\"a\",odd=\"b\\\"\\n\"} 1\nx_total{id=\"a\",odd=\"b\\\"\\n\"} 2\n");
+    assert_eq!(
+        text,
+        "# HELP x_total Xs.\n# TYPE x_total counter\nx_total{id=\"a\",odd=\"b\\\"\\n\"} 1\nx_total{id=\"a\",odd=\"b\\\"\\n\"} 2\n"
+    );
 }
 
 #[test]
@@ -94,7 +102,9 @@ fn probes_are_counted_until_their_pod_is_forgotten() {
 fn what_runs_is_listed_by_pod() {
     let container = |name: &str, state: v1::ContainerState| v1::Container {
         state: state.into(),
-        labels: [(labels::POD_UID, "u1"), (labels::POD_NAME, "web"), (labels::POD_NAMESPACE, "ns"), (labels::CONTAINER_NAME, name)].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        labels: [(labels::POD_UID, "u1"), (labels::POD_NAME, "web"), (labels::POD_NAMESPACE, "ns"), (labels::CONTAINER_NAME, name)]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into(),
         ..Default::default()
     };
     let list = running_pods(&[container("a", v1::ContainerState::ContainerRunning), container("b", v1::ContainerState::ContainerExited)]);
