@@ -3,7 +3,9 @@
 mod socket;
 mod spdy;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
@@ -13,6 +15,9 @@ use crate::{BoxIo, BoxWrite, Tunnel, accept_socket};
 
 /// How much is copied at once.
 const CHUNK: usize = 64 << 10;
+
+/// How long a client may go on sending to a port that has said its last word.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Makes connections to ports, or says why not.
 pub type Dial = Arc<dyn Fn(u16) -> BoxFuture<'static, Result<BoxIo, String>> + Send + Sync>;
@@ -38,7 +43,7 @@ pub(crate) struct Forwarder {
     pub(crate) pod: Arc<str>,
     pub(crate) dial: Dial,
     /// How long the second stream of a pair may take.
-    pub(crate) creation: std::time::Duration,
+    pub(crate) creation: Duration,
 }
 
 impl Forwarder {
@@ -60,7 +65,12 @@ impl Forwarder {
         let down = one_way(from_port, to_client);
         let up = one_way(from_client, to_port);
         if can_end {
-            tokio::join!(up, down);
+            let (mut up, mut down) = (pin!(up), pin!(down));
+            tokio::select! {
+                () = &mut up => down.await,
+                // Older clients wait for the end of the stream for errors before they end theirs.
+                () = &mut down => drop(tokio::time::timeout(LINGER, up).await),
+            }
         } else {
             tokio::select! {
                 () = down => {}
