@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +28,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Pause after a failed accept (out of file descriptors): nothing tells when some are free again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a silent connection is believed in before the other side is asked for a sign of life: a followed log and a session
+/// may be silent for days, and whoever reads them may be gone without a word.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Serves until `node.ending` is cancelled, and until all connections are over then.
 pub(super) async fn serve(node: Arc<Node>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
@@ -70,6 +75,10 @@ enum ConnectionError {
 async fn connection(acceptor: &TlsAcceptor, stream: TcpStream, node: &Arc<Node>) -> Result<(), ConnectionError> {
     // What is typed into a terminal must not wait for more.
     stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(&stream, true).map_err(io::Error::from)?;
+    sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE).map_err(io::Error::from)?;
+    sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE / 3).map_err(io::Error::from)?;
+    sockopt::set_tcp_keepcnt(&stream, 3).map_err(io::Error::from)?;
     let handshake = tokio::time::timeout(PATIENCE, acceptor.accept(stream));
     let handshake = node.ending.run_until_cancelled(handshake).await.ok_or(ConnectionError::Ending)?;
     let stream = handshake.map_err(|_| ConnectionError::Slow)??;

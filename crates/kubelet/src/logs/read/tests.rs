@@ -152,3 +152,20 @@ async fn lines_that_are_no_text_are_unharmed() {
     Log::open(&path, Options::default()).await.unwrap().send(&path, std::future::pending(), &sink).await.unwrap();
     assert_eq!(source.recv().await.unwrap(), [&*bytes, b"\n"].concat());
 }
+
+#[tokio::test]
+async fn without_inotify_a_log_is_followed_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0.log");
+    write(&path, &["one"]);
+    let (sink, mut source) = channel(4);
+    let mut log = Log::open(&path, Options { follow: true, ..Options::default() }).await.unwrap();
+    log.changes = Some(Changes::Looked);
+    let at = path.clone();
+    let task = tokio::spawn(async move { log.send(&at, std::future::pending(), &sink).await });
+    assert_eq!(receive(&mut source, 4).await, "one\n");
+    write(&path, &["two"]);
+    assert_eq!(receive(&mut source, 4).await, "two\n");
+    drop(source);
+    tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap().unwrap();
+}
