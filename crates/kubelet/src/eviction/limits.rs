@@ -13,7 +13,7 @@ pub(super) fn broken(pod: &Pod, used: &PodUse) -> Option<Eviction> {
     let spec = pod.spec.as_ref()?;
     for volume in spec.volumes.iter().flatten() {
         let Some(limit) = volume.empty_dir.as_ref().and_then(|e| e.size_limit.as_ref()) else { continue };
-        let bytes = quantity::units(limit).filter(|bytes| *bytes > 0)?;
+        let Some(bytes) = quantity::units(limit).filter(|bytes| *bytes > 0) else { continue };
         if used.volumes.get(&volume.name).is_some_and(|u| *u > bytes) {
             return Some(evicted(format!("Usage of EmptyDir volume \"{}\" exceeds the limit \"{}\". ", volume.name, limit.0)));
         }

@@ -51,7 +51,9 @@ async fn round(context: &Arc<Context>, source: &dyn Source, memory: &mut Memory)
             Err(status) => tracing::warn!(%status, "collecting images"),
         }
     }
-    for (uid, eviction) in decision.broken.into_iter().chain(decision.next) {
+    // One that still leaves may be enough.
+    let leaving = context.admission.pods().len() > pods.len();
+    for (uid, eviction) in decision.broken.into_iter().chain(decision.next.filter(|_| !leaving)) {
         tracing::warn!(uid, why = eviction.message, "evicting a pod");
         context.admission.evict(&uid, eviction);
     }

@@ -17,9 +17,12 @@ pub(crate) struct Counted {
     pub(crate) count: u64,
 }
 
-/// All counts, by pod uid, container, probe and result.
+/// Pod uid, container, probe and result.
+type Key = (String, String, &'static str, &'static str);
+
+/// All counts.
 #[derive(Debug, Default)]
-pub(crate) struct Counts(Mutex<BTreeMap<(String, String, &'static str, &'static str), Counted>>);
+pub(crate) struct Counts(Mutex<BTreeMap<Key, Counted>>);
 
 impl Counts {
     /// Counts one check.
