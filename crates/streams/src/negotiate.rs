@@ -1,5 +1,7 @@
 //! Which protocol to speak, from the headers of a request.
 
+#![allow(clippy::result_large_err, reason = "a refusal carries the answer's headers, once a connection")]
+
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;

@@ -332,9 +332,8 @@ async fn a_message_too_long_is_refused() {
     tokio::spawn(async move { sink.flush().await });
     let code = soon(async {
         loop {
-            match source.next().await.unwrap().unwrap() {
-                Message::Close(frame) => break frame.unwrap().code,
-                _ => {}
+            if let Message::Close(frame) = source.next().await.unwrap().unwrap() {
+                break frame.unwrap().code;
             }
         }
     });

@@ -103,7 +103,7 @@ async fn collect(incoming: &mut Incoming, version: SpdyVersion, wanted: Wanted) 
         streams.error.is_some()
             && (!wanted.stdin || streams.stdin.is_some())
             && (!wanted.stdout || streams.stdout.is_some())
-            && (!(wanted.stderr && !wanted.tty) || streams.stderr.is_some())
+            && (!wanted.stderr || wanted.tty || streams.stderr.is_some())
             && (!sizes || streams.resize.is_some())
     };
     while !all(&streams) {
