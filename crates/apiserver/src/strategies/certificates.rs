@@ -140,7 +140,11 @@ impl Strategy for Requests {
         };
         stamp(&mut all, old, &jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         let mut status = at(if approval { old } else { object }, "status").cloned().unwrap_or_else(Value::map);
-        status.insert("conditions", all);
+        if all.is_empty() {
+            status.remove("conditions");
+        } else {
+            status.insert("conditions", all);
+        }
         object.insert("status", status);
         Ok(())
     }

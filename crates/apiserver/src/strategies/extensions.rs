@@ -156,7 +156,11 @@ impl Strategy for Definitions {
     fn validate_update(&self, scope: Scope<'_>, definition: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = self.validate(scope, definition);
         let established = crate::view::condition_true(old, "Established");
-        let fixed: &[&str] = if established { &["spec.group", "spec.names.plural", "spec.scope", "spec.names.kind"] } else { &["spec.group", "spec.names.plural"] };
+        let fixed: &[&str] = if established {
+            &["spec.group", "spec.names.plural", "spec.scope", "spec.names.kind"]
+        } else {
+            &["spec.group", "spec.names.plural"]
+        };
         for path in fixed {
             super::validation::immutable(&mut errors, Path::Root(path), at(definition, path), at(old, path));
         }
@@ -210,7 +214,11 @@ impl Strategy for Services {
             None => {
                 if bundle {
                     let words = "local APIServices may not have a caBundle";
-                    errors.push(FieldError::invalid(SPEC.field("caBundle"), format!("{} bytes", text(service, "spec.caBundle").len()), words));
+                    errors.push(FieldError::invalid(
+                        SPEC.field("caBundle"),
+                        format!("{} bytes", text(service, "spec.caBundle").len()),
+                        words,
+                    ));
                 }
                 if insecure {
                     let words = "local APIServices may not have insecureSkipTLSVerify";

@@ -111,9 +111,7 @@ fn overlay(row: &Resource) -> Value {
         ("resource.k8s.io", "resourceslices") => spec(json!({
             "driver": "x", "nodeName": "x", "pool": {"name": "x", "generation": 1, "resourceSliceCount": 1},
         })),
-        ("storage.k8s.io", "volumeattachments") => {
-            spec(json!({"attacher": "x", "nodeName": "x", "source": {"persistentVolumeName": "x"}}))
-        }
+        ("storage.k8s.io", "volumeattachments") => spec(json!({"attacher": "x", "nodeName": "x", "source": {"persistentVolumeName": "x"}})),
         ("storage.k8s.io", "volumeattributesclasses") => json!({"driverName": "x", "parameters": {"a": "b"}}),
         _ => json!({}),
     }

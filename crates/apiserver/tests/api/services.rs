@@ -230,7 +230,8 @@ async fn types_change_what_a_service_occupies() {
     assert_eq!((spec(&inner, "externalTrafficPolicy"), spec(&inner, "allocateLoadBalancerNodePorts")), (Value::Null, Value::Null));
     assert_eq!(inner["status"]["loadBalancer"], json!({}));
     assert_eq!(spec(&inner, "clusterIP"), ip);
-    let free = json!({"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": port}, {"name": "b", "port": 81, "nodePort": health}]});
+    let free =
+        json!({"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": port}, {"name": "b", "port": 81, "nodePort": health}]});
     api.created(SERVICES, service("free", free)).await;
 
     let named = api.patch(&path, "merge", json!({"spec": {"type": "ExternalName", "externalName": "example.com"}})).ok().await;
@@ -263,7 +264,9 @@ async fn load_balancers_may_do_without_node_ports() {
     let asked = api.patch(&path, "json", json!([{"op": "add", "path": "/spec/ports/0/nodePort", "value": 30010}])).ok().await;
     assert_eq!(asked["spec"]["ports"][0]["nodePort"], 30010);
     let refused = api.patch(&path, "merge", json!({"spec": {"loadBalancerClass": "example.com/b"}})).fails(422).await;
-    assert!(refused["message"].as_str().unwrap().contains("spec.loadBalancerClass: Invalid value: \"example.com/b\": may not change once set"));
+    assert!(
+        refused["message"].as_str().unwrap().contains("spec.loadBalancerClass: Invalid value: \"example.com/b\": may not change once set")
+    );
     let all = api.patch(&path, "merge", json!({"spec": {"allocateLoadBalancerNodePorts": true}})).ok().await;
     assert_eq!(all["spec"]["ports"][0]["nodePort"], 30010);
     let inner = api.patch(&path, "merge", json!({"spec": {"type": "ClusterIP"}})).ok().await;
@@ -333,7 +336,8 @@ async fn leftovers_are_repaired() {
         })
         .await;
     assert_eq!(api.get(&at).ok().await["spec"]["parentRef"]["name"], "web");
-    let asked = json!({"type": "NodePort", "ports": [{"name": "a", "port": 1, "nodePort": 31000}, {"name": "b", "port": 2, "nodePort": 31001}]});
+    let asked =
+        json!({"type": "NodePort", "ports": [{"name": "a", "port": 1, "nodePort": 31000}, {"name": "b", "port": 2, "nodePort": 31001}]});
     api.created(SERVICES, service("both", asked)).await;
     let taken = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]});
     api.post(SERVICES, service("other", taken)).fails(422).await;

@@ -108,10 +108,7 @@ async fn a_cluster_with_one_family_gives_one() {
          services"
     );
     let six = api.post(SERVICES, service("x", json!({"ipFamilies": ["IPv6"]}))).fails(422).await;
-    assert_eq!(
-        six["message"],
-        "Service \"x\" is invalid: spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"
-    );
+    assert_eq!(six["message"], "Service \"x\" is invalid: spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster");
     // Without a selector only its maker knows where its endpoints are.
     let headless = api.created(SERVICES, service("h", json!({"clusterIP": "None"}))).await;
     assert_eq!(stack(&headless), expected("RequireDualStack", json!(["IPv4", "IPv6"]), 1));

@@ -3,7 +3,7 @@
 mod claims;
 mod slices;
 
-pub(super) use claims::{Classes, Claims, Templates};
+pub(super) use claims::{Claims, Classes, Templates};
 pub(super) use slices::Slices;
 
 use corten_schema::Value;

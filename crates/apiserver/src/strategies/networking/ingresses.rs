@@ -175,8 +175,7 @@ impl Strategy for Ingresses {
 
     fn validate(&self, _: Scope<'_>, ingress: &Value) -> Vec<FieldError> {
         let mut errors = errors(ingress, Kept::default());
-        if let (Some(annotation), Some(class)) =
-            (ingress.annotation(CLASS), at(ingress, "spec.ingressClassName").and_then(Value::as_str))
+        if let (Some(annotation), Some(class)) = (ingress.annotation(CLASS), at(ingress, "spec.ingressClassName").and_then(Value::as_str))
             && annotation != class
         {
             let words = "must match `ingressClassName` when both are specified";

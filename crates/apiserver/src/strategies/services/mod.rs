@@ -156,8 +156,7 @@ impl Strategy for Services {
             return Err(ApiError::internal("the kind table has no IPAddress"));
         };
         let (had, has) = (before.map(addresses_of).unwrap_or_default(), after.map(addresses_of).unwrap_or_default());
-        let mut effects: Vec<Effect> =
-            has.iter().filter(|ip| !had.contains(ip)).map(|ip| addresses::take(resource, service, ip)).collect();
+        let mut effects: Vec<Effect> = has.iter().filter(|ip| !had.contains(ip)).map(|ip| addresses::take(resource, service, ip)).collect();
         effects.extend(had.iter().filter(|ip| !has.contains(ip)).filter_map(|ip| addresses::release(scope, resource, service, ip)));
 
         let (had, has) = (before.map(node_ports::of).unwrap_or_default(), after.map(node_ports::of).unwrap_or_default());
