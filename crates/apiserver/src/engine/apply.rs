@@ -1,9 +1,9 @@
 //! Server-side apply: from a configuration to the object that it describes.
 
 use corten_schema::{
-    Strictness, Value, apply_defaults,
+    Strictness, Value,
     apply::{Application, ApplyError, Managed, Operation},
-    convert, json, yaml,
+    apply_defaults, convert, json, yaml,
 };
 use http::{HeaderMap, StatusCode, header};
 
@@ -137,7 +137,8 @@ impl Configuration {
         let mut configuration = self.0.clone();
         configuration.remove_at(&["metadata", "annotations", LAST_APPLIED]);
         let mut text = String::from_utf8_lossy(&json::encode(&sorted(configuration))).into_owned();
-        for (character, escaped) in [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")] {
+        for (character, escaped) in [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")]
+        {
             if text.contains(character) {
                 text = text.replace(character, escaped);
             }

@@ -42,7 +42,10 @@ fn first_word(agent: &str) -> String {
 
 /// What Go takes for printable: no control characters, and of spaces only the ordinary one.
 pub(super) fn is_printable(c: char) -> bool {
-    c == ' ' || !(c.is_control() || c.is_whitespace() || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e000}'..='\u{f8ff}'))
+    c == ' '
+        || !(c.is_control()
+            || c.is_whitespace()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e000}'..='\u{f8ff}'))
 }
 
 /// Fields that a write by a subresource cannot change.
@@ -117,7 +120,14 @@ pub(super) fn of_created(context: &Context, kind: &Kind, object: &Value, sent: O
 }
 
 /// The owners of a changed object. Both are in storage version; `sent` is what the client sent as `managedFields`.
-pub(super) fn of_changed(context: &Context, kind: &Kind, subresource: &str, new: &Value, old: &Value, sent: Option<&Value>) -> Option<Value> {
+pub(super) fn of_changed(
+    context: &Context,
+    kind: &Kind,
+    subresource: &str,
+    new: &Value,
+    old: &Value,
+    sent: Option<&Value>,
+) -> Option<Value> {
     let before = old.at(&["metadata", "managedFields"]);
     if subresource == "binding" {
         return before.cloned();

@@ -88,7 +88,11 @@ impl WriteOptions {
                 errors.push(FieldError::invalid("fieldManager", manager, words));
             }
         }
-        if errors.is_empty() { Ok(Self { dry_run, field_validation, applied: false }) } else { Err(ApiError::invalid("meta.k8s.io", kind, "", errors)) }
+        if errors.is_empty() {
+            Ok(Self { dry_run, field_validation, applied: false })
+        } else {
+            Err(ApiError::invalid("meta.k8s.io", kind, "", errors))
+        }
     }
 }
 

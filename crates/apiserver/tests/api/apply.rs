@@ -219,7 +219,8 @@ async fn owners_can_be_changed_and_forgotten() {
         {"op": "add", "path": "/metadata/managedFields/0/fieldsV1/f:data/f:y", "value": {}}]);
     let patched = api.patch(&path, "json", operations).ok().await;
     assert_eq!(fields(&patched, "a Apply v1"), json!({"f:data": {"f:y": {}}}));
-    let entry = json!([{"manager": "b", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:x": {}}}}]);
+    let entry =
+        json!([{"manager": "b", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:x": {}}}}]);
     let replaced = api.patch(&path, "merge", json!({"metadata": {"managedFields": entry}})).ok().await;
     assert_eq!(owners(&replaced), [("b Apply v1".to_owned(), json!({"f:data": {"f:x": {}}}))]);
     let cleared = api.patch(&path, "merge", json!({"metadata": {"managedFields": [{}]}, "data": {"y": "2"}})).ok().await;
@@ -242,14 +243,27 @@ async fn subresources_own_their_fields() {
     assert_eq!(object["status"]["replicas"], 3);
     assert_eq!(object["spec"]["replicas"], 3);
     assert_eq!(fields(&object, "s Apply apps/v1 status"), json!({"f:status": {"f:replicas": {}}}));
-    let status = refused(&api, &format!("{path}/status"), "t", {
-        let mut other = status.clone();
-        other["status"]["replicas"] = json!(4);
-        other
-    }, 409)
+    let status = refused(
+        &api,
+        &format!("{path}/status"),
+        "t",
+        {
+            let mut other = status.clone();
+            other["status"]["replicas"] = json!(4);
+            other
+        },
+        409,
+    )
     .await;
     assert_eq!(status["message"], "Apply failed with 1 conflict: conflict with \"s\" with subresource \"status\": .status.replicas");
-    refused(&api, &format!("{DEPLOYMENTS}/none/status"), "s", json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "none"}}), 404).await;
+    refused(
+        &api,
+        &format!("{DEPLOYMENTS}/none/status"),
+        "s",
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "none"}}),
+        404,
+    )
+    .await;
 
     let scale = |replicas: Value| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": replicas});
     let path_of_scale = format!("{path}/scale");
@@ -263,7 +277,8 @@ async fn subresources_own_their_fields() {
     api.patch(&format!("{path_of_scale}?fieldManager=y"), "merge", json!({"spec": {"replicas": 8}})).ok().await;
     let object = api.get(&path).ok().await;
     assert_eq!(fields(&object, "y Update apps/v1 scale"), json!({"f:spec": {"f:replicas": {}}}));
-    let status = refused(&api, &path_of_scale, "x", json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}), 400).await;
+    let status =
+        refused(&api, &path_of_scale, "x", json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}), 400).await;
     assert!(status["message"].as_str().unwrap().starts_with("invalid object type"), "{status}");
 }
 
@@ -294,12 +309,16 @@ async fn versions_of_a_kind_know_each_others_owners() {
     let object = applied(&api, &format!("{V1}/h"), "one", one).await;
     let owned = json!({"f:spec": {"f:maxReplicas": {}, "f:scaleTargetRef": {}, "f:targetCPUUtilizationPercentage": {}}});
     assert_eq!(fields(&object, "one Apply autoscaling/v1"), owned);
-    let two = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"}, "spec": {"maxReplicas": 6}});
+    let two =
+        json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"}, "spec": {"maxReplicas": 6}});
     let status = refused(&api, &format!("{V2}/h"), "two", two.clone(), 409).await;
     assert_eq!(status["message"], "Apply failed with 1 conflict: conflict with \"one\": .spec.maxReplicas");
     let forced = api.patch(&format!("{V2}/h?fieldManager=two&force=true"), APPLY, two).ok().await;
     assert_eq!(fields(&forced, "two Apply autoscaling/v2"), json!({"f:spec": {"f:maxReplicas": {}}}));
-    assert_eq!(fields(&forced, "one Apply autoscaling/v1"), json!({"f:spec": {"f:scaleTargetRef": {}, "f:targetCPUUtilizationPercentage": {}}}));
+    assert_eq!(
+        fields(&forced, "one Apply autoscaling/v1"),
+        json!({"f:spec": {"f:scaleTargetRef": {}, "f:targetCPUUtilizationPercentage": {}}})
+    );
     let read = api.get(&format!("{V1}/h")).ok().await;
     assert_eq!(read["spec"]["maxReplicas"], 6);
     // Owners of a version that is not served are dropped by the next write.

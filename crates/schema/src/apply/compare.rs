@@ -47,7 +47,15 @@ pub(super) fn is_unowned(in_metadata: bool, name: &str) -> bool {
     if in_metadata {
         return matches!(
             name,
-            "name" | "namespace" | "creationTimestamp" | "selfLink" | "uid" | "clusterName" | "generation" | "managedFields" | "resourceVersion"
+            "name"
+                | "namespace"
+                | "creationTimestamp"
+                | "selfLink"
+                | "uid"
+                | "clusterName"
+                | "generation"
+                | "managedFields"
+                | "resourceVersion"
         );
     }
     matches!(name, "apiVersion" | "kind")

@@ -218,7 +218,8 @@ impl Managed {
 
     /// Merges the oldest entries of plain writes until there are few enough.
     pub(super) fn cap(&mut self) {
-        let mut excess = self.entries.iter().filter(|entry| entry.writer.operation == Operation::Update).count().saturating_sub(MAX_UPDATERS);
+        let mut excess =
+            self.entries.iter().filter(|entry| entry.writer.operation == Operation::Update).count().saturating_sub(MAX_UPDATERS);
         if excess == 0 {
             return;
         }
@@ -228,7 +229,8 @@ impl Managed {
             .filter(|entry| entry.writer.operation == Operation::Update)
             .map(|entry| (entry.seconds(), entry.writer.clone()))
             .collect();
-        oldest.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.manager.cmp(&b.1.manager)).then_with(|| a.1.subresource.cmp(&b.1.subresource)));
+        oldest
+            .sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.manager.cmp(&b.1.manager)).then_with(|| a.1.subresource.cmp(&b.1.subresource)));
         // The first of each version waits for a second one to be merged with.
         let mut first: Vec<Writer> = Vec::new();
         for (_, writer) in oldest {
@@ -262,6 +264,8 @@ impl Managed {
 
 /// The value that asks for all entries to be forgotten: one empty entry.
 pub fn is_reset(value: Option<&Value>) -> bool {
-    let empty = |value: &Value| value.as_map().is_some_and(|map| map.values().all(|value| matches!(value, Value::Null) || value.as_str() == Some("")));
+    let empty = |value: &Value| {
+        value.as_map().is_some_and(|map| map.values().all(|value| matches!(value, Value::Null) || value.as_str() == Some("")))
+    };
     matches!(value, Some(Value::List(items)) if items.len() == 1 && items.iter().all(empty))
 }

@@ -49,7 +49,12 @@ impl Paths {
 /// What of a set lies at or below the patterns; and what leads there.
 fn matching(set: &FieldSet, patterns: &[&[&str]]) -> FieldSet {
     let nodes = set.nodes().iter().filter_map(|node| {
-        let rest: Vec<&[&str]> = patterns.iter().filter_map(|pattern| pattern.split_first()).filter(|(first, _)| fits(first, node)).map(|(_, rest)| rest).collect();
+        let rest: Vec<&[&str]> = patterns
+            .iter()
+            .filter_map(|pattern| pattern.split_first())
+            .filter(|(first, _)| fits(first, node))
+            .map(|(_, rest)| rest)
+            .collect();
         if rest.iter().any(|rest| rest.is_empty()) {
             return Some(node.clone());
         }

@@ -29,14 +29,14 @@ impl Cut {
     fn value(&self, shape: Shape<'_>, value: &Value, paths: &FieldSet) -> Value {
         match (shape.of(value), value) {
             (shape @ (Shape::Struct(_) | Shape::Map(_)), Value::Map(map)) if !map.is_empty() => {
-                let mut kept = Map::with_capacity(map.len());
-                for (name, entry) in map {
-                    let element = Element::Field(name.clone());
-                    if let Some(entry) = self.part(shape.entry(name), &element, entry, paths) {
-                        kept.insert(name.clone(), entry);
-                    }
-                }
-                if kept.is_empty() { Value::Null } else { Value::Map(kept) }
+                let kept: Vec<_> = map
+                    .iter()
+                    .filter_map(|(name, entry)| {
+                        let entry = self.part(shape.entry(name), &Element::Field(name.clone()), entry, paths)?;
+                        Some((name.clone(), entry))
+                    })
+                    .collect();
+                if kept.is_empty() { Value::Null } else { Value::Map(Map::from_entries(kept)) }
             }
             (shape @ (Shape::Set | Shape::Keyed(..)), Value::List(items)) if !items.is_empty() => {
                 let inner = shape.item();

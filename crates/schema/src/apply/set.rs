@@ -107,19 +107,16 @@ impl FieldSet {
     pub fn contains_all(&self, other: &Self) -> bool {
         let mut mine = self.nodes.iter();
         other.nodes.iter().all(|wanted| {
-            mine.by_ref()
-                .find(|node| node.element >= wanted.element)
-                .is_some_and(|node| node.element == wanted.element && (node.member || !wanted.member) && node.below.contains_all(&wanted.below))
+            mine.by_ref().find(|node| node.element >= wanted.element).is_some_and(|node| {
+                node.element == wanted.element && (node.member || !wanted.member) && node.below.contains_all(&wanted.below)
+            })
         })
     }
 
     /// True if some path is in both sets.
     pub fn intersects(&self, other: &Self) -> bool {
         let (small, large) = if self.nodes.len() <= other.nodes.len() { (self, other) } else { (other, self) };
-        small
-            .nodes
-            .iter()
-            .any(|a| large.node(&a.element).is_some_and(|b| (a.member && b.member) || a.below.intersects(&b.below)))
+        small.nodes.iter().any(|a| large.node(&a.element).is_some_and(|b| (a.member && b.member) || a.below.intersects(&b.below)))
     }
 
     /// True if [`recursive_difference`](Self::recursive_difference) would take anything away.
@@ -148,11 +145,9 @@ impl FieldSet {
     pub fn union(&self, other: &Self) -> Self {
         let mut nodes = Vec::with_capacity(self.nodes.len().max(other.nodes.len()));
         self.zip(other, |a, b| match (a, b) {
-            (Some(a), Some(b)) => nodes.push(Node {
-                element: a.element.clone(),
-                member: a.member || b.member,
-                below: a.below.union(&b.below),
-            }),
+            (Some(a), Some(b)) => {
+                nodes.push(Node { element: a.element.clone(), member: a.member || b.member, below: a.below.union(&b.below) })
+            }
             (Some(node), None) | (None, Some(node)) => nodes.push(node.clone()),
             (None, None) => {}
         });
@@ -189,8 +184,7 @@ impl FieldSet {
         self.zip(other, |a, b| match (a, b) {
             (Some(_), Some(b)) if recursive && b.member => {}
             (Some(a), Some(b)) => {
-                let node =
-                    Node { element: a.element.clone(), member: a.member && !b.member, below: a.below.subtract(&b.below, recursive) };
+                let node = Node { element: a.element.clone(), member: a.member && !b.member, below: a.below.subtract(&b.below, recursive) };
                 nodes.extend((!node.is_empty()).then_some(node));
             }
             (Some(node), None) => nodes.push(node.clone()),

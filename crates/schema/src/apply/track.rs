@@ -1,10 +1,10 @@
 //! Who owns what after a write.
 
+use super::Paths;
 use super::compare::{Comparison, compare};
 use super::fields::Fields;
 use super::managed::{Entry, Managed, Writer};
 use super::set::FieldSet;
-use super::Paths;
 use crate::{Schema, Str, Value};
 
 /// The versions of a kind, between which objects are converted to see what a write changes in each.

@@ -127,7 +127,8 @@ impl Application<'_> {
         let mut managed = former.clone();
         let last = managed.position(self.writer).map(|at| managed.entries.remove(at));
         let set = self.reset.reduce_set(owned(self.schema, self.configuration));
-        let own = Entry { writer: self.writer.clone(), time: last.as_ref().and_then(|last| last.time.clone()), fields: Fields::from_set(set) };
+        let own =
+            Entry { writer: self.writer.clone(), time: last.as_ref().and_then(|last| last.time.clone()), fields: Fields::from_set(set) };
         managed.entries.push(own);
         let pruned = match &last {
             Some(last) => self.prune(merged, &managed, last),
@@ -211,7 +212,9 @@ impl Application<'_> {
             let Some(schema) = self.versions.schema(version) else { continue };
             let owners = managed.entries.iter().filter(|entry| entry.writer.api_version == *version);
             let wanted = owners.fold(FieldSet::new(), |all, entry| all.union(&entry.fields.set().unwrap_or_default()));
-            let (Some(all_of_it), Some(left)) = (self.converted(&whole, &at, version), self.converted(&pruned, &at, version)) else { continue };
+            let (Some(all_of_it), Some(left)) = (self.converted(&whole, &at, version), self.converted(&pruned, &at, version)) else {
+                continue;
+            };
             let kept = with_parents(schema, &all(schema, &left)).union(&with_parents(schema, &wanted));
             let gone = with_parents(schema, &all(schema, &all_of_it)).difference(&kept);
             pruned = remove(schema, &all_of_it, &gone);
@@ -219,8 +222,11 @@ impl Application<'_> {
             at = version.clone();
         }
         // And so does what was not the manager's to remove.
-        let (Some(whole), Some(left)) = (self.converted(&whole, &at, version), self.converted(&pruned, &at, version)) else { return merged };
-        let gone = with_parents(schema, &all(schema, &whole)).difference(&with_parents(schema, &all(schema, &left))).intersection(&last_set);
+        let (Some(whole), Some(left)) = (self.converted(&whole, &at, version), self.converted(&pruned, &at, version)) else {
+            return merged;
+        };
+        let gone =
+            with_parents(schema, &all(schema, &whole)).difference(&with_parents(schema, &all(schema, &left))).intersection(&last_set);
         let pruned = remove(schema, &whole, &gone);
         self.converted(&pruned, version, &self.writer.api_version).unwrap_or(merged)
     }

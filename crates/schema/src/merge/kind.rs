@@ -53,7 +53,9 @@ impl<'t> Kind<'t> {
     /// The kind of an entry of a struct or map.
     pub(crate) fn entry(self, name: &str) -> Self {
         match self.what {
-            What::Struct(structure) => structure.field(name).map_or_else(|| Self::unknown(self.types), |field| Self::field(self.types, field)),
+            What::Struct(structure) => {
+                structure.field(name).map_or_else(|| Self::unknown(self.types), |field| Self::field(self.types, field))
+            }
             What::Type(Type::Map(item)) => Self::of(self.types, item),
             What::Type(_) | What::Unknown => Self::unknown(self.types),
         }

@@ -97,6 +97,7 @@ fn take<'t, R: Rule<'t>>(rule: &R, kind: Kind<'t>, target: Option<Value>, change
 }
 
 fn maps<'t, R: Rule<'t>>(rule: &R, kind: Kind<'t>, mut target: Map, change: &Map) -> Result<Map, R::Error> {
+    target.prepare_for(change.len());
     rule.enter(kind, &mut target, change)?;
     for (name, change) in change.iter().filter(|(name, _)| rule.is_entry(change, name)) {
         let before = target.get_mut(name).map(std::mem::take);

@@ -7,6 +7,10 @@ use crate::{Map, Str, Value};
 const MAX_OPERATIONS: usize = 10_000;
 /// Values that all `copy` operations of a patch may make together: each could double the object.
 const MAX_COPIED: usize = 1_000_000;
+/// Values that all `move` operations of a patch may look through.
+const MAX_MOVED: usize = 10_000_000;
+/// Nesting that the result may have, as what is read: each operation could add to it.
+const MAX_DEPTH: usize = 400;
 
 type Result<T> = std::result::Result<T, PatchError>;
 
@@ -18,21 +22,41 @@ pub fn json(target: &Value, patch: &Value) -> Result<Value> {
         return Err(PatchError::TooLarge(text));
     }
     let mut document = target.clone();
-    let mut copied = 0;
+    let mut work = Work::default();
     for operation in operations {
-        apply(&mut document, operation, &mut copied)?;
+        apply(&mut document, operation, &mut work)?;
     }
     Ok(document)
 }
 
-fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<()> {
+/// What a patch has cost.
+#[derive(Default)]
+struct Work {
+    copied: usize,
+    moved: usize,
+}
+
+/// Checks that a value is not nested too deeply where it is put.
+fn fits(path: &Pointer, depth: usize) -> Result<()> {
+    if path.0.len() + depth <= MAX_DEPTH {
+        return Ok(());
+    }
+    Err(PatchError::TooLarge(format!("the result would be nested more than {MAX_DEPTH} deep")))
+}
+
+fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<()> {
     let name = operation.str_at(&["op"]);
     let path = Pointer::of(operation, "path")?;
     let value = || operation.get("value").cloned().unwrap_or_default();
     match name {
-        "add" => add(document, &path, value(), name),
+        "add" => {
+            let value = value();
+            fits(&path, measure(&value).1)?;
+            add(document, &path, value, name)
+        }
         "remove" => remove(document, &path, name).map(drop),
         "replace" => {
+            fits(&path, operation.get("value").map_or(0, |value| measure(value).1))?;
             *find_mut(document, &path, name)? = value();
             Ok(())
         }
@@ -42,19 +66,28 @@ fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<
                 return Err(unprocessable(name, &path));
             }
             let moved = remove(document, &from, name)?;
+            let (values, depth) = measure(&moved);
+            work.moved += values;
+            if work.moved > MAX_MOVED {
+                return Err(PatchError::TooLarge("unable to move, the operations move too much".to_owned()));
+            }
+            fits(&path, depth)?;
             add(document, &path, moved, name)
         }
         "copy" => {
-            let value = find_mut(document, &Pointer::of(operation, "from")?, name)?.clone();
-            *copied += count(&value);
-            if *copied > MAX_COPIED {
+            let value = find_mut(document, &Pointer::of(operation, "from")?, name)?;
+            let (values, depth) = measure(value);
+            work.copied += values;
+            if work.copied > MAX_COPIED {
                 return Err(PatchError::TooLarge("unable to copy, the accumulated size increase of copy is too large".to_owned()));
             }
+            fits(&path, depth)?;
+            let value = value.clone();
             add(document, &path, value, name)
         }
         "test" => {
-            let found = find_mut(document, &path, name).map_or(Value::Null, |value| value.clone());
-            if found == value() {
+            let wanted = operation.get("value").unwrap_or(&Value::Null);
+            if descend(document, &path.0).map_or(wanted.is_null(), |found| found == wanted) {
                 return Ok(());
             }
             Err(PatchError::Unprocessable(format!("testing value {path} failed: test failed")))
@@ -72,12 +105,16 @@ fn unprocessable(operation: &str, path: &Pointer) -> PatchError {
     PatchError::Unprocessable(format!("{operation} operation does not apply: doc is missing path: \"{path}\": missing value"))
 }
 
-/// Values in a tree.
-fn count(value: &Value) -> usize {
-    1 + match value {
-        Value::List(items) => items.iter().map(count).sum(),
-        Value::Map(map) => map.values().map(count).sum(),
-        _ => 0,
+/// How many values a tree has, and how deeply they are nested.
+fn measure(value: &Value) -> (usize, usize) {
+    fn all<'v>(values: impl Iterator<Item = &'v Value>) -> (usize, usize) {
+        let (count, depth) = values.map(measure).fold((0, 0), |(count, depth), (more, deeper)| (count + more, depth.max(deeper)));
+        (count + 1, depth + 1)
+    }
+    match value {
+        Value::List(items) => all(items.iter()),
+        Value::Map(map) => all(map.values()),
+        _ => (1, 0),
     }
 }
 

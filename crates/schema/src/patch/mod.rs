@@ -30,17 +30,22 @@ pub enum PatchError {
 
 /// Applies a merge patch (RFC 7396).
 pub fn merge(target: &Value, patch: &Value) -> Value {
+    merge_into(target.clone(), patch)
+}
+
+fn merge_into(target: Value, patch: &Value) -> Value {
     let Value::Map(changes) = patch else { return patch.clone() };
     let mut result = match target {
-        Value::Map(map) => map.clone(),
-        _ => Map::new(),
+        Value::Map(map) => map,
+        _ => Map::sorted(),
     };
+    result.prepare_for(changes.len());
     for (key, change) in changes {
         if change.is_null() {
             result.remove(key);
         } else {
-            let merged = merge(result.get(key).unwrap_or(&Value::Null), change);
-            result.insert(key.clone(), merged);
+            let before = result.get_mut(key).map(std::mem::take).unwrap_or_default();
+            result.insert(key.clone(), merge_into(before, change));
         }
     }
     Value::Map(result)

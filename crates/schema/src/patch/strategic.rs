@@ -7,7 +7,7 @@ use super::PatchError;
 use crate::apply::Element;
 use crate::merge::{self, Kind, Order, Rule, Step};
 use crate::{Map, Schema, Str, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -92,8 +92,9 @@ impl<'t> Rule<'t> for Strategic {
                 ordered(self, target, patch, name, directive, kind.entry(name))?;
             } else if let Some(name) = key.strip_prefix(DELETE_FROM) {
                 let gone = directive.as_list().ok_or_else(|| malformed("invalid patch format of primitive list"))?;
+                let gone: BTreeSet<Element> = gone.iter().cloned().map(Element::Item).collect();
                 if let Some(items) = target.get_mut(name).and_then(Value::as_list_mut) {
-                    items.retain(|item| !gone.contains(item));
+                    items.retain(|item| !gone.contains(&Element::Item(item.clone())));
                 }
             }
         }
@@ -104,7 +105,7 @@ impl<'t> Rule<'t> for Strategic {
         if name.starts_with('$') {
             return name != DIRECTIVE && name != RETAIN_KEYS && !name.starts_with(ORDER) && !name.starts_with(DELETE_FROM);
         }
-        !patch.keys().any(|key| key.strip_prefix(ORDER) == Some(name))
+        !patch.contains_key(&format!("{ORDER}{name}"))
     }
 
     fn identify(&self, list: Kind<'t>, item: &Value) -> Result<Element> {
@@ -154,7 +155,8 @@ fn merge_key(kind: Kind<'_>) -> Option<&Str> {
 fn retain(target: &mut Map, patch: &Map, keys: &Value) -> Result<()> {
     const WRONG: &str = "invalid patch format of retainKeys";
     let keys = keys.as_list().ok_or_else(|| malformed(WRONG))?;
-    let named = |name: &str| keys.iter().any(|key| key.as_str() == Some(name));
+    let keys: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let named = |name: &str| keys.contains(name);
     let given =
         |name: &str, value: &Value| name == RETAIN_KEYS || name.starts_with(ORDER) || name.starts_with(DELETE_FROM) || value.is_null();
     if patch.iter().any(|(name, value)| !given(name, value) && !named(name)) {
@@ -166,7 +168,8 @@ fn retain(target: &mut Map, patch: &Map, keys: &Value) -> Result<()> {
 
 /// Puts the items that `order` names into that order, and the others where they stood among them.
 fn arrange(merged: Vec<Value>, order: &[Value], before: &[Value], key: Option<&Str>) -> Vec<Value> {
-    let identity = |item: &Value| key.map_or_else(|| Some(Element::Item(item.clone())), |key| item.get(key).map(|value| Element::Item(value.clone())));
+    let identity =
+        |item: &Value| key.map_or_else(|| Some(Element::Item(item.clone())), |key| item.get(key).map(|value| Element::Item(value.clone())));
     let ranks = |list: &[Value]| {
         let mut ranks: BTreeMap<Element, usize> = BTreeMap::new();
         for (rank, item) in list.iter().enumerate() {
@@ -206,11 +209,7 @@ fn plain(value: &Value) -> Value {
             let kept = map.iter().filter(|(key, value)| {
                 !value.is_null() && **key != DIRECTIVE && **key != RETAIN_KEYS && !key.starts_with(ORDER) && !key.starts_with(DELETE_FROM)
             });
-            let mut result = Map::with_capacity(map.len());
-            for (key, value) in kept {
-                result.insert(key.clone(), plain(value));
-            }
-            Value::Map(result)
+            Value::Map(Map::from_entries(kept.map(|(key, value)| (key.clone(), plain(value))).collect()))
         }
         Value::List(items) => {
             // An item with either directive says what becomes of others; here there are none.

@@ -157,3 +157,61 @@ fn retain_keys() {
     let wrong = pod(value!({"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {"path": "/x"}}]}));
     assert_eq!(strategic(schema, &target, &wrong).unwrap_err().to_string(), "invalid patch format of retainKeys");
 }
+
+/// What would take a second for each of a million steps, or a byte of stack for each level.
+#[test]
+fn hostile_patches_are_bounded() {
+    let began = std::time::Instant::now();
+    let operation = |n: usize| value!({"op": "test", "path": "/a", "value": (n as i64)});
+    let many = Value::List((0..1_000_000).map(operation).collect());
+    assert!(matches!(json(&value!({}), &many), Err(PatchError::TooLarge(_))));
+
+    // Each operation hangs what was there under something deeper.
+    let chain = |depth: usize| (0..depth).fold(value!(1), |below, _| value!({"a": (below)}));
+    for word in ["move", "copy"] {
+        let deeper: Vec<Value> = (0..1_000)
+            .flat_map(|_| {
+                let to = "/b".to_owned() + &"/a".repeat(100);
+                [
+                    value!({"op": "add", "path": "/b", "value": (chain(100))}),
+                    value!({"op": (word), "from": "/a", "path": (to)}),
+                    value!({"op": "move", "from": "/b", "path": "/a"}),
+                ]
+            })
+            .collect();
+        assert!(matches!(json(&value!({"a": 1}), &Value::List(deeper)), Err(PatchError::TooLarge(_))), "{word}");
+    }
+    let path = "/a".repeat(500);
+    let deep = value!([{"op": "add", "path": (path), "value": 1}]);
+    assert!(json(&value!({}), &deep).is_err());
+
+    // A test does not copy what it looks at.
+    let large = Value::List((0..200_000).map(Value::from).collect());
+    let tests = (0..10_000).map(|_| value!({"op": "test", "path": "/l", "value": []})).collect::<Vec<_>>();
+    assert!(json(&value!({"l": (large.clone())}), &Value::List(tests)).is_err());
+    let tests = (0..10_000).map(|_| value!({"op": "test", "path": "/l/7", "value": 7})).collect::<Vec<_>>();
+    assert!(json(&value!({"l": (large)}), &Value::List(tests)).is_ok());
+
+    // Long lists and maps.
+    let schema = &table().kind_of("v1", "Pod").unwrap().schema;
+    let names = |from: usize| (from..from + 50_000).map(|n| value!({"name": (format!("c{n}"))})).collect::<Vec<_>>();
+    let pod = |names: Vec<Value>| value!({"spec": {"containers": (names)}});
+    let mut patch = pod(names(25_000));
+    patch.set_at(&["spec", "$setElementOrder/containers"], Value::List(names(25_000)));
+    let merged = strategic(schema, &pod(names(0)), &patch).unwrap();
+    assert_eq!(merged.at(&["spec", "containers"]).unwrap().as_list().unwrap().len(), 75_000);
+    let merged = crate::apply::merge(schema, &pod(names(0)), &pod(names(25_000)));
+    assert_eq!(merged.at(&["spec", "containers"]).unwrap().as_list().unwrap().len(), 75_000);
+    let finalizers = Value::List((0..50_000).map(|n| Value::from(format!("x/{n}"))).collect());
+    let patch = value!({"metadata": {"$deleteFromPrimitiveList/finalizers": (finalizers.clone())}});
+    let merged = strategic(schema, &value!({"metadata": {"finalizers": (finalizers)}}), &patch).unwrap();
+    assert_eq!(merged.at(&["metadata", "finalizers"]).unwrap().as_list().unwrap().len(), 0);
+    let labels: Map = (0..100_000).map(|n| (format!("k{n}"), "v")).collect();
+    let labelled = value!({"metadata": {"labels": (labels)}});
+    assert_eq!(strategic(schema, &value!({"metadata": {"labels": {}}}), &labelled).unwrap(), labelled);
+    assert_eq!(merge(&value!({}), &labelled), labelled);
+    let owned = crate::apply::owned(schema, &labelled);
+    assert_eq!(crate::apply::remove(schema, &labelled, &owned), value!({"metadata": {"labels": null}}));
+    // Generous: in a debug build on a busy machine. What is quadratic in these sizes takes minutes.
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}

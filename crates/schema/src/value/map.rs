@@ -39,6 +39,13 @@ impl Map {
         Self { entries: Vec::with_capacity(capacity), sorted: false }
     }
 
+    /// Sorts the map when many entries are to be added, each of which would be searched for.
+    pub(crate) fn prepare_for(&mut self, more: usize) {
+        if more > 4 * SCAN && !self.sorted {
+            *self = std::mem::take(self).into_iter().collect();
+        }
+    }
+
     /// Takes entries as they are; the keys must be different.
     pub(crate) fn from_entries(entries: Vec<(Str, Value)>) -> Self {
         Self { entries, sorted: false }

@@ -49,7 +49,9 @@ fn items_merge_by_all_their_keys() {
     merges(
         ports(value!([{"containerPort": 80, "protocol": "TCP", "name": "web"}, {"containerPort": 80, "protocol": "UDP"}])),
         ports(value!([{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}])),
-        ports(value!([{"containerPort": 80, "protocol": "TCP", "name": "web", "hostPort": 8080}, {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 81}])),
+        ports(
+            value!([{"containerPort": 80, "protocol": "TCP", "name": "web", "hostPort": 8080}, {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 81}]),
+        ),
     );
     // Repeated items give way to the one applied.
     let env = |env: Value| value!({"containers": [{"name": "a", "env": (env)}]});
@@ -70,11 +72,11 @@ fn what_is_wrong_with_a_configuration() {
         (value!({"spec": ["a"]}), ".spec: expected map, got &{[a]}"),
         (value!({"spec": {"hostname": 8080}}), ".spec.hostname: expected string, got &value.valueUnstructured{Value:8080}"),
         (value!({"spec": {"hostNetwork": "yes"}}), ".spec.hostNetwork: expected boolean, got &value.valueUnstructured{Value:\"yes\"}"),
-        (value!({"spec": {"terminationGracePeriodSeconds": "5"}}), ".spec.terminationGracePeriodSeconds: expected numeric (int or float), got string"),
         (
-            value!({"spec": {"containers": [{"name": "a"}, {"name": "a"}]}}),
-            ".spec.containers: duplicate entries for key [name=\"a\"]",
+            value!({"spec": {"terminationGracePeriodSeconds": "5"}}),
+            ".spec.terminationGracePeriodSeconds: expected numeric (int or float), got string",
         ),
+        (value!({"spec": {"containers": [{"name": "a"}, {"name": "a"}]}}), ".spec.containers: duplicate entries for key [name=\"a\"]"),
         (
             value!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "TCP"}]}]}}),
             ".spec.containers[name=\"a\"].ports: duplicate entries for key [containerPort=80,protocol=\"TCP\"]",
@@ -83,7 +85,10 @@ fn what_is_wrong_with_a_configuration() {
             value!({"spec": {"containers": [{"image": "a"}]}}),
             ".spec.containers: element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)",
         ),
-        (value!({"metadata": {"finalizers": [null]}}), ".metadata.finalizers: element 0: associative list without keys has an element that's an explicit null"),
+        (
+            value!({"metadata": {"finalizers": [null]}}),
+            ".metadata.finalizers: element 0: associative list without keys has an element that's an explicit null",
+        ),
         (value!({"a": 1, "b": 2}), "errors:\n  .a: field not declared in schema\n  .b: field not declared in schema"),
     ] {
         assert_eq!(check(schema, &configuration), Err(message.to_owned()));

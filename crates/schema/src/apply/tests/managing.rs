@@ -63,7 +63,9 @@ impl Object {
     /// Manager to fields.
     fn owners(&self) -> BTreeMap<String, String> {
         let entries = self.managed.entries().iter();
-        entries.map(|entry| (format!("{} {}", entry.writer.manager, entry.writer.operation.as_str()), entry.fields.text().to_string())).collect()
+        entries
+            .map(|entry| (format!("{} {}", entry.writer.manager, entry.writer.operation.as_str()), entry.fields.text().to_string()))
+            .collect()
     }
 
     #[track_caller]
@@ -187,7 +189,8 @@ fn what_a_write_cannot_change_is_not_owned() {
     let deployment = schema("apps/v1", "Deployment");
     let versions = OneVersion { api_version: "apps/v1", schema: deployment };
     let writer = writer("a", Operation::Update, "apps/v1");
-    let (old, new) = (canonical(deployment, &value!({})), canonical(deployment, &value!({"spec": {"replicas": 2}, "status": {"replicas": 2}})));
+    let (old, new) =
+        (canonical(deployment, &value!({})), canonical(deployment, &value!({"spec": {"replicas": 2}, "status": {"replicas": 2}})));
     for (paths, expected) in [
         (Paths::none(), r#"{"f:spec":{"f:replicas":{}},"f:status":{"f:replicas":{}}}"#),
         (Paths::except(&["status"]), r#"{"f:spec":{"f:replicas":{}}}"#),

@@ -240,14 +240,14 @@ fn is_field(schema: &Schema, path: &Steps) -> bool {
 fn without(schema: &Schema, table: &Table, gone: &BTreeSet<Steps>) -> Table {
     let mut left: Table = table.iter().filter(|(path, _)| !below(path, gone)).map(|(path, value)| (path.clone(), value.clone())).collect();
     let has_parts = |table: &Table, path: &Steps| table.keys().any(|other| other.len() == path.len() + 1 && other.starts_with(path));
-    loop {
-        let emptied: Vec<Steps> =
-            left.iter().filter(|(path, value)| value.is_none() && is_field(schema, path) && has_parts(table, path) && !has_parts(&left, path)).map(|(path, _)| path.clone()).collect();
-        if emptied.is_empty() {
-            return left;
-        }
-        emptied.iter().for_each(|path| drop(left.remove(path)));
-    }
+    // Only what has lost its own parts; what holds it stays, as in the reference.
+    let emptied: BTreeSet<Steps> = left
+        .iter()
+        .filter(|(path, value)| value.is_none() && is_field(schema, path) && has_parts(table, path) && !has_parts(&left, path))
+        .map(|(path, _)| path.clone())
+        .collect();
+    left.retain(|path, _| !emptied.contains(path));
+    left
 }
 
 #[derive(Clone, Default)]
@@ -321,7 +321,9 @@ fn mutate(dice: &mut Dice, value: &Value, other: &Value) -> Value {
             for (name, value) in map {
                 match (dice.roll(10), others.get(name)) {
                     (0, _) if *name != *"name" && *name != *"proto" => {}
-                    (1..=3, Some(other)) if *name != *"name" && *name != *"proto" => drop(result.insert(name.clone(), mutate(dice, value, other))),
+                    (1..=3, Some(other)) if *name != *"name" && *name != *"proto" => {
+                        drop(result.insert(name.clone(), mutate(dice, value, other)))
+                    }
                     _ => drop(result.insert(name.clone(), value.clone())),
                 }
             }
@@ -332,9 +334,7 @@ fn mutate(dice: &mut Dice, value: &Value, other: &Value) -> Value {
             }
             Value::Map(result)
         }
-        (Value::List(items), Value::List(_)) if dice.chance(50) => {
-            Value::List(items.iter().filter(|_| dice.chance(70)).cloned().collect())
-        }
+        (Value::List(items), Value::List(_)) if dice.chance(50) => Value::List(items.iter().filter(|_| dice.chance(70)).cloned().collect()),
         (_, other) => other.clone(),
     }
 }
@@ -342,7 +342,7 @@ fn mutate(dice: &mut Dice, value: &Value, other: &Value) -> Value {
 #[test]
 fn writes_of_several_managers_agree_with_the_model() {
     let (mut refused, mut done) = (0, 0);
-    for seed in 1..=400_u64 {
+    for seed in 1..=250_u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let schema = random_schema(&mut dice);
         let root = Type::Struct(schema.root());
@@ -403,7 +403,8 @@ fn writes_of_several_managers_agree_with_the_model() {
                     ((entry.writer.manager.to_string(), entry.writer.operation == Operation::Apply), paths)
                 })
                 .collect();
-            let expected: BTreeMap<_, _> = model.owners.iter().filter(|(_, paths)| !paths.is_empty()).map(|(a, b)| (a.clone(), b.clone())).collect();
+            let expected: BTreeMap<_, _> =
+                model.owners.iter().filter(|(_, paths)| !paths.is_empty()).map(|(a, b)| (a.clone(), b.clone())).collect();
             assert_eq!(owners, expected, "seed {seed} step {step} {manager} {operation:?}: {}", text(&live));
         }
     }

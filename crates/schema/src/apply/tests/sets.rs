@@ -151,7 +151,8 @@ fn differences() {
 fn what_the_schema_does_not_know_follows_from_the_value() {
     let schema = schema("apps/v1", "ControllerRevision");
     let data = |data: Value| value!({"data": (data)});
-    let found = compare(schema, &data(value!({"a": {"b": 1}, "l": [1], "m": {"x": 1}})), &data(value!({"a": {"b": 2, "c": 3}, "l": [2], "m": 1})));
+    let found =
+        compare(schema, &data(value!({"a": {"b": 1}, "l": [1], "m": {"x": 1}})), &data(value!({"a": {"b": 2, "c": 3}, "l": [2], "m": 1})));
     assert_eq!(encode_fields(&found.added), r#"{"f:data":{"f:a":{"f:c":{}}}}"#);
     assert_eq!(encode_fields(&found.modified), r#"{"f:data":{"f:a":{"f:b":{}},"f:l":{},"f:m":{}}}"#);
     assert_eq!(encode_fields(&found.removed), r#"{"f:data":{"f:m":{"f:x":{}}}}"#);
