@@ -32,6 +32,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "selectors", run: targets::selectors, words: targets::requests::SELECTOR_WORDS, mutations: 5000 },
     Target { name: "continue_token", run: targets::continue_token, words: &["\"rv\":", "-1", "\\u0000", "../"], mutations: 5000 },
     Target { name: "pod", run: targets::pod, words: targets::objects::POD_WORDS, mutations: 1500 },
+    Target { name: "patches", run: targets::patches, words: targets::patches::PATCH_WORDS, mutations: 1500 },
+    Target { name: "apply", run: targets::apply, words: targets::patches::PATCH_WORDS, mutations: 1500 },
+    Target { name: "fields", run: targets::fields, words: targets::patches::FIELD_WORDS, mutations: 15000 },
     Target { name: "spdy", run: targets::spdy, words: &["\u{1}", "\u{3}", "\0\0\0"], mutations: 15000 },
     Target { name: "spdy_headers", run: targets::spdy_headers, words: &["streamtype", "\0\0\0\u{1}", "A"], mutations: 15000 },
 ];

@@ -3,9 +3,9 @@
 mod info;
 mod query;
 mod terms;
-mod timeout;
 #[cfg(test)]
 mod tests;
+mod timeout;
 
 use std::sync::Arc;
 

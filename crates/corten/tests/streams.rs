@@ -36,7 +36,7 @@ fn protocols() -> Vec<Protocol> {
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("in time")
+    tokio::time::timeout(PATIENCE, what).await.unwrap()
 }
 
 fn path(subresource: &str, words: &[&str], wanted: Wanted) -> String {

@@ -93,7 +93,12 @@ impl Answer<'_> {
     /// When it cannot be read.
     pub(crate) fn write_item(&self, entry: &Entry, revision: Revision, out: &mut BytesMut) -> Result<(), ApiError> {
         if self.is_stored_json() {
-            entry.write_json_at(revision, out);
+            entry.write_item(revision, out);
+        } else if self.accepted.view == View::Object {
+            let mut object = served(self.kind, read(entry, revision)?);
+            object.remove("kind");
+            object.remove("apiVersion");
+            out.extend_from_slice(&json::encode(&object));
         } else {
             out.extend_from_slice(&self.json(read(entry, revision)?)?);
         }

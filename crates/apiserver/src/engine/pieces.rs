@@ -78,7 +78,7 @@ impl Pieces {
             if !std::mem::replace(&mut self.first, false) {
                 out.put_u8(b',');
             }
-            entry.write_json(&mut out);
+            entry.write_item(entry.revision(), &mut out);
             if out.len() >= PIECE {
                 return out;
             }

@@ -122,6 +122,17 @@ impl Entry {
         }
     }
 
+    /// Appends the JSON as an item of a list of its kind: `kind` and `apiVersion` are the list's to tell.
+    pub(crate) fn write_item(&self, revision: Revision, out: &mut impl BufMut) {
+        let Some(splice) = self.derived.splice.filter(|splice| splice.follows_type(&self.json)) else {
+            return self.write_json_at(revision, out);
+        };
+        let (_, after) = splice.split(&self.json);
+        out.put_slice(b"{\"metadata\":{");
+        out.put_slice(splice.member(revision).as_bytes());
+        out.put_slice(after);
+    }
+
     /// The JSON with the object's own resourceVersion.
     pub(crate) fn json(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.json_len());

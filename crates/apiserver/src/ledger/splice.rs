@@ -49,6 +49,13 @@ impl Splice {
         None
     }
 
+    /// Whether nothing but `kind` and `apiVersion` stands before `metadata`: the canonical form.
+    pub(super) fn follows_type(self, json: &[u8]) -> bool {
+        let (before, _) = self.split(json);
+        let members = before.iter().filter(|byte| **byte == b',').count();
+        before.starts_with(b"{\"kind\":\"") && members == 2 && before.ends_with(b",\"metadata\":{")
+    }
+
     /// The bytes before the place, and after it.
     pub(super) fn split(self, json: &[u8]) -> (&[u8], &[u8]) {
         json.split_at(self.offset.min(json.len()))

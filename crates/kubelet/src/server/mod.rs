@@ -66,8 +66,13 @@ pub(crate) async fn serve(
     tls: Arc<rustls::ServerConfig>,
     token: CancellationToken,
 ) {
-    let node =
-        Node { access: Access::new(context.client.clone(), &context.node_name), pods, runtime: context.runtime.clone(), context: Some(Arc::clone(&context)), ending: token };
+    let node = Node {
+        access: Access::new(context.client.clone(), &context.node_name),
+        pods,
+        runtime: context.runtime.clone(),
+        context: Some(Arc::clone(&context)),
+        ending: token,
+    };
     listener::serve(Arc::new(node), listener, tls).await;
 }
 

@@ -136,10 +136,9 @@ impl Application<'_> {
         };
         let object = canonicalize(self.schema, &pruned, Strictness::Ignore).map_err(|error| ApplyError::Result(error.to_string()))?.value;
         self.take(&mut managed, &object)?;
-        if object != *self.live || !managed.same_apart_from_times(&former) {
-            if let Some(entry) = managed.position(self.writer).and_then(|at| managed.entries.get_mut(at)) {
-                entry.time = Some(self.now.clone());
-            }
+        let changed = object != *self.live || !managed.same_apart_from_times(&former);
+        if changed && let Some(entry) = managed.position(self.writer).and_then(|at| managed.entries.get_mut(at)) {
+            entry.time = Some(self.now.clone());
         }
         managed.cap();
         managed.sort();

@@ -142,7 +142,7 @@ fn slices(ledger: &Ledger, service: &Value) -> Vec<Value> {
     let prefix = reads::prefix("discovery.k8s.io", "endpointslices", service.namespace());
     let own = service.name();
     let of_service = |entry: &Arc<crate::ledger::Entry>| entry.index().label("kubernetes.io/service-name") == Some(own);
-    ledger.snapshot().list(&prefix).filter(|entry| of_service(entry)).filter_map(|entry| reads::object(&entry)).collect()
+    ledger.snapshot().list(&prefix).filter(|entry| of_service(entry)).filter_map(|entry| reads::object(entry)).collect()
 }
 
 /// Whether an endpoint is the pod that it says it is.

@@ -1,0 +1,4 @@
+//! `cargo fuzz run fields`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| corten_fuzz::targets::fields(data));
