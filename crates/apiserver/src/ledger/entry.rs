@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use corten_schema::json;
 use corten_store::{Key, Note, Revision};
 
 use super::filter::Field;
@@ -124,13 +125,24 @@ impl Entry {
 
     /// Appends the JSON as an item of a list of its kind: `kind` and `apiVersion` are the list's to tell.
     pub(crate) fn write_item(&self, revision: Revision, out: &mut impl BufMut) {
-        let Some(splice) = self.derived.splice.filter(|splice| splice.follows_type(&self.json)) else {
-            return self.write_json_at(revision, out);
-        };
-        let (_, after) = splice.split(&self.json);
-        out.put_slice(b"{\"metadata\":{");
-        out.put_slice(splice.member(revision).as_bytes());
-        out.put_slice(after);
+        if let Some(splice) = self.derived.splice.filter(|splice| splice.follows_type(&self.json)) {
+            let (_, after) = splice.split(&self.json);
+            out.put_slice(b"{\"metadata\":{");
+            out.put_slice(splice.member(revision).as_bytes());
+            out.put_slice(after);
+            return;
+        }
+        // Objects are stored in the order in which their fields were sent: few clients send others before the metadata.
+        let mut whole = BytesMut::with_capacity(self.json_len());
+        self.write_json_at(revision, &mut whole);
+        match json::decode_stored(&whole) {
+            Ok(mut object) => {
+                object.remove("kind");
+                object.remove("apiVersion");
+                out.put_slice(&json::encode(&object));
+            }
+            Err(_) => out.put_slice(&whole),
+        }
     }
 
     /// The JSON with the object's own resourceVersion.

@@ -53,7 +53,8 @@ impl Splice {
     pub(super) fn follows_type(self, json: &[u8]) -> bool {
         let (before, _) = self.split(json);
         let members = before.iter().filter(|byte| **byte == b',').count();
-        before.starts_with(b"{\"kind\":\"") && members == 2 && before.ends_with(b",\"metadata\":{")
+        let typed = before.starts_with(b"{\"kind\":\"") || before.starts_with(b"{\"apiVersion\":\"");
+        typed && members == 2 && before.ends_with(b",\"metadata\":{")
     }
 
     /// The bytes before the place, and after it.

@@ -229,5 +229,6 @@ async fn a_kind_served_in_two_versions_is_one_object() {
     assert_eq!(newer["regarding"]["name"], "p");
     assert_eq!(newer["note"], "it runs");
     let list = api.get("/apis/events.k8s.io/v1/events").ok().await;
-    assert_eq!(list["items"][0]["apiVersion"], "events.k8s.io/v1");
+    assert_eq!((&list["apiVersion"], &list["items"][0]["note"]), (&json!("events.k8s.io/v1"), &json!("it runs")));
+    assert_eq!(list["items"][0].get("apiVersion"), None, "the list tells the type of its items");
 }

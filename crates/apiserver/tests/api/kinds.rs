@@ -202,7 +202,9 @@ async fn lifecycle(api: &Api, row: &Resource) -> Result<(), String> {
         return Err(format!("created {made}\nread {read}"));
     }
     let list = expect(api.get(&collection).send().await, 200)?;
-    if list["kind"] != row.list_kind.as_str() || !list["items"].as_array().unwrap().contains(&made) {
+    let mut item = made.clone();
+    item.as_object_mut().unwrap().retain(|field, _| field != "kind" && field != "apiVersion");
+    if list["kind"] != row.list_kind.as_str() || !list["items"].as_array().unwrap().contains(&item) {
         return Err(format!("not in its list: {}", list["kind"]));
     }
     let mut changed = made.clone();

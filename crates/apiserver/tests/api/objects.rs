@@ -78,7 +78,8 @@ async fn a_certificate_request_is_decided_once_and_by_those_who_may() {
 
     let mut approved = made.clone();
     approved["status"]["conditions"] = json!([{"type": "Approved", "status": "True", "reason": "Auto"}]);
-    approved["status"]["certificate"] = json!("eA==");
+    let certificate = json!(STANDARD.encode(api.authority.certificate()));
+    approved["status"]["certificate"] = certificate.clone();
     let controller = Identity::service_account("kube-system", "certificate-controller");
     let approval = format!("{path}/n1/approval");
     api.put(&approval, approved.clone()).identity(node).fails(403).await;
@@ -88,10 +89,10 @@ async fn a_certificate_request_is_decided_once_and_by_those_who_may() {
     assert_eq!(done["status"].get("certificate"), None, "approvers do not issue: {done}");
 
     let mut issued = done.clone();
-    issued["status"]["certificate"] = json!("eA==");
+    issued["status"]["certificate"] = certificate.clone();
     issued["status"]["conditions"] = json!([]);
     let issued = api.put(&format!("{path}/n1/status"), issued).identity(controller).ok().await;
-    assert_eq!(issued["status"]["certificate"], "eA==");
+    assert_eq!(issued["status"]["certificate"], certificate);
     assert_eq!(issued["status"]["conditions"][0]["type"], "Approved", "signers do not decide: {issued}");
 
     let mut taken_back = issued.clone();

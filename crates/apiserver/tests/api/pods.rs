@@ -250,7 +250,7 @@ async fn what_cannot_be_reached_is_said_plainly() {
     let none = api.get(&format!("{PODS}/two/log?container=nginx")).fails(400).await;
     assert_eq!(none["message"], "container nginx is not valid for pod two");
     let empty = api.get(&format!("{PODS}/two/log?container=a")).send().await;
-    assert_eq!((empty.code.as_u16(), empty.text().as_str()), (200, ""));
+    assert_eq!((empty.code.as_u16(), empty.text().as_str()), (204, ""));
     let homeless = api.post(&format!("{PODS}/two/exec?container=a&command=ls&stdout=true"), json!({})).fails(400).await;
     assert_eq!(homeless["message"], "pod two does not have a host assigned");
     let gone = api.get(&format!("{PODS}/gone/log")).fails(404).await;
