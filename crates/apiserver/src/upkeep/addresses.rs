@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use corten_schema::{Value, value};
 
 use super::Keeper;
+use crate::ledger::Snapshot;
+use crate::reads;
 use crate::status::ApiError;
 use crate::strategies::services::addresses::{ALLOCATOR, FAMILY, MANAGED_BY, belongs, canonical, owner};
 use crate::strategies::services::family::Family;
@@ -15,26 +17,28 @@ const CONTROLLER: &str = "ipallocator-repair-controller";
 impl Keeper {
     /// Looks at the addresses and node ports of a Service.
     pub(super) async fn service(&self, namespace: &str, name: &str) -> Result<(), ApiError> {
-        let Some(service) = self.service_now(namespace, name) else { return Ok(()) };
+        // One state for the Service and for what it should have: a later one may have given something back.
+        let snapshot = self.snapshot();
+        let key = reads::key("", "services", namespace, name);
+        let Some((entry, service)) = snapshot.get(&key).and_then(|entry| Some((entry, reads::object(entry)?))) else { return Ok(()) };
         for address in addresses_of(&service) {
-            self.cluster_ip(&service, address).await?;
+            self.cluster_ip(&snapshot, &service, address).await?;
         }
-        self.node_ports(&service).await
+        self.node_ports(&snapshot, entry, &service).await
     }
 
-    async fn cluster_ip(&self, service: &Value, text: &str) -> Result<(), ApiError> {
+    async fn cluster_ip(&self, snapshot: &Snapshot, service: &Value, text: &str) -> Result<(), ApiError> {
         let report = async |reason: &str, action: &str, note: String| self.report(CONTROLLER, service, reason, action, &note).await;
         let Ok(address) = canonical(text).parse::<IpAddr>() else {
             let note = format!("Cluster IP {text} is not a valid IP; please recreate Service");
             return report("ClusterIPNotValid", "ClusterIPValidation", note).await;
         };
         let family = Family::of(address).as_str();
-        let snapshot = self.snapshot();
-        if !ranges::objects(&snapshot).iter().flat_map(ranges::of).any(|range| ranges::contains(range, address)) {
+        if !ranges::objects(snapshot).iter().flat_map(ranges::of).any(|range| ranges::contains(range, address)) {
             let note = format!("Cluster IP [{family}]: {address} is not within any configured Service CIDR; please recreate service");
             return report("ClusterIPOutOfRange", "ClusterIPAllocation", note).await;
         }
-        let Some(found) = owner(&snapshot, &address.to_string()) else {
+        let Some(found) = owner(snapshot, &address.to_string()) else {
             let note = format!("Cluster IP [{family}]: {address} is not allocated; repairing");
             report("ClusterIPNotAllocated", "ClusterIPAllocation", note).await?;
             return self.take(service, address).await;

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use corten_schema::Value;
+use corten_store::CommitError;
 
 use super::Keeper;
-use crate::ledger::{Index, Transaction};
+use crate::ledger::{Entry, Index, Snapshot, Transaction};
 use crate::status::ApiError;
 use crate::strategies::services::node_ports::{KEYS, RANGE, key, mark, of};
 use crate::strategy::Expect;
@@ -26,7 +27,7 @@ impl Keeper {
     }
 
     /// Looks at the node ports of a Service.
-    pub(super) async fn node_ports(&self, service: &Value) -> Result<(), ApiError> {
+    pub(super) async fn node_ports(&self, snapshot: &Snapshot, entry: &Entry, service: &Value) -> Result<(), ApiError> {
         const ACTION: &str = "PortAllocation";
         for port in of(service) {
             let report = async |reason: &str, note: String| self.report(CONTROLLER, service, reason, ACTION, &note).await;
@@ -36,7 +37,6 @@ impl Keeper {
                 report("PortOutOfRange", note).await?;
                 continue;
             }
-            let snapshot = self.snapshot();
             let mine = mark(service);
             let expect = match snapshot.get(&key(port)) {
                 None => {
@@ -51,10 +51,20 @@ impl Keeper {
                 }
                 Some(entry) => Expect::Revision(entry.revision()),
             };
-            let transaction = Transaction::new().put(key(port), expect, Bytes::from(mine), Index::default(), None);
-            self.server.ledger.commit(transaction).await.map_err(ApiError::internal)?;
+            let unchanged = Expect::Revision(entry.revision());
+            let transaction =
+                Transaction::new().put(key(port), expect, Bytes::from(mine), Index::default(), None).check(entry.key().clone(), unchanged);
+            self.settle(transaction).await?;
         }
         Ok(())
+    }
+
+    /// Commits a repair. Where something has changed meanwhile there is nothing to do: its event is looked at next.
+    async fn settle(&self, transaction: Transaction) -> Result<(), ApiError> {
+        match self.server.ledger.commit(transaction).await {
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(ApiError::internal(error)),
+        }
     }
 
     /// Gives back the ports of Services that are gone or have them no more.
@@ -65,7 +75,7 @@ impl Keeper {
             if !self.is_taken(entry.stored_json(), port) {
                 tracing::warn!(port = entry.name(), "the node port appears to have leaked: cleaning up");
                 let transaction = Transaction::new().delete(entry.key().clone(), Expect::Revision(entry.revision()));
-                self.server.ledger.commit(transaction).await.map_err(ApiError::internal)?;
+                self.settle(transaction).await?;
             }
         }
         Ok(())
