@@ -40,8 +40,8 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 fn path(subresource: &str, words: &[&str], wanted: Wanted) -> String {
-    let mut query: Vec<String> =
-        words.iter().map(|word| format!("command={}", word.replace(' ', "+").replace(';', "%3B").replace('&', "%26"))).collect();
+    let escaped = |word: &str| word.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let mut query: Vec<String> = words.iter().map(|word| format!("command={}", escaped(word))).collect();
     for (name, on) in [("stdin", wanted.stdin), ("stdout", wanted.stdout), ("stderr", wanted.stderr), ("tty", wanted.tty)] {
         if on {
             query.push(format!("{name}=true"));

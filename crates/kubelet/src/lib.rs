@@ -27,6 +27,7 @@ mod volume;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_client::events::Recorder;
 use corten_client::informer::{Informer, Selection};
@@ -77,13 +78,36 @@ impl From<CgroupError> for Error {
     }
 }
 
+/// Waits for the container runtime: it may start later than the kubelet, and nothing tells when its socket is there.
+async fn reach_runtime(socket: &Path) -> Runtime {
+    const INTERVAL: Duration = Duration::from_millis(200);
+    let mut told = false;
+    loop {
+        let reached = async {
+            let clients = corten_cri::connect(socket).await?;
+            Runtime::new(clients).await.map_err(|status| Error::Version(Box::new(status)))
+        };
+        match reached.await {
+            Ok(runtime) => return runtime,
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "waiting for the container runtime");
+                }
+            }
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
 /// Runs the kubelet until `token` is cancelled. Running containers are left as they are.
 ///
 /// # Errors
 /// When the node cannot be started at all; everything later is retried.
 pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error> {
-    let clients = corten_cri::connect(&options.cri_socket).await?;
-    let runtime = Runtime::new(clients).await.map_err(|status| Error::Version(Box::new(status)))?;
+    let runtime = tokio::select! {
+        runtime = reach_runtime(&options.cri_socket) => runtime,
+        () = token.cancelled() => return Ok(()),
+    };
     private_directory(&options.root_dir.join("pods"))?;
     let logs = &options.pod_log_dir;
     std::fs::create_dir_all(logs).map_err(|source| Error::Directory { path: logs.clone(), source })?;
