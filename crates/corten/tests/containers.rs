@@ -57,8 +57,15 @@ fn logs_and_exec(runtime: Options) {
     assert_eq!((outcome.code, &*outcome.stdout), (Some(0), "through and back"));
 
     // With a terminal: `script` gives kubectl one. Its size comes after the program has started; containerd does not wait for it.
-    let kubectl =
-        cluster.kubectl_command(&["exec", "-it", "talker", "--", "sh", "-c", "tty; until stty size 2>/dev/null; do sleep 0.05; done"]);
+    let kubectl = cluster.kubectl_command(&[
+        "exec",
+        "-it",
+        "talker",
+        "--",
+        "sh",
+        "-c",
+        "tty; until stty size 2>/dev/null | grep 77; do sleep 0.05; done",
+    ]);
     let words: Vec<String> =
         [kubectl.get_program()].into_iter().chain(kubectl.get_args()).map(|word| format!("'{}'", word.to_string_lossy())).collect();
     let mut script = std::process::Command::new("script");
