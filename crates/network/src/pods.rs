@@ -20,6 +20,9 @@ use crate::netns::{self, NetnsError};
 /// The gateway that every pod sees: link-local, so it can never be a pod or a host. It exists only as a neighbour entry.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
+/// Extension of a record that is being written.
+const UNFINISHED: &str = "tmp";
+
 /// The pod's end of its link.
 pub(crate) const INTERFACE: &str = "eth0";
 
@@ -112,6 +115,11 @@ impl PodNetwork {
         let mut state = State::default();
         for entry in fs::read_dir(&options.dir).map_err(record_error(&options.dir))? {
             let path = entry.map_err(record_error(&options.dir))?.path();
+            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+                // Of a process that was killed before it could publish a record: nothing had been made yet.
+                fs::remove_file(&path).map_err(record_error(&path))?;
+                continue;
+            }
             let Some(sandbox) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json")) else {
                 continue;
             };
@@ -293,7 +301,7 @@ impl PodNetwork {
 
 fn publish(path: &Path, record: &Record) -> io::Result<()> {
     let text = serde_json::to_vec(record)?;
-    let partial = path.with_extension("tmp");
+    let partial = path.with_extension(UNFINISHED);
     let mut file = fs::File::create(&partial)?;
     file.write_all(&text)?;
     fs::rename(&partial, path)

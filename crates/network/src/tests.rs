@@ -143,6 +143,8 @@ fn records_survive_a_restart_and_dead_sandboxes_are_forgotten() {
         network.set_pod_cidr(range).unwrap();
         let before = network.attach("one", &one).await.unwrap();
         drop(network);
+        // What a process that is killed while it writes a record leaves behind.
+        std::fs::write(dir.join("two.tmp"), "{").unwrap();
 
         let network = PodNetwork::open(options(&dir)).await.unwrap();
         network.set_pod_cidr(range).unwrap();

@@ -121,6 +121,21 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], survives: Survives) 
     written.map_err(StoreError::io(path))
 }
 
+/// Removes what [`write_atomically`] had not published when its process was killed. Others may be writing right now: only
+/// what is far older than any write counts.
+pub(crate) fn remove_unfinished(directory: &Path) -> Result<(), StoreError> {
+    const AGE: std::time::Duration = std::time::Duration::from_secs(3600);
+    for entry in fs::read_dir(directory).map_err(StoreError::io(directory))? {
+        let entry = entry.map_err(StoreError::io(directory))?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        if hidden && written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > AGE)) {
+            remove_if_present(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes renames and removals in a directory survive a power cut.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()

@@ -24,6 +24,9 @@ impl Store {
                 }
             }
         }
+        for directory in [&paths.images, &paths.pins] {
+            files::remove_unfinished(directory)?;
+        }
         self.empty_trash();
         Ok(())
     }
