@@ -62,7 +62,8 @@ impl Paths {
         self.layers.join(chain_id.hex())
     }
 
-    /// Held shared while a lease grows or something appears in `ingest/`, exclusively while garbage is sorted out. Both are short.
+    /// Held shared while a lease grows, a record is published or something appears in `ingest/`, exclusively while garbage is
+    /// sorted out. Both are short.
     pub(crate) fn lock(&self, operation: FlockOperation) -> Result<Locked, StoreError> {
         let file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.lock).map_err(StoreError::io(&self.lock))?;
@@ -104,8 +105,8 @@ pub(crate) enum Survives {
     PowerCut,
 }
 
-/// Writes a small file so that after a crash it has either the old or the whole new content.
-pub(crate) fn write_atomically(path: &Path, content: &[u8], survives: Survives) -> Result<(), StoreError> {
+/// Writes a small file so that after a crash it has either the old or the whole new content. The caller holds the store's lock.
+pub(crate) fn write_atomically(path: &Path, content: &[u8], survives: Survives, _lock: &Locked) -> Result<(), StoreError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let temporary = directory.join(format!(".{}", unique_name()));
     let written = File::create_new(&temporary)
@@ -121,15 +122,12 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], survives: Survives) 
     written.map_err(StoreError::io(path))
 }
 
-/// Removes what [`write_atomically`] had not published when its process was killed. Others may be writing right now: only
-/// what is far older than any write counts.
-pub(crate) fn remove_unfinished(directory: &Path) -> Result<(), StoreError> {
-    const AGE: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Removes what [`write_atomically`] had not published when its process was killed. Writers hold the store's lock, so its
+/// exclusive holder, who calls this, finds only what the dead left.
+pub(crate) fn remove_unfinished(directory: &Path, _exclusive: &Locked) -> Result<(), StoreError> {
     for entry in fs::read_dir(directory).map_err(StoreError::io(directory))? {
         let entry = entry.map_err(StoreError::io(directory))?;
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let written = entry.metadata().and_then(|metadata| metadata.modified());
-        if hidden && written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > AGE)) {
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
             remove_if_present(&entry.path())?;
         }
     }

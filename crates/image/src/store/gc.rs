@@ -16,16 +16,16 @@ impl Store {
     pub(crate) fn recover(&self) -> Result<(), StoreError> {
         let paths = &self.inner.paths;
         {
-            let _exclusive = paths.lock(FlockOperation::LockExclusive)?;
+            let exclusive = paths.lock(FlockOperation::LockExclusive)?;
             lease::protected(paths)?;
             for (_, path) in files::entries(&paths.ingest)? {
                 if files::is_abandoned(&path) {
                     self.discard(&path)?;
                 }
             }
-        }
-        for directory in [&paths.images, &paths.pins] {
-            files::remove_unfinished(directory)?;
+            for directory in [&paths.images, &paths.pins] {
+                files::remove_unfinished(directory, &exclusive)?;
+            }
         }
         self.empty_trash();
         Ok(())

@@ -28,9 +28,9 @@ impl Store {
         let content = serde_json::to_vec(&Pin { image: image.id.clone(), chain: image.chain.clone() })
             .map_err(|error| StoreError::io(&path)(error.into()))?;
         // The collector reads pins under the exclusive lock: it sees this one, or is done before the layers are looked for.
-        let _shared = self.inner.paths.lock(rustix::fs::FlockOperation::LockShared)?;
+        let shared = self.inner.paths.lock(rustix::fs::FlockOperation::LockShared)?;
         // No container outlives the machine, so the pin need not either: a container's start does not wait for the disk.
-        files::write_atomically(&path, &content, files::Survives::Kill)
+        files::write_atomically(&path, &content, files::Survives::Kill, &shared)
     }
 
     pub(crate) fn remove_pin(&self, owner: &str) -> Result<(), StoreError> {

@@ -119,7 +119,8 @@ impl Store {
                 digest: manifest.clone(),
                 reason: error.to_string(),
             })?;
-            files::write_atomically(&path, &content, Survives::PowerCut)?;
+            let shared = paths.lock(rustix::fs::FlockOperation::LockShared)?;
+            files::write_atomically(&path, &content, Survives::PowerCut, &shared)?;
         }
         Ok(())
     }

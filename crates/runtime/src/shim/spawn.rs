@@ -20,13 +20,24 @@ pub(crate) struct Program {
     file: OwnedFd,
 }
 
+/// How often sealing is tried; each attempt lets the kernel wait for a tenth of a second and more.
+const SEAL_ATTEMPTS: usize = 50;
+
 impl Program {
     /// Seals `bytes`, an executable.
     pub(crate) fn seal(bytes: &[u8]) -> io::Result<Program> {
         let fd = rustix::fs::memfd_create("corten-shim", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let mut file = File::from(fd);
         file.write_all(bytes)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+        // The kernel refuses while anything else of it, such as page migration, holds one of the pages. It waits a moment itself.
+        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+        let mut attempts = 0;
+        while let Err(error) = rustix::fs::fcntl_add_seals(&file, seals) {
+            attempts += 1;
+            if error != rustix::io::Errno::BUSY || attempts == SEAL_ATTEMPTS {
+                return Err(error.into());
+            }
+        }
         Ok(Program { file: file.into() })
     }
 

@@ -84,8 +84,7 @@ async fn known(node: &mut Node) -> Known {
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    // What was not published when its writer died is nobody's; the image store's garbage collection takes it away.
-    names.filter(|name| !name.starts_with('.')).map(|name| name.split('.').next().unwrap_or_default().to_owned()).collect()
+    names.map(|name| name.split('.').next().unwrap_or_default().to_owned()).collect()
 }
 
 /// The pods' interfaces on the node.
