@@ -1,7 +1,6 @@
 //! `corten cni`: the pod network for other container runtimes. The protocol is in `corten_network::cni`.
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use corten_network::cni::{Invocation, run as call};
@@ -10,13 +9,7 @@ use corten_network::cni::{Invocation, run as call};
 const LIMIT: u64 = 1 << 20;
 
 pub(crate) fn run() -> ExitCode {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let invocation = Invocation {
-        command: variable("CNI_COMMAND"),
-        container_id: variable("CNI_CONTAINERID"),
-        netns: std::env::var_os("CNI_NETNS").map(PathBuf::from),
-        interface: variable("CNI_IFNAME"),
-    };
+    let invocation = Invocation::from_variables(|name| std::env::var_os(name));
     let mut input = Vec::new();
     let runtime = std::io::stdin()
         .take(LIMIT)

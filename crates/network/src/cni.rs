@@ -7,6 +7,7 @@
 //! recorded, the node's range of pod addresses, the node's address and the largest packet.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -38,6 +39,19 @@ pub struct Invocation {
     pub netns: Option<PathBuf>,
     /// `CNI_IFNAME`.
     pub interface: String,
+}
+
+impl Invocation {
+    /// The invocation that variables describe; `variable` gives the value of one.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let text = |name: &str| variable(name).unwrap_or_default().to_string_lossy().into_owned();
+        Self {
+            command: text("CNI_COMMAND"),
+            container_id: text("CNI_CONTAINERID"),
+            netns: variable("CNI_NETNS").map(PathBuf::from),
+            interface: text("CNI_IFNAME"),
+        }
+    }
 }
 
 /// An answer that is an error: its code is one of the specification's.

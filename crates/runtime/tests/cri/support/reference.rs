@@ -68,13 +68,7 @@ pub(crate) fn start(version: Version, dir: &Path, holder: u32) -> Containerd {
 
 /// This project's CNI plugin, as a program of its own.
 pub(crate) fn plugin() {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let invocation = Invocation {
-        command: variable("CNI_COMMAND"),
-        container_id: variable("CNI_CONTAINERID"),
-        netns: std::env::var_os("CNI_NETNS").map(PathBuf::from),
-        interface: variable("CNI_IFNAME"),
-    };
+    let invocation = Invocation::from_variables(|name| std::env::var_os(name));
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).expect("a configuration");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
