@@ -54,29 +54,8 @@ impl Pipe {
         let mut out = Vec::with_capacity(piece.len());
         match &mut self.coding {
             Coding::Plain => self.rewriter.push(piece, &mut out),
-            Coding::Gzip { decoder, encoder } => {
-                for slice in piece.chunks(SLICE) {
-                    decoder.write_all(slice)?;
-                    decoder.flush()?;
-                    let text = std::mem::take(decoder.get_mut());
-                    self.rewriter.push(&text, &mut out);
-                    encoder.write_all(&std::mem::take(&mut out))?;
-                }
-                // A reader that follows sees what there is.
-                encoder.flush()?;
-                out = std::mem::take(encoder.get_mut());
-            }
-            Coding::Deflate { decoder, encoder } => {
-                for slice in piece.chunks(SLICE) {
-                    decoder.write_all(slice)?;
-                    decoder.flush()?;
-                    let text = std::mem::take(decoder.get_mut());
-                    self.rewriter.push(&text, &mut out);
-                    encoder.write_all(&std::mem::take(&mut out))?;
-                }
-                encoder.flush()?;
-                out = std::mem::take(encoder.get_mut());
-            }
+            Coding::Gzip { decoder, encoder } => out = pass(&mut self.rewriter, decoder, encoder, piece)?,
+            Coding::Deflate { decoder, encoder } => out = pass(&mut self.rewriter, decoder, encoder, piece)?,
         }
         Ok(out)
     }
@@ -89,20 +68,55 @@ impl Pipe {
                 self.rewriter.finish(&mut out);
                 Ok(out)
             }
-            Coding::Gzip { decoder, mut encoder } => {
-                self.rewriter.push(&decoder.finish()?, &mut out);
-                self.rewriter.finish(&mut out);
-                encoder.write_all(&out)?;
-                encoder.finish()
-            }
-            Coding::Deflate { decoder, mut encoder } => {
-                self.rewriter.push(&decoder.finish()?, &mut out);
-                self.rewriter.finish(&mut out);
-                encoder.write_all(&out)?;
-                encoder.finish()
-            }
+            Coding::Gzip { decoder, encoder } => end(self.rewriter, decoder, encoder),
+            Coding::Deflate { decoder, encoder } => end(self.rewriter, decoder, encoder),
         }
     }
+}
+
+/// One half of a compression: what is written to it comes out in its buffer.
+trait Stage: Write {
+    fn buffer(&mut self) -> &mut Vec<u8>;
+    fn end(self) -> io::Result<Vec<u8>>;
+}
+
+macro_rules! stages {
+    ($($stage:ident),+) => {$(
+        impl Stage for $stage<Vec<u8>> {
+            fn buffer(&mut self) -> &mut Vec<u8> {
+                self.get_mut()
+            }
+
+            fn end(self) -> io::Result<Vec<u8>> {
+                self.finish()
+            }
+        }
+    )+};
+}
+
+stages!(MultiGzDecoder, GzEncoder, DeflateDecoder, DeflateEncoder);
+
+/// A compressed piece, as it goes out.
+fn pass(rewriter: &mut Rewriter, decoder: &mut impl Stage, encoder: &mut impl Stage, piece: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for slice in piece.chunks(SLICE) {
+        decoder.write_all(slice)?;
+        decoder.flush()?;
+        rewriter.push(&std::mem::take(decoder.buffer()), &mut out);
+        encoder.write_all(&std::mem::take(&mut out))?;
+    }
+    // A reader that follows sees what there is.
+    encoder.flush()?;
+    Ok(std::mem::take(encoder.buffer()))
+}
+
+/// What is left in a compression.
+fn end(mut rewriter: Rewriter, decoder: impl Stage, mut encoder: impl Stage) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    rewriter.push(&decoder.end()?, &mut out);
+    rewriter.finish(&mut out);
+    encoder.write_all(&out)?;
+    encoder.end()
 }
 
 /// The body with its links rewritten. What cannot be decompressed breaks it off.
