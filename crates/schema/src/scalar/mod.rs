@@ -1,8 +1,10 @@
 //! Scalars with a form of their own: quantities, times, bytes.
 
+mod duration;
 mod quantity;
 mod time;
 
+pub use duration::{DurationError, duration};
 pub use quantity::{Format, Quantity, QuantityError};
 pub use time::{TimeError, micro_time, time};
 pub(crate) use time::{from_unix, to_unix};

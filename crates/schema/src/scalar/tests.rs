@@ -85,3 +85,31 @@ fn base64_is_checked() {
     assert_eq!(bytes("aGVsbG8").unwrap_err(), "illegal base64 data at input byte 7");
     assert_eq!(bytes("a!Vs").unwrap_err(), "illegal base64 data at input byte 1");
 }
+
+#[test]
+fn durations_are_gos() {
+    for (text, milliseconds) in [
+        ("0", 0),
+        ("0s", 0),
+        ("30s", 30_000),
+        ("1m30s", 90_000),
+        ("1.5h", 5_400_000),
+        ("300ms", 300),
+        ("+2h", 7_200_000),
+        ("1h2m3.5s", 3_723_500),
+    ] {
+        assert_eq!(duration(text), Ok((false, std::time::Duration::from_millis(milliseconds))), "{text}");
+    }
+    assert_eq!(duration("-5s"), Ok((true, std::time::Duration::from_secs(5))));
+    for (text, why) in [
+        ("", DurationError::Invalid),
+        ("-", DurationError::Invalid),
+        ("s", DurationError::Invalid),
+        ("1..2s", DurationError::Invalid),
+        ("99999999999999999999h", DurationError::Invalid),
+        ("10", DurationError::MissingUnit),
+        ("1x", DurationError::UnknownUnit),
+    ] {
+        assert_eq!(duration(text), Err(why), "{text}");
+    }
+}
