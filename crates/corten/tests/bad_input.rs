@@ -88,7 +88,7 @@ fn garbage_on_every_port_is_refused_and_the_port_goes_on() {
     assert!(raw.contains("ok"), "{raw}");
     // The runtime still starts pods.
     cluster.kubectl(&["run", "after", "--image=corten.local/hello"]);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/after", "--timeout=60s"]);
+    cluster.ready("after");
 }
 
 /// Sends bytes and takes whatever comes back until the other side ends or nothing comes any more.

@@ -5,40 +5,18 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use corten_testkit::{Cluster, Options, PATIENCE, cgroup, memory_limit_file, on_every_runtime, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, cgroup, memory_limit_file, on_every_runtime, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
 on_every_runtime!(logs_and_exec, a_killed_container_comes_back_and_a_dying_one_backs_off, an_image_that_cannot_be_pulled_says_why);
 
-fn pod(name: &str, command: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: main
-    image: busybox:1.36
-    command: [sh, -c, {command:?}]
-"
-    )
-}
-
-fn ready(cluster: &Cluster, name: &str) {
-    cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=90s"]);
-}
-
 fn logs_and_exec(runtime: Options) {
     let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
-    cluster.apply(&pod(
+    cluster.run(&Pod::new(
         "talker",
         "echo one; echo two >&2; while read line; do echo got $line; done < /tmp/pipe & mkfifo /tmp/pipe 2>/dev/null; sleep 1000",
     ));
-    ready(&cluster, "talker");
     wait::until("both lines are logged", PATIENCE, || {
         let logs = cluster.kubectl(&["logs", "talker"]);
         if logs.contains("one\n") && logs.contains("two\n") { Ok(()) } else { Err(logs) }
@@ -88,9 +66,8 @@ fn logs_and_exec(runtime: Options) {
 
 fn a_killed_container_comes_back_and_a_dying_one_backs_off(runtime: Options) {
     let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
-    cluster.apply(&pod("steady", "trap 'exit 3' TERM; while :; do sleep 0.1; done"));
-    cluster.apply(&pod("dying", "echo last words; exit 1"));
-    ready(&cluster, "steady");
+    cluster.apply(&Pod::new("dying", "echo last words; exit 1").to_string());
+    cluster.run(&Pod::new("steady", "trap 'exit 3' TERM; while :; do sleep 0.1; done"));
     cluster.kubectl(&["exec", "steady", "--", "kill", "-TERM", "1"]);
     wait::until("the container is restarted", PATIENCE, || {
         let status = cluster.json(&["get", "pod", "steady"])["status"]["containerStatuses"][0].clone();
@@ -152,10 +129,10 @@ spec:
       limits: {memory: 64Mi, cpu: 250m}
 ",
     );
-    ready(&cluster, "greeter");
+    cluster.ready("greeter");
     let pod = cluster.json(&["get", "pod", "greeter"]);
-    let address = format!("{}:8080", pod["status"]["podIP"].as_str().unwrap());
-    let said = wait::until("hello answers", PATIENCE, || cluster.http_get(address.parse().unwrap()));
+    let address = cluster.address("greeter", 8080);
+    let said = wait::until("hello answers", PATIENCE, || cluster.http_get(address));
     assert!(said.contains("greeter"), "{said}");
 
     // The limit is the kernel's, not only the API's.

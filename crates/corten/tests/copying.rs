@@ -9,25 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use corten_testkit::{Cluster, Options, Spawned, tools};
+use corten_testkit::{Cluster, Pod, Spawned, tools};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
 /// Copying takes as long as it takes, on a loaded machine and without optimisation.
 const COPYING: Duration = Duration::from_secs(300);
-
-const POD: &str = "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: store
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: main
-    image: busybox:1.36
-    command: [sleep, '100000']
-";
 
 /// All of 1 GiB is for `cargo xtask test --full`.
 fn size() -> usize {
@@ -131,17 +118,15 @@ fn there_and_back(cluster: &Cluster, size: usize) {
 
 #[test]
 fn a_directory_is_copied_there_and_back() {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
-    cluster.apply(POD);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/store", "--timeout=90s"]);
+    let cluster = Cluster::with_busybox(CORTEN);
+    cluster.run(&Pod::new("store", "exec sleep 100000"));
     there_and_back(&cluster, size());
 }
 
 #[test]
 fn every_kubectl_copies() {
-    let mut cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
-    cluster.apply(POD);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/store", "--timeout=90s"]);
+    let mut cluster = Cluster::with_busybox(CORTEN);
+    cluster.run(&Pod::new("store", "exec sleep 100000"));
     // 1.28 speaks SPDY, the newest WebSocket.
     for minor in [28, 30, 35] {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());

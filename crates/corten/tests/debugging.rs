@@ -2,28 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-use corten_testkit::{Cluster, Options, PATIENCE, Terminal, tools, wait};
+use corten_testkit::{Cluster, PATIENCE, Pod, Terminal, tools, wait};
+use serde_json::json;
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
-const POD: &str = "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: patient
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: main
-    image: busybox:1.36
-    command: [sh, -c, 'exec sleep 100000']
-    env: [{name: COLOUR, value: green}]
-";
-
 fn cluster() -> Cluster {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
-    cluster.apply(POD);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/patient", "--timeout=90s"]);
+    let cluster = Cluster::with_busybox(CORTEN);
+    let colour = json!([{"name": "COLOUR", "value": "green"}]);
+    cluster.run(&Pod::new("patient", "exec sleep 100000").main("env", colour));
     cluster
 }
 
@@ -97,7 +84,7 @@ fn a_copy_of_a_pod() {
 #[test]
 fn a_node() {
     let cluster = cluster();
-    let node = cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let node = cluster.node();
     let debug =
         ["debug", "--quiet", &format!("node/{node}"), "--image=busybox:1.36", "--image-pull-policy=Never", "--profile=general", "--"];
     let debug: Vec<&str> = debug.into_iter().chain(["sh", "-c", "ls /host/proc/1/status && hostname && echo looked"]).collect();

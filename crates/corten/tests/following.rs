@@ -4,46 +4,18 @@
 
 use std::time::Duration;
 
-use corten_testkit::{Cluster, Options, PATIENCE, Spawned, tools, wait};
+use corten_testkit::{Cluster, PATIENCE, Pod, Spawned, tools, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
-fn cluster() -> Cluster {
-    Cluster::up(CORTEN, Options { busybox: true, ..Options::default() })
-}
-
-fn pod(name: &str, containers: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-spec:
-  terminationGracePeriodSeconds: 0
-  restartPolicy: Never
-  containers:
-{containers}"
-    )
-}
-
-fn container(name: &str, command: &str) -> String {
-    format!("  - name: {name}\n    image: busybox:1.36\n    command: [sh, -c, {command:?}]\n")
-}
-
-fn ended(cluster: &Cluster, name: &str) {
-    cluster.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", &format!("pod/{name}"), "--timeout=90s"]);
-}
-
 #[test]
 fn nothing_is_lost_or_repeated_over_a_rotation() {
-    let cluster = cluster();
+    let cluster = Cluster::with_busybox(CORTEN);
     // More than a log file may hold at once; then slowly on, over the rotation that follows within seconds.
     let command = "awk 'BEGIN { for (i = 1; i <= 110000; i++) \
                    printf \"line %020d of a log that is rotated while somebody reads it, with some more text to fill it up\\n\", i }'; \
                    n=110000; while [ $n -lt 110040 ]; do n=$((n+1)); echo line $n; sleep 0.5; done";
-    cluster.apply(&pod("writer", &container("main", command)));
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/writer", "--timeout=90s"]);
+    cluster.run(&Pod::new("writer", command).once());
     let mut follow = Spawned::start(cluster.kubectl_command(&["logs", "-f", "writer"]));
     let (code, said) = follow.end_within(Duration::from_secs(240));
     assert_eq!(code, Some(0));
@@ -63,11 +35,11 @@ fn nothing_is_lost_or_repeated_over_a_rotation() {
 
 #[test]
 fn options_choose_what_is_shown() {
-    let mut cluster = cluster();
+    let mut cluster = Cluster::with_busybox(CORTEN);
     // The pause keeps the second stream out of the long line, which is written in several pieces.
     let command = "echo one; echo two >&2; sleep 1; head -c 40000 /dev/zero | tr '\\0' x; echo; printf '\\001\\377end'";
-    cluster.apply(&pod("talker", &container("main", command)));
-    ended(&cluster, "talker");
+    cluster.apply(&Pod::new("talker", command).once().to_string());
+    cluster.succeeded("talker");
     for minor in [28, 35] {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let logs = |arguments: &[&str]| {
@@ -96,11 +68,10 @@ fn options_choose_what_is_shown() {
 
 #[test]
 fn several_containers_and_those_that_are_not_there() {
-    let cluster = cluster();
-    let containers =
-        container("a", "echo from a") + &container("b", "echo from b") + "  initContainers:\n" + &container("first", "echo from first");
-    cluster.apply(&pod("three", &containers));
-    ended(&cluster, "three");
+    let cluster = Cluster::with_busybox(CORTEN);
+    let three = Pod::new("three", "echo from a").main("name", "a").and("b", "echo from b").first("first", "echo from first").once();
+    cluster.apply(&three.to_string());
+    cluster.succeeded("three");
     let which = cluster.kubectl_outcome(&["get", "--raw", "/api/v1/namespaces/default/pods/three/log"]);
     let words = "a container name must be specified for pod three, choose one of: [a b] or one of the init containers: [first]";
     assert!(which.stderr.contains(words), "{which:?}");
@@ -117,8 +88,8 @@ fn several_containers_and_those_that_are_not_there() {
     assert!(previous.stderr.contains("previous terminated container \"a\" in pod \"three\" not found"), "{previous:?}");
 
     // Waits behind an init container.
-    let waiting = container("main", "echo late") + "  initContainers:\n" + &container("gate", "until [ -e /tmp/go ]; do sleep 0.1; done");
-    cluster.apply(&pod("later", &waiting));
+    let later = Pod::new("later", "echo late").first("gate", "until [ -e /tmp/go ]; do sleep 0.1; done").once();
+    cluster.apply(&later.to_string());
     let refused = wait::until("the pod waits", PATIENCE, || {
         let outcome = cluster.kubectl_outcome(&["logs", "later"]);
         if outcome.stderr.contains("PodInitializing") { Ok(outcome) } else { Err(outcome) }
@@ -128,7 +99,7 @@ fn several_containers_and_those_that_are_not_there() {
     wait::until("the gate is open", PATIENCE, || {
         cluster.kubectl_outcome(&["exec", "later", "-c", "gate", "--", "touch", "/tmp/go"]).check()
     });
-    ended(&cluster, "later");
+    cluster.succeeded("later");
     assert_eq!(cluster.kubectl(&["logs", "later"]), "late\n");
     let absent = cluster.kubectl_outcome(&["logs", "absent"]);
     assert!(absent.stderr.contains("pods \"absent\" not found"), "{absent:?}");

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use corten_testkit::{Cluster, Options, PATIENCE, Spawned, tools, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, Spawned, tools};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
@@ -34,30 +34,16 @@ spec:
   ports: [{port: 80, targetPort: echo}]
 ";
 
-const WEB: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: web}
-spec:
-  containers:
-  - name: main
-    image: nginx:1.14.2
-    imagePullPolicy: IfNotPresent
-";
-
 fn cluster() -> Cluster {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
+    let cluster = Cluster::with_busybox(CORTEN);
     cluster.apply(POD);
     ready(&cluster);
     cluster
 }
 
 fn ready(cluster: &Cluster) {
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/echo", "--timeout=90s"]);
-    wait::until("the program listens", PATIENCE, || {
-        let listening = cluster.kubectl(&["exec", "echo", "--", "netstat", "-ltn"]);
-        if listening.contains(":8080 ") { Ok(()) } else { Err(listening) }
-    });
+    cluster.ready("echo");
+    cluster.listens("echo", 8080);
 }
 
 /// A running port-forward and the address it listens at.
@@ -96,8 +82,7 @@ fn noise(seed: u8, size: usize) -> Vec<u8> {
 #[test]
 fn many_connections_at_once() {
     let mut cluster = Cluster::up(CORTEN, Options { nginx: vec!["1.14.2"], ..Options::default() });
-    cluster.apply(WEB);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=90s"]);
+    cluster.run(&Pod::image("web", "nginx:1.14.2"));
     // Every connection gets a file of its own.
     let make = "for n in $(seq 0 39); do yes line $n of a file | head -c $((200000 + n)) > /usr/share/nginx/html/$n; done";
     cluster.kubectl(&["exec", "web", "--", "sh", "-c", make]);

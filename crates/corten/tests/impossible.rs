@@ -20,10 +20,6 @@ fn pod(name: &str, pod: Value, container: Value) -> String {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}).to_string()
 }
 
-fn ready(cluster: &Cluster, name: &str) {
-    cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=90s"]);
-}
-
 fn events(cluster: &Cluster, name: &str) -> String {
     cluster.kubectl(&["get", "events", "--field-selector", &format!("involvedObject.name={name}")])
 }
@@ -44,10 +40,10 @@ fn refused(cluster: &Cluster, name: &str, reason: &str, words: &str) {
 
 #[test]
 fn pods_that_cannot_run_say_why_and_disturb_nobody() {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
+    let cluster = Cluster::with_busybox(CORTEN);
     let node = cluster.json(&["get", "nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     cluster.apply(&pod("neighbour", json!({}), json!({"ports": [{"containerPort": 80, "hostPort": 18080}]})));
-    ready(&cluster, "neighbour");
+    cluster.ready("neighbour");
 
     let secret = json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "nothing", "key": "k"}}}]});
     let volume = json!({"volumes": [{"name": "v", "secret": {"secretName": "missing"}}]});
@@ -137,7 +133,7 @@ fn pods_that_cannot_run_say_why_and_disturb_nobody() {
 
     // What was missing comes, and the pod goes on by itself.
     cluster.kubectl(&["create", "secret", "generic", "nothing", "--from-literal=k=v"]);
-    ready(&cluster, "secretless");
+    cluster.ready("secretless");
 }
 
 #[test]
@@ -150,7 +146,7 @@ fn a_node_is_configured_by_files_and_debugged_by_ephemeral_containers() {
     let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.to_vec(), ..Options::default() });
     assert_eq!(cluster.json(&["get", "nodes"])["items"][0]["status"]["allocatable"]["pods"], "5");
     cluster.apply(&pod("tuned", json!({"securityContext": {"sysctls": [{"name": "net.core.somaxconn", "value": "77"}]}}), json!({})));
-    ready(&cluster, "tuned");
+    cluster.ready("tuned");
     assert_eq!(cluster.kubectl(&["exec", "tuned", "--", "cat", "/proc/sys/net/core/somaxconn"]), "77\n");
 
     // With a target, its processes are seen.

@@ -17,9 +17,8 @@ fn a_second_node_joins_and_its_pods_are_reached() {
         ));
     }
     for node in ["corten", "corten-2"] {
-        cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/on-{node}"), "--timeout=60s"]);
-        let address = cluster.kubectl(&["get", "pod", &format!("on-{node}"), "-o", "jsonpath={.status.podIP}"]);
-        let said = cluster.http_get(format!("{address}:8080").parse().unwrap()).unwrap();
+        cluster.ready(&format!("on-{node}"));
+        let said = cluster.http_get(cluster.address(&format!("on-{node}"), 8080)).unwrap();
         assert!(said.contains(&format!("on-{node}")), "{said}");
     }
     // Logs of a pod on the other node come through that node's kubelet.

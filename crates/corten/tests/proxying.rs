@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use corten_testkit::{Cluster, Options, PATIENCE, Spawned, tools, wait};
+use corten_testkit::{Cluster, PATIENCE, Spawned, tools, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
@@ -64,9 +64,9 @@ spec:
 }
 
 fn cluster() -> Cluster {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
+    let cluster = Cluster::with_busybox(CORTEN);
     cluster.apply(&manifests());
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=90s"]);
+    cluster.ready("web");
     wait::until("the pod answers", PATIENCE, || raw(&cluster, &format!("{PODS}/web/proxy/index.html")));
     cluster
 }
@@ -125,7 +125,7 @@ fn pages_come_through_the_api_server_and_lead_back_through_it() {
     assert!(no_tls.contains("error trying to reach service: http: server gave HTTP response to HTTPS client"), "{no_tls}");
     assert!(raw(&cluster, &format!("{PODS}/https:web:8080:x/proxy/")).unwrap_err().contains("invalid pod request"));
 
-    let node = cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let node = cluster.node();
     assert_eq!(raw(&cluster, &format!("/api/v1/nodes/{node}/proxy/healthz")).unwrap(), "ok");
     assert_eq!(raw(&cluster, &format!("/api/v1/nodes/{node}:10250/proxy/healthz")).unwrap(), "ok");
     assert!(raw(&cluster, &format!("/api/v1/nodes/{node}/proxy/pods")).unwrap().contains("\"PodList\""));

@@ -4,26 +4,13 @@
 
 use std::time::Duration;
 
-use corten_testkit::{Cluster, Options, PATIENCE, python::python, wait};
+use corten_testkit::{Cluster, PATIENCE, python::python};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachParams, LogParams, TerminalSize};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
-
-const POD: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: host}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: main
-    image: busybox:1.36
-    stdin: true
-    command: [sh, -c, 'nc -ll -p 8080 -e cat & while read line; do echo got $line; done']
-";
 
 /// The same checks as below, in Python.
 const PROGRAM: &str = r#"
@@ -97,13 +84,10 @@ print("all is well")
 "#;
 
 fn cluster() -> Cluster {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
-    cluster.apply(POD);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/host", "--timeout=90s"]);
-    wait::until("the program listens", PATIENCE, || {
-        let listening = cluster.kubectl(&["exec", "host", "--", "netstat", "-ltn"]);
-        if listening.contains(":8080 ") { Ok(()) } else { Err(listening) }
-    });
+    let cluster = Cluster::with_busybox(CORTEN);
+    let script = "nc -ll -p 8080 -e cat & while read line; do echo got $line; done";
+    cluster.run(&corten_testkit::Pod::new("host", script).main("stdin", true));
+    cluster.listens("host", 8080);
     cluster
 }
 

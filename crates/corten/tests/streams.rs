@@ -7,23 +7,13 @@ use std::time::Duration;
 use corten_streams::client::{self, Process};
 use corten_streams::{Protocol, SocketVersion, SpdyVersion, Tunnel, Wanted, connect_socket};
 use corten_testkit::streams::Gate;
-use corten_testkit::{Cluster, Options, PATIENCE, wait};
+use corten_testkit::{Cluster, PATIENCE, Pod, wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
-const POD: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: it}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: main
-    image: busybox:1.36
-    stdin: true
-    command: [sh, -c, 'nc -ll -p 8080 -e cat & while read line; do echo \"<$line>\"; done; sleep 1000']
-";
+/// Its container says back in brackets what it is told, and its port what it hears.
+const SCRIPT: &str = "nc -ll -p 8080 -e cat & while read line; do echo \"<$line>\"; done; sleep 1000";
 
 const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
 
@@ -57,9 +47,8 @@ async fn exec(gate: &Gate, script: &str, protocol: Protocol) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_and_ports_in_every_protocol() {
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..Options::default() });
-    cluster.apply(POD);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/it", "--timeout=90s"]);
+    let cluster = Cluster::with_busybox(CORTEN);
+    cluster.run(&Pod::new("it", SCRIPT).main("stdin", true));
     let gate = Gate::open(&cluster);
 
     for protocol in protocols() {

@@ -4,43 +4,14 @@
 
 use std::io::Write;
 
-use corten_testkit::{Cluster, Options, PATIENCE, Spawned, Terminal, tools, wait};
+use corten_testkit::{Cluster, PATIENCE, Pod, Spawned, Terminal, tools, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
-fn pod(name: &str, tty: bool, command: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-spec:
-  terminationGracePeriodSeconds: 0
-  restartPolicy: Never
-  containers:
-  - name: main
-    image: busybox:1.36
-    stdin: true
-    tty: {tty}
-    command: [sh, -c, {command:?}]
-"
-    )
-}
-
-fn cluster() -> Cluster {
-    Cluster::up(CORTEN, Options { busybox: true, ..Options::default() })
-}
-
-fn ready(cluster: &Cluster, name: &str) {
-    cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=90s"]);
-}
-
 #[test]
 fn a_shell_at_a_terminal_behaves_like_one() {
-    let mut cluster = cluster();
-    cluster.apply(&pod("host", false, "sleep 100000"));
-    ready(&cluster, "host");
+    let mut cluster = Cluster::with_busybox(CORTEN);
+    cluster.run(&Pod::new("host", "sleep 100000"));
     // SPDY, the first with WebSocket by default, the newest.
     for minor in [28, 32, 35] {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
@@ -69,9 +40,8 @@ fn a_shell_at_a_terminal_behaves_like_one() {
 
 #[test]
 fn input_output_and_exit_codes_without_a_terminal() {
-    let mut cluster = cluster();
-    cluster.apply(&pod("host", false, "sleep 100000"));
-    ready(&cluster, "host");
+    let mut cluster = Cluster::with_busybox(CORTEN);
+    cluster.run(&Pod::new("host", "sleep 100000"));
     for minor in [28, 30, 35] {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let outcome = cluster.kubectl_outcome(&["exec", "host", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
@@ -90,9 +60,9 @@ fn input_output_and_exit_codes_without_a_terminal() {
 
 #[test]
 fn several_attach_at_once_and_what_they_type_arrives() {
-    let mut cluster = cluster();
-    cluster.apply(&pod("talker", false, "while read line; do echo got $line; echo also $line >&2; done; echo input is over; exit 3"));
-    ready(&cluster, "talker");
+    let mut cluster = Cluster::with_busybox(CORTEN);
+    let script = "while read line; do echo got $line; echo also $line >&2; done; echo input is over; exit 3";
+    cluster.run(&Pod::new("talker", script).main("stdin", true).once());
     for minor in [28, 35] {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let mut listener = Spawned::start(cluster.kubectl_command(&["attach", "talker"]));
@@ -114,7 +84,7 @@ fn several_attach_at_once_and_what_they_type_arrives() {
 
 #[test]
 fn a_pod_is_run_at_a_terminal_and_goes_with_it() {
-    let mut cluster = cluster();
+    let mut cluster = Cluster::with_busybox(CORTEN);
     for minor in [30, 35] {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let run = ["run", "visit", "-it", "--rm", "--image=busybox:1.36", "--restart=Never", "--image-pull-policy=Never", "--", "sh"];

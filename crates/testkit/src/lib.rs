@@ -13,6 +13,8 @@ pub mod debs;
 pub mod images;
 pub mod packages;
 #[cfg(feature = "clusters")]
+mod pods;
+#[cfg(feature = "clusters")]
 pub mod python;
 mod runner;
 #[cfg(feature = "clusters")]
@@ -28,6 +30,8 @@ pub mod wait;
 
 #[cfg(feature = "clusters")]
 pub use cluster::{Cluster, Options, PATIENCE, cgroup, http_get_within, memory_limit_file};
+#[cfg(feature = "clusters")]
+pub use pods::{BUSYBOX, Pod};
 pub use runner::{Outcome, run, run_with_input};
 #[cfg(feature = "clusters")]
 pub use spawned::Spawned;
