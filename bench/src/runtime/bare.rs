@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use corten_testkit::packages;
-use rustix::process::{Pid, Signal, kill_process};
+use corten_testkit::{clear, packages};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -91,40 +89,6 @@ impl Bare {
 
 impl Drop for Bare {
     fn drop(&mut self) {
-        clear(&self.cgroup(), &[]);
+        clear(&self.cgroup());
     }
-}
-
-/// Ends processes and removes a cgroup in every hierarchy.
-pub(super) fn clear(cgroup: &str, processes: &[i32]) {
-    // That one has ended meanwhile is as well.
-    let kill = |pid: i32| {
-        let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
-    };
-    processes.iter().for_each(|pid| kill(*pid));
-    let name = cgroup.trim_start_matches('/');
-    let root = Path::new("/sys/fs/cgroup");
-    let roots: Vec<PathBuf> =
-        fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join(name)).chain([root.join(name)]).collect();
-    // The kernel empties a cgroup a moment after its processes died, and tells nobody on v1.
-    for _ in 0..300 {
-        let mut left = Vec::new();
-        roots.iter().filter(|root| root.is_dir()).for_each(|root| walk(root, &mut left));
-        if left.is_empty() {
-            return;
-        }
-        for dir in left {
-            let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            text.lines().filter_map(|line| line.parse().ok()).for_each(kill);
-            let _ = fs::remove_dir(dir);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-        walk(&entry.path(), found);
-    }
-    found.push(dir.to_owned());
 }

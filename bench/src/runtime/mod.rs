@@ -86,22 +86,11 @@ async fn by_cri(kind: Kind, node: &Node) -> Result<Vec<Figure>> {
         ids.push(sandbox);
     }
     let memory = node.memory();
-    #[allow(clippy::cast_precision_loss, reason = "kilobytes of a machine")]
-    let each = (memory - idle) as f64 / PODS as f64 / 1024.0;
-    figures.push(Figure {
-        name: "memory of a pod beyond its process",
-        value: each,
-        unit: "MB",
-        conditions: format!("{name}, PSS with {PODS} pods"),
-    });
-    #[allow(clippy::cast_precision_loss, reason = "kilobytes of a machine")]
-    let all = memory as f64 / 1024.0;
-    figures.push(Figure {
-        name: "memory of runtime and shims",
-        value: all,
-        unit: "MB",
-        conditions: format!("{name}, PSS with {PODS} pods"),
-    });
+    #[allow(clippy::cast_precision_loss, reason = "a hundred")]
+    let each = (memory - idle) / PODS as f64;
+    let conditions = format!("{name}, PSS with {PODS} pods");
+    figures.push(Figure { name: "memory of a pod beyond its process", value: each, unit: "MB", conditions: conditions.clone() });
+    figures.push(Figure { name: "memory of runtime and shims", value: memory, unit: "MB", conditions });
     let used = node.idle_cpu().await;
     figures.push(Figure { name: "idle CPU", value: used, unit: "% core", conditions: format!("{name}, {PODS} pods, over ten seconds") });
     for id in ids {

@@ -108,7 +108,22 @@ async fn sandbox(engine: &Arc<Engine>, id: &str) -> Result<State> {
             adopt(engine, &sandbox, record, known.get(&container), state).await?;
         }
     }
+    catch_up(engine, &sandbox).await;
     Ok(state)
+}
+
+/// Learns what a shim told after it had listed its containers and before they were in the table: that found nobody.
+async fn catch_up(engine: &Arc<Engine>, sandbox: &Sandbox) {
+    let Ok(shim) = sandbox.shim() else { return };
+    // If it is lost meanwhile, that is told like any other loss.
+    for known in shim.list().await.unwrap_or_default() {
+        let Ok(container) = engine.container(&known.container) else { continue };
+        match (known.exit, known.pid) {
+            (Some(exit), _) => engine.container_exited(&container, &exit),
+            (None, Some(pid)) => engine.container_started(&container, pid),
+            (None, None) => {}
+        }
+    }
 }
 
 /// Takes over a container. `known` is what the sandbox's shim says of it.

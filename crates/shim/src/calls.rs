@@ -263,8 +263,13 @@ impl Server {
             Some(master) => vec![master],
             None => fds,
         };
+        let exec = Exec { connection: helper.connection, pid };
+        if !self.is_connected(exec.connection) {
+            // The runtime that asked for it is gone: nobody can take its output any more.
+            exec.kill();
+        }
         self.reply(helper.connection, helper.request, Ok(Answer::Started { pid }), fds);
-        self.execs.insert(session.clone(), Exec { connection: helper.connection, pid });
+        self.execs.insert(session.clone(), exec);
         if let Some(ended) = self.early.remove(&pid) {
             self.exec_ended(&session, &ended);
         }

@@ -232,6 +232,11 @@ impl Server {
         }
     }
 
+    /// Whether whoever asked is still there.
+    pub(crate) fn is_connected(&self, token: u64) -> bool {
+        self.connections.contains_key(&token)
+    }
+
     fn send(&mut self, token: u64, body: Body, fds: Vec<OwnedFd>) {
         let message = Message { fds: u32::try_from(fds.len()).unwrap_or_default(), body };
         match (self.connections.get_mut(&token), wire::encode(&message)) {

@@ -10,7 +10,7 @@ use corten_image::model::Empty;
 use corten_image::{ContainerConfig, Digest, Reference};
 
 use crate::debs::Packages;
-use crate::packages::exclusive;
+use crate::packages::{self, exclusive};
 use crate::run;
 
 /// Part of every archive's name: raise it when a recipe below changes in a way that its texts do not show.
@@ -38,6 +38,29 @@ pub fn nginx_archive(cache: &Path, tag: &str) -> Result<PathBuf> {
 /// If the package cannot be downloaded or unpacked.
 pub fn busybox_archive(cache: &Path) -> Result<PathBuf> {
     archive(cache, "busybox:1.36", &[RECIPE, PASSWD, GROUP], busybox)
+}
+
+/// A small image of this machine's static busybox with links for some applets, the users `root` and `user` (1000, with the groups 1001 and 1002).
+///
+/// # Errors
+/// If busybox cannot be installed or read.
+pub fn small(applets: &[&str]) -> Result<Image> {
+    let program = Path::new("/bin/busybox");
+    if !program.exists() {
+        packages::install(&["busybox-static"], "the programs inside containers")?;
+    }
+    let mut rootfs = Rootfs::new();
+    rootfs.host_file("/bin/busybox", program)?;
+    for applet in applets {
+        rootfs.symlink(&format!("/bin/{applet}"), "busybox");
+    }
+    rootfs
+        .file("/etc/passwd", "root:x:0:0::/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n", 0o644)
+        .file("/etc/group", "root:x:0:\nuser:x:1001:\nextra:x:1002:user\n", 0o644)
+        .directory("/tmp", 0o1777)
+        .directory("/root", 0o700);
+    let config = ContainerConfig { cmd: vec!["sh".to_owned()], env: vec!["PATH=/bin".to_owned()], ..ContainerConfig::default() };
+    Ok(Image::new(&rootfs, config)?)
 }
 
 /// `docker save` archives of the platform's own images, for container runtimes that do not have them built in.

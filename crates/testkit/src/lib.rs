@@ -10,6 +10,8 @@ pub mod containerd;
 #[cfg(feature = "clusters")]
 pub mod debs;
 #[cfg(feature = "clusters")]
+mod enclosure;
+#[cfg(feature = "clusters")]
 pub mod images;
 pub mod packages;
 #[cfg(feature = "clusters")]
@@ -30,6 +32,8 @@ pub mod wait;
 
 #[cfg(feature = "clusters")]
 pub use cluster::{Cluster, Options, PATIENCE, cgroup, http_get_within, memory_limit_file};
+#[cfg(feature = "clusters")]
+pub use enclosure::{Enclosure, clear};
 #[cfg(feature = "clusters")]
 pub use pods::{BUSYBOX, Pod};
 pub use runner::{Outcome, run, run_with_input};

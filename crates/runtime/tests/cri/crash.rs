@@ -12,7 +12,7 @@ use corten_cri::Clients;
 use corten_cri::v1::{self, PodSandboxState};
 
 use crate::support::daemon::IMAGE;
-use crate::support::{Node, eventually, shell};
+use crate::support::{Node, eventually, settled, shell};
 
 /// Pods that come and go at the same time.
 const CHURNS: usize = 3;
@@ -124,13 +124,16 @@ async fn compare(node: &mut Node, round: usize) {
         assert!(!ours || known.containers.contains(&name), "cgroup {} of nobody after round {round}", dir.display());
     }
     // A start that the last daemon asked for may still be going on; the shim tells the new one of its end.
-    eventually("all processes are those of containers that run", async || {
+    settled("all processes are those of containers that run", async || {
         let running = self::known(node).await.running;
-        let strange = |dir: &std::path::PathBuf| {
+        let mut strange = Vec::new();
+        for dir in node.cgroups() {
             let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            !processes.is_empty() && !running.contains(&*dir.file_name().unwrap().to_string_lossy())
-        };
-        (!node.cgroups().iter().any(strange)).then_some(())
+            if !processes.is_empty() && !running.contains(&*dir.file_name().unwrap().to_string_lossy()) {
+                strange.push((dir, processes));
+            }
+        }
+        if strange.is_empty() { Ok(()) } else { Err((strange, running)) }
     })
     .await;
     // The kernel takes its time to delete an interface, and nobody waits for it.

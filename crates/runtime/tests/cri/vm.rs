@@ -130,8 +130,7 @@ fn archive(kernel: &Path, work: &Path) -> PathBuf {
 
 #[test]
 fn cgroup_v2_in_a_virtual_machine() {
-    crate::support::install();
-    packages::install(&["qemu-system-x86"], "a machine with cgroup v2").expect("qemu");
+    packages::install(&["busybox-static", "qemu-system-x86"], "a machine with cgroup v2").expect("qemu");
     let kernel = kernel();
     let work = tempfile::tempdir().expect("a directory");
     let begun = Instant::now();

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use corten_image::build::{Image, Rootfs};
-use corten_image::{ContainerConfig, Store};
+use corten_image::Store;
+use corten_image::build::Image;
 use corten_network::PodNetwork;
 use corten_runtime::{Handler, Options, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -43,8 +43,7 @@ async fn serve(dir: &Path, cgroup_root: String) {
     let images =
         Store::open(corten_image::Options { dir: dir.join("images"), ..corten_image::Options::default() }).await.expect("an image store");
     if images.get(IMAGE).await.expect("the image store answers").is_none() {
-        let image = busybox().expect("an image");
-        images.import(&image, &[IMAGE.parse().expect("a name")]).expect("the image is imported");
+        images.import(&busybox(), &[IMAGE.parse().expect("a name")]).expect("the image is imported");
     }
     let options = corten_network::Options { dir: dir.join("network"), node_address: None, mtu: 1500 };
     let network = PodNetwork::open(options).await.expect("a network");
@@ -73,17 +72,7 @@ fn handlers() -> BTreeMap<String, Handler> {
     programs.map(|(name, path)| (name.to_owned(), Handler { binary: PathBuf::from(path), options: Vec::new() })).into()
 }
 
-pub(super) fn busybox() -> std::io::Result<Image> {
-    let mut rootfs = Rootfs::new();
-    rootfs.host_file("/bin/busybox", Path::new("/bin/busybox"))?;
-    for applet in APPLETS {
-        rootfs.symlink(&format!("/bin/{applet}"), "busybox");
-    }
-    rootfs
-        .file("/etc/passwd", "root:x:0:0::/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n", 0o644)
-        .file("/etc/group", "root:x:0:\nuser:x:1001:\nextra:x:1002:user\n", 0o644)
-        .directory("/tmp", 0o1777)
-        .directory("/root", 0o700);
-    let config = ContainerConfig { cmd: vec!["sh".to_owned()], env: vec!["PATH=/bin".to_owned()], ..ContainerConfig::default() };
-    Image::new(&rootfs, config)
+/// The image, with the programs that the tests' scripts use.
+pub(super) fn busybox() -> Image {
+    corten_testkit::images::small(APPLETS).expect("an image")
 }

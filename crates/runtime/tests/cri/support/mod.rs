@@ -8,17 +8,22 @@ pub(crate) mod stream;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use node::{Node, install};
+pub(crate) use node::Node;
 pub(crate) use pods::{confined, log, shell};
 
 /// Waits for a condition that no event tells of. Fails the test after a while.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    settled(what, async || probe().await.ok_or("")).await
+}
+
+/// The same, of a probe that says what it saw instead.
+pub(crate) async fn settled<T, E: std::fmt::Debug>(what: &str, mut probe: impl AsyncFnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        if let Some(found) = probe().await {
-            return found;
+        match probe().await {
+            Ok(found) => return found,
+            Err(seen) => assert!(Instant::now() < deadline, "never happened: {what}; instead {seen:?}"),
         }
-        assert!(Instant::now() < deadline, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
