@@ -45,12 +45,10 @@ pub(crate) enum Report {
     Failed { message: String },
 }
 
-/// Starts this program again as `mode`, with one end of a socket pair as descriptor 0, and returns the other end. Its stdout
-/// leads nowhere: ours may be the pipe on which the daemon waits until nobody holds it.
+/// Starts this program again as `mode`, with one end of a socket pair as descriptor 0, and returns the other end.
 pub(crate) fn spawn(mode: &str, argument: Option<&Path>) -> io::Result<(OwnedFd, i32)> {
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    let child =
-        Command::new("/proc/self/exe").arg(mode).args(argument).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
+    let child = Command::new("/proc/self/exe").arg(mode).args(argument).env_clear().stdin(Stdio::from(theirs)).spawn()?;
     // Reaped by the event loop, like every other child.
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     Ok((ours, pid))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -47,10 +47,12 @@ pub(crate) struct Server {
 pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
     close_inherited()?;
     detach()?;
+    // No directory is held: the state's file system can be unmounted.
+    std::env::set_current_dir("/")?;
     rustix::process::set_child_subreaper(Pid::from_raw(1))?;
     let signals = Signals::block(&[Signal::CHILD])?;
     let pause = if serve.pause { Some(start_pause(serve.userns.as_deref())?) } else { None };
-    let listener = listen(socket)?;
+    let listener = inherited_listener()?;
     let mut server = Server {
         poll: Poll::new()?,
         containers: BTreeMap::new(),
@@ -64,7 +66,6 @@ pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
     };
     server.poll.add(&signals, Source::Signals, EventFlags::IN)?;
     server.poll.add(&listener, Source::Listener, EventFlags::IN)?;
-    ready()?;
     while !server.done {
         for (token, source, flags) in server.poll.wait()? {
             server.handle(&listener, &signals, token, source, flags);
@@ -98,28 +99,11 @@ fn detach() -> Result<()> {
     }
 }
 
-/// Says that the socket is there, and lets go of the pipe that this was said on.
-fn ready() -> Result<()> {
-    io::stdout().write_all(b"ready\n")?;
-    io::stdout().flush()?;
-    Ok(rustix::stdio::dup2_stdout(File::open("/dev/null")?)?)
-}
-
-/// Listens on a path of any length, by way of its directory.
-fn listen(path: &Path) -> Result<UnixListener> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        anyhow::bail!("not a path for a socket: {}", path.display());
-    };
-    std::env::set_current_dir(dir).with_context(|| format!("cannot enter {}", dir.display()))?;
-    match fs::remove_file(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("cannot remove the old socket"),
-        _ => {}
-    }
-    let listener = UnixListener::bind(name).with_context(|| format!("cannot listen on {}", path.display()))?;
-    listener.set_nonblocking(true)?;
-    // No directory is held: the state's file system can be unmounted.
-    std::env::set_current_dir("/")?;
-    Ok(listener)
+/// Takes the socket that the runtime listens on for us from descriptor 0, which becomes `/dev/null`.
+fn inherited_listener() -> Result<UnixListener> {
+    let listener = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).context("there is no socket")?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(listener.into())
 }
 
 /// Makes the shared PID namespace.

@@ -118,8 +118,11 @@ impl Engine {
             Ok(Made { addresses: attachment.addresses.iter().map(ToString::to_string).collect() })
         };
         let start = async {
-            self.program.start(&paths, &serve).await?;
-            Ok::<_, Error>(self.connect(&record.id).await?)
+            self.program.start(&paths, &serve)?;
+            self.connect(&record.id).await.map_err(|error| {
+                let said = fs::read_to_string(paths.shim_log()).unwrap_or_default();
+                Error::Internal(format!("the sandbox's shim does not start ({error}): {}", said.trim()))
+            })
         };
         let (made, shim) = tokio::try_join!(attach, start)?;
         files::publish(&paths.ready(), &made)?;

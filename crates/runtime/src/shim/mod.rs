@@ -5,7 +5,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use corten_shim::protocol::{self, Answer, Body, Call, Event, Fault, FaultCode, Known, Outcome, Request, Run};
@@ -163,14 +163,19 @@ impl Shim {
     }
 }
 
-/// Connects by way of the directory, since a socket's path has a length limit.
 async fn connect(socket: &Path) -> std::io::Result<UnixStream> {
+    let (_dir, near) = near(socket)?;
+    UnixStream::connect(near).await
+}
+
+/// A short way to a path, by its directory, since a socket's path has a length limit. It leads there as long as the directory is open.
+fn near(socket: &Path) -> std::io::Result<(OwnedFd, PathBuf)> {
     let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };
     let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let near = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
-    UnixStream::connect(near).await
+    Ok((dir, near))
 }
 
 /// The task that owns the socket.

@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Stdio;
 
 use corten_shim::protocol::Serve;
@@ -44,29 +46,41 @@ impl Program {
     /// A command that runs the program; what it is to do comes as arguments.
     pub(crate) fn command(&self) -> std::process::Command {
         let mut command = std::process::Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        command.arg0(OsStr::new("corten-shim")).env_clear().current_dir("/");
+        command.arg0(OsStr::new("corten-shim")).env_clear();
         command
     }
 
-    /// Starts a shim and returns when its socket is there. It is nobody's child by then.
-    pub(crate) async fn start(&self, paths: &SandboxPaths, serve: &Serve) -> Result<()> {
+    /// Starts a shim. Whoever connects to its socket is answered when it serves, and cut off if it ends before.
+    ///
+    /// The socket is this process's work: it is there before the shim, and as long as anything of the shim is, so a daemon that
+    /// comes after this one finds a shim at whatever moment of its start this one was killed.
+    pub(crate) fn start(&self, paths: &SandboxPaths, serve: &Serve) -> Result<()> {
+        let listener = listen(&paths.socket).map_err(Error::io("listen on", &paths.socket))?;
         let log = fs::OpenOptions::new().create(true).append(true).open(paths.shim_log()).map_err(Error::io("open", &paths.shim_log()))?;
         let settings = serde_json::to_string(serve).map_err(Error::internal)?;
-        // Not `output()`: it would make a pipe of standard error too, and wait until the shim, which keeps it, ends.
-        let child = tokio::process::Command::from(self.command())
+        let mut child = tokio::process::Command::from(self.command())
             .arg("serve")
             .arg(&paths.socket)
             .arg(settings)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdin(OwnedFd::from(listener))
+            .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(|error| Error::Internal(format!("cannot start a shim: {error}")))?;
-        let output = child.wait_with_output().await.map_err(|error| Error::Internal(format!("cannot wait for a shim: {error}")))?;
-        if output.status.success() && output.stdout.starts_with(b"ready") {
-            return Ok(());
-        }
-        let said = fs::read_to_string(paths.shim_log()).unwrap_or_default();
-        Err(Error::Internal(format!("the shim did not start ({}): {}", output.status, said.trim())))
+        // It leaves the shim behind as nobody's child, and ends.
+        tokio::spawn(async move { child.wait().await });
+        Ok(())
     }
+}
+
+/// Listens on a path of any length, by way of its directory.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let (_dir, near) = super::near(path)?;
+    let listener = UnixListener::bind(near)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
