@@ -1,21 +1,20 @@
 //! What goes on to the kubelet: logs are streamed, upgrades passed through byte by byte, errors put into words.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::convert::Infallible;
 
 use bytes::Bytes;
-use corten_pki::{ClientVerification, Identity, Leaf};
+use corten_pki::Identity;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{Api, DEADLINE, PODS, pod};
+use crate::{
+    common::{DEADLINE, PODS},
+    listener::{Listener, listen},
+    node::{node, placed},
+};
 
 /// A kubelet that says what it was asked, echoes upgraded connections, and knows no container `lost`.
 async fn kubelet(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -48,49 +47,16 @@ async fn kubelet(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
 }
 
 /// An API server with a listener, a node whose kubelet is the one above, and a pod on it.
-async fn cluster() -> (Api, SocketAddr) {
-    let api = Api::start().await;
-    let now = SystemTime::now();
-    let loopback = "127.0.0.1".parse().unwrap();
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let serving = api.authority.issue(&Leaf::server("system:node:n1", ["n1"], [loopback]), now).unwrap();
-    let tls = corten_pki::server_config(&serving, &ClientVerification::None, &["http/1.1"]).unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let stream = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls)).accept(stream).await.unwrap();
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(kubelet));
-            tokio::spawn(connection.with_upgrades());
-        }
-    });
-
-    let node = json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-        },
-    });
-    api.created("/api/v1/nodes", node).await;
-    let mut placed = pod("web");
-    placed["spec"]["nodeName"] = json!("n1");
-    api.created(PODS, placed).await;
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let serving = api.authority.issue(&Leaf::server("api", ["localhost"], [loopback]), now).unwrap();
-    let clients = ClientVerification::Optional(api.authority.certificate().to_owned());
-    let tls = corten_pki::server_config(&serving, &clients, &["h2", "http/1.1"]).unwrap();
-    let server = api.server.clone();
-    tokio::spawn(async move { server.serve(listener, tls, CancellationToken::new()).await });
-    (api, address)
+async fn cluster() -> Listener {
+    let listener = listen().await;
+    node(&listener.api, kubelet).await;
+    placed(&listener.api, "web", "main").await;
+    listener
 }
 
 #[tokio::test]
 async fn logs_and_node_paths_come_from_the_kubelet() {
-    let (api, _) = cluster().await;
+    let api = cluster().await.api;
     let log = api.get(&format!("{PODS}/web/log?follow=true&tailLines=5&pretty=true")).send().await;
     assert_eq!(log.code, 200, "{}", log.text());
     assert_eq!(log.header("content-type"), "text/plain");
@@ -99,10 +65,7 @@ async fn logs_and_node_paths_come_from_the_kubelet() {
     assert_eq!(proxied.text(), "GET /stats/summary?only_cpu=1");
     let odd = api.get(&format!("{PODS}/web/log?tailLines=-1")).fails(422).await;
     assert!(odd["message"].as_str().unwrap().contains("must be greater than or equal to 0"), "{odd}");
-    let mut lost = pod("lost");
-    lost["spec"]["nodeName"] = json!("n1");
-    lost["spec"]["containers"][0]["name"] = json!("lost");
-    api.created(PODS, lost).await;
+    placed(&api, "lost", "lost").await;
     let refused = api.get(&format!("{PODS}/lost/log")).fails(400).await;
     assert_eq!(refused["message"], "container lost is waiting to start");
     let straight = api.get(&format!("{PODS}/web/exec?command=ls&stdout=true")).header("upgrade", "websocket").fails(400).await;
@@ -111,11 +74,8 @@ async fn logs_and_node_paths_come_from_the_kubelet() {
 
 #[tokio::test]
 async fn upgraded_connections_are_passed_through() {
-    let (api, address) = cluster().await;
-    let credential = api.authority.issue(&Leaf::client(Identity::admin()), SystemTime::now()).unwrap();
-    let tls = corten_pki::client_config(api.authority.certificate(), Some(&credential), &["http/1.1"]).unwrap();
-    let stream = TcpStream::connect(address).await.unwrap();
-    let stream = tokio_rustls::TlsConnector::from(tls).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let cluster = cluster().await;
+    let stream = cluster.connect(Some(Identity::admin())).await;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection.with_upgrades());
     let request = Request::get(format!("{PODS}/web/exec?command=sh&stdin=true&stdout=true&tty=true"))

@@ -19,6 +19,7 @@ mod kubelet;
 mod listener;
 mod logs;
 mod metrics;
+mod node;
 mod objects;
 mod options;
 mod patches;

@@ -1,9 +1,9 @@
 //! Requests through `proxy`: to a node's kubelet here, the one backend that may be at this machine's own address.
 
-use std::{convert::Infallible, io::Write, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{convert::Infallible, io::Write, net::SocketAddr, time::SystemTime};
 
 use bytes::Bytes;
-use corten_pki::{ClientVerification, Identity, Leaf};
+use corten_pki::{Identity, Leaf};
 use flate2::{Compression, write::GzEncoder};
 use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -11,7 +11,6 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBod
 use hyper::{
     body::{Frame, Incoming},
     client::conn::{http1, http2},
-    service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
@@ -24,6 +23,7 @@ use tokio_tungstenite::{
 use crate::{
     common::{DEADLINE, PODS, pod},
     listener::{Listener, listen},
+    node::node,
 };
 
 const NODE: &str = "/api/v1/nodes/n1/proxy";
@@ -121,29 +121,7 @@ fn describe_upgrade(request: &Request<Incoming>) -> Value {
 /// An API server, and a node whose kubelet is the backend above.
 async fn cluster() -> Listener {
     let listener = listen().await;
-    let served = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = served.local_addr().unwrap().port();
-    let leaf = Leaf::server("system:node:n1", ["n1"], ["127.0.0.1".parse().unwrap()]);
-    let credential = listener.api.authority.issue(&leaf, SystemTime::now()).unwrap();
-    let tls = corten_pki::server_config(&credential, &ClientVerification::None, &["http/1.1"]).unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = served.accept().await {
-            let tls = Arc::clone(&tls);
-            tokio::spawn(async move {
-                let stream = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await.unwrap();
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(backend));
-                drop(connection.with_upgrades().await);
-            });
-        }
-    });
-    let node = json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-        },
-    });
-    listener.api.created("/api/v1/nodes", node).await;
+    node(&listener.api, backend).await;
     listener
 }
 

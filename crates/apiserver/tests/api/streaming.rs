@@ -1,9 +1,9 @@
 //! Exec, attach and port-forward through the API server, to a kubelet that speaks SPDY only.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use corten_pki::{ClientVerification, Identity, Leaf};
+use corten_pki::Identity;
 use corten_streams::client::{self, Process};
 use corten_streams::session::{self, Rest, Streams};
 use corten_streams::{
@@ -11,14 +11,16 @@ use corten_streams::{
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
-use crate::common::{Api, DEADLINE, PODS, pod};
+use crate::{
+    common::{DEADLINE, PODS},
+    listener::{Listener, listen},
+    node::{node, placed},
+};
 
 const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
 
@@ -80,56 +82,20 @@ fn dial() -> forward::Dial {
 }
 
 struct Cluster {
-    api: Api,
-    address: SocketAddr,
+    listener: Listener,
 }
 
 impl Cluster {
     async fn start() -> Self {
-        let api = Api::start().await;
-        let now = SystemTime::now();
-        let loopback = "127.0.0.1".parse().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let serving = api.authority.issue(&Leaf::server("system:node:n1", ["n1"], [loopback]), now).unwrap();
-        let tls = corten_pki::server_config(&serving, &ClientVerification::None, &["http/1.1"]).unwrap();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let stream = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls)).accept(stream).await.unwrap();
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(kubelet));
-                tokio::spawn(connection.with_upgrades());
-            }
-        });
-        let node = json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
-            "status": {
-                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-                "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-            },
-        });
-        api.created("/api/v1/nodes", node).await;
-        for (name, container) in [("web", "main"), ("lost", "lost")] {
-            let mut placed = pod(name);
-            placed["spec"]["nodeName"] = json!("n1");
-            placed["spec"]["containers"][0]["name"] = json!(container);
-            api.created(PODS, placed).await;
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = api.authority.issue(&Leaf::server("api", ["localhost"], [loopback]), now).unwrap();
-        let clients = ClientVerification::Optional(api.authority.certificate().to_owned());
-        let tls = corten_pki::server_config(&serving, &clients, &["h2", "http/1.1"]).unwrap();
-        let server = api.server.clone();
-        tokio::spawn(async move { server.serve(listener, tls, CancellationToken::new()).await });
-        Self { api, address }
+        let listener = listen().await;
+        node(&listener.api, kubelet).await;
+        placed(&listener.api, "web", "main").await;
+        placed(&listener.api, "lost", "lost").await;
+        Self { listener }
     }
 
     async fn ask(&self, who: Identity, method: Method, path: &str, protocol: Option<Protocol>) -> Response<Incoming> {
-        let credential = self.api.authority.issue(&Leaf::client(who), SystemTime::now()).unwrap();
-        let tls = corten_pki::client_config(self.api.authority.certificate(), Some(&credential), &["http/1.1"]).unwrap();
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let stream = tokio_rustls::TlsConnector::from(tls).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let stream = self.listener.connect(Some(who)).await;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
         let mut request = Request::builder().method(method).uri(format!("{PODS}/{path}")).header("host", "localhost");
@@ -217,6 +183,52 @@ async fn what_cannot_be_is_said_in_the_references_words() {
     assert_eq!(words(cluster.ask(Identity::admin(), Method::GET, &format!("web/{EXEC}"), Some(old)).await).await.0, StatusCode::FORBIDDEN);
 }
 
+/// Where the API server reads frames itself.
+#[tokio::test]
+async fn bad_frames_end_their_session_and_no_other() {
+    let cluster = Cluster::start().await;
+    let exec = format!("web/{EXEC}");
+    let io = cluster.upgrade(&exec, V5).await;
+    let mut neighbour = soon(Process::connect(io, V5, ALL)).await.unwrap();
+    // Out of order, reserved, with a meaning that nobody knows, unmasked, longer than anything, and cut off.
+    let frames: [&[u8]; 6] = [
+        b"\x80\x80\0\0\0\0",
+        b"\x83\x80\0\0\0\0",
+        b"\xf2\x80\0\0\0\0",
+        b"\x82\x02\0x",
+        b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
+        b"\x82\xfe\xff",
+    ];
+    for (path, protocol) in [(exec.as_str(), V5), ("web/portforward", Protocol::Tunnel)] {
+        for frame in frames {
+            let mut io = cluster.upgrade(path, protocol).await;
+            io.write_all(frame).await.unwrap();
+            io.shutdown().await.unwrap();
+            // A reset is an end as well.
+            let _ = soon(io.read_to_end(&mut Vec::new())).await;
+        }
+    }
+    // Sessions that are never used, and heads of requests without end.
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(cluster.upgrade(&exec, V5).await);
+    }
+    for line in [b"x: y\r\n".repeat(10_000), [b"x: ".as_slice(), &b"y".repeat(60_000), b"\r\n"].concat()] {
+        let mut stream = cluster.listener.connect(None).await;
+        stream.write_all(format!("GET {PODS}/{exec} HTTP/1.1\r\n").as_bytes()).await.unwrap();
+        let mut sent = 0;
+        while soon(stream.write_all(&line)).await.is_ok() {
+            sent += line.len();
+            assert!(sent < 64 << 20, "somebody reads all that");
+        }
+    }
+    neighbour.stdin.as_mut().unwrap().write_all(b"undisturbed").await.unwrap();
+    let mut out = [0; 11];
+    soon(neighbour.stdout.as_mut().unwrap().read_exact(&mut out)).await.unwrap();
+    assert_eq!(&out, b"undisturbed");
+    drop(idle);
+}
+
 #[tokio::test]
 async fn who_may_only_read_runs_nothing() {
     let cluster = Cluster::start().await;
@@ -229,8 +241,8 @@ async fn who_may_only_read_runs_nothing() {
         "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}],
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
     });
-    cluster.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", role).await;
-    cluster.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await;
+    cluster.listener.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", role).await;
+    cluster.listener.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await;
     let eve = || Identity::new("eve", Vec::<String>::new());
     // Roles are followed by a watch: a moment may pass until the binding counts.
     let may_get = async {
