@@ -55,11 +55,6 @@ pub(super) fn with_log<'a>(pod: &Pod, view: &'a PodView, name: &str, previous: b
     }
 }
 
-/// The container that runs under a name.
-pub(super) fn running<'a>(view: &'a PodView, name: &str) -> Option<&'a ContainerView> {
-    view.running().find(|container| container.name == name)
-}
-
 fn status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];

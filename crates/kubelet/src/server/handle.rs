@@ -15,10 +15,14 @@ use super::{Node, forward, logs, reports, run, session};
 
 /// Answers any request: who asks, may they, what do they want.
 pub(super) async fn answer(node: &Arc<Node>, identity: Option<&Identity>, request: Request<Incoming>) -> Answer {
+    let identity = match identity {
+        Some(identity) => Some(identity.clone()),
+        None => node.tokens.identity(request.headers()).await,
+    };
     let Some(identity) = identity else {
         return text(StatusCode::UNAUTHORIZED, "Unauthorized");
     };
-    let allowed = node.access.check(identity, request.method(), request.uri().path()).await;
+    let allowed = node.access.check(&identity, request.method(), request.uri().path()).await;
     let answered = match allowed {
         Ok(()) => route(node, request).await,
         Err(refusal) => Err(refusal),

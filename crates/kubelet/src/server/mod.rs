@@ -16,6 +16,7 @@ mod reports;
 mod route;
 mod run;
 mod session;
+mod token;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::context::Context;
 use crate::pods::Pods;
 use crate::runtime::Runtime;
 use access::Access;
+use token::Tokens;
 
 /// The pods that the server is asked about.
 trait KnownPods: Send + Sync {
@@ -50,6 +52,7 @@ impl KnownPods for Pods {
 /// What all requests share.
 struct Node {
     access: Access,
+    tokens: Tokens,
     pods: Arc<dyn KnownPods>,
     runtime: Runtime,
     /// What reports are made from; none in tests of the rest.
@@ -68,6 +71,7 @@ pub(crate) async fn serve(
 ) {
     let node = Node {
         access: Access::new(context.client.clone(), &context.node_name),
+        tokens: Tokens::new(context.client.clone()),
         pods,
         runtime: context.runtime.clone(),
         context: Some(Arc::clone(&context)),

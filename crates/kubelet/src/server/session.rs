@@ -2,12 +2,12 @@
 
 use corten_cri::v1;
 
+use super::Node;
 use super::answer::Refusal;
 use super::query::Query;
 use super::route::{ContainerPath, PodPath};
-use super::{Node, choose};
-use crate::runtime::request;
 use crate::runtime::view::PodView;
+use crate::runtime::{labels, request};
 
 /// The streams that a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,22 +80,33 @@ fn ports(query: &Query) -> Result<Vec<i32>, Refusal> {
     query.all("port").flat_map(|list| list.split(',')).map(parse).collect()
 }
 
-/// The id of the container that runs under a name.
+/// The id of the container that runs under a name. One question to the runtime answers that.
 pub(super) async fn running(node: &Node, path: ContainerPath<'_>) -> Result<String, Refusal> {
-    let view = look(node, path.pod).await?;
-    let container = view.as_ref().and_then(|view| choose::running(view, path.container));
     let missing = || Refusal::internal(format!("container not found ({:?})", path.container));
-    container.map(|container| container.id.clone()).ok_or_else(missing)
+    let uid = uid(node, path.pod)?.ok_or_else(missing)?;
+    let containers = node.runtime.list_containers([(labels::POD_UID.to_owned(), uid)].into()).await?;
+    newest_running(containers, path.container).ok_or_else(missing)
+}
+
+fn newest_running(containers: Vec<v1::Container>, name: &str) -> Option<String> {
+    let named = |container: &v1::Container| container.metadata.as_ref().is_some_and(|metadata| metadata.name == name);
+    let running = containers.into_iter().filter(|one| one.state() == v1::ContainerState::ContainerRunning && named(one));
+    running.max_by_key(|container| container.created_at).map(|container| container.id)
+}
+
+/// The uid of a pod; `None` if it is not the incarnation that was asked for.
+fn uid(node: &Node, path: PodPath<'_>) -> Result<Option<String>, Refusal> {
+    let pod = node.pods.find(path.namespace, path.name).ok_or_else(|| Refusal::not_found("pod does not exist"))?;
+    let uid = crate::pod::uid(&pod);
+    Ok(path.uid.is_none_or(|wanted| wanted == uid).then(|| uid.to_owned()))
 }
 
 /// What the runtime has of a pod; `None` if it is not the incarnation that was asked for.
 async fn look(node: &Node, path: PodPath<'_>) -> Result<Option<PodView>, Refusal> {
-    let pod = node.pods.find(path.namespace, path.name).ok_or_else(|| Refusal::not_found("pod does not exist"))?;
-    let uid = crate::pod::uid(&pod);
-    if path.uid.is_some_and(|wanted| wanted != uid) {
-        return Ok(None);
+    match uid(node, path)? {
+        Some(uid) => Ok(Some(node.runtime.view(&uid).await?)),
+        None => Ok(None),
     }
-    Ok(Some(node.runtime.view(uid).await?))
 }
 
 #[cfg(test)]
@@ -118,6 +129,27 @@ mod tests {
         for (query, expected) in cases {
             assert_eq!(Streams::parse(&Query::parse(query)).ok(), expected, "{query}");
         }
+    }
+
+    #[test]
+    fn the_newest_that_runs_is_meant() {
+        let container = |id: &str, name: &str, created_at, state: v1::ContainerState| v1::Container {
+            id: id.to_owned(),
+            metadata: Some(v1::ContainerMetadata { name: name.to_owned(), attempt: 0 }),
+            created_at,
+            state: state.into(),
+            ..Default::default()
+        };
+        let (running, exited) = (v1::ContainerState::ContainerRunning, v1::ContainerState::ContainerExited);
+        let known = vec![
+            container("0", "a", 1, running),
+            container("1", "a", 2, running),
+            container("2", "a", 3, exited),
+            container("3", "b", 4, exited),
+        ];
+        assert_eq!(newest_running(known.clone(), "a").as_deref(), Some("1"));
+        assert_eq!(newest_running(known.clone(), "b"), None);
+        assert_eq!(newest_running(known, "c"), None);
     }
 
     #[test]

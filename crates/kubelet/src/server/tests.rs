@@ -39,8 +39,14 @@ impl KnownPods for Vec<Arc<Pod>> {
 
 fn api_server() -> kube::Client {
     let service = tower::service_fn(|request: Request<kube::client::Body>| async {
+        let about_token = request.uri().path().ends_with("/tokenreviews");
         let bytes = request.into_body().collect().await.unwrap().to_bytes();
         let mut review: Value = serde_json::from_slice(&bytes).unwrap();
+        if about_token {
+            let known = review["spec"]["token"] == "good";
+            review["status"] = json!({"authenticated": known, "user": {"username": "t", "groups": [ADMINS]}});
+            return Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(review.to_string())));
+        }
         let groups = review["spec"]["groups"].as_array().unwrap();
         review["status"] = json!({"allowed": groups.contains(&json!(ADMINS))});
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(review.to_string())))
@@ -69,7 +75,8 @@ impl Served {
         let pods: Vec<Arc<Pod>> = vec![Arc::new(serde_json::from_value(pod).unwrap())];
         let (fake, runtime) = runtime::start(dir.path()).await;
         let ending = CancellationToken::new();
-        let node = Node { access: Access::new(api_server(), "n1"), pods: Arc::new(pods), runtime, context: None, ending: ending.clone() };
+        let (access, tokens) = (Access::new(api_server(), "n1"), Tokens::new(api_server()));
+        let node = Node { access, tokens, pods: Arc::new(pods), runtime, context: None, ending: ending.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(listener::serve(Arc::new(node), listener, tls));
@@ -132,6 +139,63 @@ async fn only_who_is_known_and_allowed_is_answered() {
     assert_eq!(served.get("/healthz").await, (StatusCode::OK, "ok".to_owned()));
     assert_eq!(served.get("/nothing").await.0, StatusCode::NOT_FOUND);
     assert_eq!(served.ask(Some(ADMINS), Method::PUT, "/pods").await.0, StatusCode::METHOD_NOT_ALLOWED);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_token_is_as_good_as_a_certificate() {
+    let served = Served::start().await;
+    let with = |token: &str, path: &str| {
+        let request = Request::builder().uri(path).header("host", "n1").header("authorization", format!("Bearer {token}"));
+        served.send(None, request.body(Empty::new()).unwrap())
+    };
+    // The second time from memory.
+    for _ in 0..2 {
+        assert_eq!(with("good", "/pods").await.status(), StatusCode::OK);
+        assert_eq!(with("bad", "/pods").await.status(), StatusCode::UNAUTHORIZED);
+    }
+    // Straight to the kubelet, over SPDY.
+    let request = Request::post("/exec/ns/web/nginx?command=sh&input=1&output=1")
+        .header("host", "n1")
+        .header("authorization", "Bearer good")
+        .header("connection", "Upgrade")
+        .header("upgrade", "SPDY/3.1")
+        .header("x-stream-protocol-version", "v4.channel.k8s.io");
+    let response = served.send(None, request.body(Empty::new()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    let mut heard = [0; 5];
+    stream.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"hello");
+    drop(stream);
+    served.end().await;
+}
+
+/// What a hostile client makes a server take is bounded: it stops reading, and closes.
+#[tokio::test]
+async fn floods_are_cut_off_and_others_go_on() {
+    let served = Served::start().await;
+    let config = corten_pki::client_config(served.authority.certificate(), None, &["http/1.1"]).unwrap();
+    let connect = || async {
+        let stream = TcpStream::connect(served.address).await.unwrap();
+        TlsConnector::from(Arc::clone(&config)).connect(ServerName::from(served.address.ip()), stream).await.unwrap()
+    };
+    let mut idle = Vec::new();
+    for _ in 0..50 {
+        idle.push(connect().await);
+    }
+    let long = [b"x: ".as_slice(), &b"y".repeat(60_000), b"\r\n"].concat();
+    for line in [&b"x: y\r\n".repeat(10_000), &long] {
+        let mut stream = connect().await;
+        stream.write_all(b"GET /pods HTTP/1.1\r\n").await.unwrap();
+        let mut sent = 0;
+        while tokio::time::timeout(PATIENCE, stream.write_all(line)).await.unwrap().is_ok() {
+            sent += line.len();
+            assert!(sent < 64 << 20, "somebody reads all that");
+        }
+    }
+    assert_eq!(served.get("/healthz").await.0, StatusCode::OK);
+    drop(idle);
     served.end().await;
 }
 

@@ -71,12 +71,9 @@ fn without_a_log_the_reason_is_said() {
 }
 
 #[test]
-fn only_what_is_defined_and_runs_is_found() {
+fn only_what_is_defined_is_found() {
     let pod = pod(&json!({}));
     for (name, expected) in [("nginx", true), ("prepare", true), ("debugger", true), ("other", false)] {
         assert_eq!(is_defined(&pod, name), expected, "{name}");
     }
-    assert_eq!(running(&view(&[State::Running]), "nginx").map(|c| c.id.as_str()), Some("0"));
-    assert!(running(&view(&[State::Exited]), "nginx").is_none());
-    assert!(running(&view(&[State::Running]), "other").is_none());
 }

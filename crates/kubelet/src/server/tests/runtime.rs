@@ -69,6 +69,8 @@ impl Fake {
                     id: "c1".to_owned(),
                     pod_sandbox_id: "s1".to_owned(),
                     labels: labels(),
+                    metadata: Some(v1::ContainerMetadata { name: "nginx".to_owned(), attempt: 0 }),
+                    state: (*self.state.lock()).into(),
                     ..Default::default()
                 }],
             }),
@@ -133,7 +135,8 @@ async fn streaming(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         let service = service_fn(|mut request: Request<Incoming>| async move {
             let headers = request.headers();
-            let wanted = headers.get("sec-websocket-protocol").is_some_and(|protocol| protocol == "v5.channel.k8s.io");
+            let offered = headers.get("sec-websocket-protocol").or(headers.get("x-stream-protocol-version"));
+            let wanted = offered.is_some_and(|protocol| protocol == "v5.channel.k8s.io" || protocol == "v4.channel.k8s.io");
             let mut response = Response::new(String::new());
             if request.uri().path() != "/echo" || !wanted || headers.contains_key("x-secret") {
                 *response.status_mut() = StatusCode::FORBIDDEN;
