@@ -18,6 +18,9 @@ use crate::poll::Source;
 use crate::server::Server;
 use crate::wire::Inbox;
 
+/// How much of a session's output may wait to be read.
+const PIPE: usize = 256 << 10;
+
 /// The result of a call: at once, or later when a child has reported.
 pub(crate) enum Answered {
     Now(Result<Answer, Fault>, Vec<OwnedFd>),
@@ -170,12 +173,13 @@ impl Server {
             stdio.push(stdin);
             for _ in 0..2 {
                 let (reading, writing) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+                // What is large goes through in few steps. The kernel may have given out all that it has for such pipes.
+                let _ = rustix::pipe::fcntl_setpipe_size(&writing, PIPE);
                 ours.push(reading);
                 stdio.push(writing);
             }
         }
-        let (socket, _) = children::spawn("exec", None).map_err(failed)?;
-        children::assign(&socket, &job, &stdio).map_err(failed)?;
+        let socket = crate::exec::start(&job, stdio).map_err(failed)?;
         self.watch(socket, connection, request, Task::Exec { session: exec.session, fds: ours })
     }
 

@@ -23,8 +23,8 @@ pub(crate) struct Launch {
     pub(crate) handler: Option<Handler>,
 }
 
-/// To the `exec` child: one more process in a container. Comes with stdio like [`Launch`].
-#[derive(Debug, Serialize, Deserialize)]
+/// One more process in a container. Comes with stdio like [`Launch`].
+#[derive(Debug)]
 pub(crate) struct Enter {
     pub(crate) container: String,
     pub(crate) dir: PathBuf,
@@ -60,16 +60,21 @@ pub(crate) fn assign(socket: &OwnedFd, job: &impl Serialize, stdio: &[OwnedFd]) 
     wire::send(socket, job, &fds)
 }
 
-/// In a child: takes the socket from descriptor 0, which becomes `/dev/null`, and undoes what a Rust program's
-/// start-up and the shim changed about signals, since masks and ignored signals survive `execve`.
-#[allow(unsafe_code)]
+/// In a child: takes the socket from descriptor 0, which becomes `/dev/null`.
 pub(crate) fn inherited_socket() -> io::Result<OwnedFd> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    forget_signals();
+    Ok(socket)
+}
+
+/// In a child: undoes what a Rust program's start-up and the shim changed about signals, since masks and ignored signals
+/// survive `execve`.
+#[allow(unsafe_code)]
+pub(crate) fn forget_signals() {
     crate::signals::unblock_all();
     // SAFETY: restoring the default action of a signal has no preconditions.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    Ok(socket)
 }
 
 /// In a child: the stdio that came with a job. Empty if the job has a terminal.

@@ -1,12 +1,12 @@
-//! The child that starts one more process in a running container.
+//! The child that starts one more process in a running container: a copy of the shim.
 //!
 //! Not libcontainer's way into a container: that leaves out the seccomp profile, and reads and writes state files that
 //! nothing here needs. The order of steps is the one that each of them demands of the others.
 
 use std::ffi::CString;
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,39 +15,71 @@ use anyhow::{Context, Result, bail};
 use libcontainer::oci_spec::runtime::{Process, Spec};
 use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::{capabilities, seccomp};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags};
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
 
 use crate::children::{self, Enter, Report};
-use crate::wire::{self, Inbox};
+use crate::wire;
 
-/// Does the job that comes on descriptor 0. Returns only in the parent of the new process.
-pub(crate) fn main() -> Result<()> {
-    let socket = children::inherited_socket()?;
-    let mut inbox = Inbox::default();
-    let job: Enter = wire::receive(&socket, &mut inbox)?;
-    let done = match &job.handler {
-        Some(handler) => children::take_stdio(&mut inbox, job.tty)
-            .map_err(Into::into)
-            .and_then(|stdio| crate::handler::exec(&job, handler, stdio, &socket)),
-        None => run(&job, &mut inbox, &socket),
-    };
-    if let Err(error) = done {
-        wire::send(&socket, &Report::Failed { message: format!("{error:#}") }, &[])?;
+/// Starts the child; the socket on which it reports.
+///
+/// It is a copy of the shim, not the program once more: that would take longer than all the rest.
+#[allow(unsafe_code)]
+pub(crate) fn start(job: &Enter, stdio: Vec<OwnedFd>) -> io::Result<OwnedFd> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: this program has one thread, so the child may do anything.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            if let Err(error) = child(job, stdio, &theirs) {
+                // The shim sees the end of the socket without this too.
+                let _ = wire::send(&theirs, &Report::Failed { message: format!("{error:#}") }, &[]);
+            }
+            // SAFETY: ends the process; nothing of the shim's is to be done at its end.
+            unsafe { libc::_exit(0) }
+        }
+        _ => Ok(ours),
+    }
+}
+
+/// Lets go of what is the shim's, and does the job. Returns only in the parent of the new process.
+fn child(job: &Enter, stdio: Vec<OwnedFd>, socket: &OwnedFd) -> Result<()> {
+    // Whatever holds this process up must not hold the shim's connections and the containers' pipes open.
+    close_others(stdio.iter().chain([socket]).map(AsRawFd::as_raw_fd).collect())?;
+    children::forget_signals();
+    match &job.handler {
+        Some(handler) => crate::handler::exec(job, handler, stdio, socket),
+        None => run(job, &stdio, socket),
+    }
+}
+
+/// Closes all descriptors but these, and those of stdio.
+#[allow(unsafe_code)]
+fn close_others(mut kept: Vec<RawFd>) -> io::Result<()> {
+    let mut from = 3;
+    kept.sort_unstable();
+    let ends = kept.iter().map(|fd| fd.unsigned_abs()).chain([libc::c_uint::MAX]);
+    for end in ends {
+        let last = if end == libc::c_uint::MAX { end } else { end.saturating_sub(1) };
+        // SAFETY: what owns these descriptors is the shim's; this copy of it never comes back there, and drops none of it.
+        if from <= last && unsafe { libc::close_range(from, last, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        from = end.saturating_add(1);
     }
     Ok(())
 }
 
 #[allow(unsafe_code)]
-fn run(job: &Enter, inbox: &mut Inbox, socket: &OwnedFd) -> Result<()> {
-    let stdio = children::take_stdio(inbox, job.tty)?;
+fn run(job: &Enter, stdio: &[OwnedFd], socket: &OwnedFd) -> Result<()> {
     let spec = Spec::load(job.dir.join("config.json"))?;
     // Whoever is in the container already must not look into this process once it is in there too.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let init = Pid::from_raw(job.init).context("no process to join")?;
     let pidfd = rustix::process::pidfd_open(init, PidfdFlags::empty()).context("the container is not running")?;
-    join_cgroups(job.init)?;
+    let cgroups = cgroups(job.init)?;
     adjust_oom_score(&spec);
     rustix::thread::move_into_thread_name_spaces(
         pidfd.as_fd(),
@@ -64,12 +96,13 @@ fn run(job: &Enter, inbox: &mut Inbox, socket: &OwnedFd) -> Result<()> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()).context("cannot fork"),
         0 => {
-            let error = match become_process(job, &spec, &stdio, socket) {
+            let error = match become_process(job, &spec, stdio, &cgroups, socket) {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
             let _ = wire::send(socket, &Report::Failed { message: format!("{error:#}") }, &[]);
-            std::process::exit(126)
+            // SAFETY: ends the process; nothing of the shim's is to be done at its end.
+            unsafe { libc::_exit(126) }
         }
         pid => Ok(wire::send(socket, &Report::Started { pid }, &[])?),
     }
@@ -81,10 +114,24 @@ fn other_user_namespace(init: i32) -> Result<ThreadNameSpaceType> {
     Ok(if own == theirs { ThreadNameSpaceType::empty() } else { ThreadNameSpaceType::USER })
 }
 
-/// Puts this process where the container's first one is, in every hierarchy. Must come before joining the cgroup namespace.
-fn join_cgroups(init: i32) -> Result<()> {
+/// A place in a hierarchy of cgroups, open to be joined.
+struct Cgroup {
+    path: PathBuf,
+    procs: fs::File,
+}
+
+impl Cgroup {
+    /// Puts this process there.
+    fn join(&self) -> Result<()> {
+        (&self.procs).write_all(b"0").with_context(|| format!("cannot join {}", self.path.display()))
+    }
+}
+
+/// Where the container's first process is, in every hierarchy. Looked up outside of the container, where the paths are true.
+fn cgroups(init: i32) -> Result<Vec<Cgroup>> {
     let places = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
     let hybrid = places.lines().count() > 1;
+    let mut found = Vec::new();
     for line in places.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
@@ -92,16 +139,15 @@ fn join_cgroups(init: i32) -> Result<()> {
             "" if hybrid => "unified",
             named => named.strip_prefix("name=").unwrap_or(named),
         };
-        let procs = Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/')).join("cgroup.procs");
-        match fs::write(&procs, "0") {
+        let path = Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/')).join("cgroup.procs");
+        match fs::File::options().write(true).open(&path) {
+            Ok(procs) => found.push(Cgroup { path, procs }),
             // A hierarchy that is not mounted here was not used for the container either.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot join {}", procs.display()));
-            }
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The same inclination to be killed as the container; lowering it may be forbidden, which the container's start has said.
@@ -112,7 +158,7 @@ fn adjust_oom_score(spec: &Spec) {
 }
 
 /// Turns this process into the container's program.
-fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], socket: &OwnedFd) -> Result<std::convert::Infallible> {
+fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], cgroups: &[Cgroup], socket: &OwnedFd) -> Result<std::convert::Infallible> {
     let process = spec.process().as_ref().context("the container has no process")?;
     rustix::process::setsid()?;
     if job.tty {
@@ -129,6 +175,8 @@ fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], socket: &OwnedFd)
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.push(format!("HOME={}", home(user.uid())));
     }
+    // As late as it is allowed: from then on the container's share of the processors, which may be next to nothing, is this one's.
+    cgroups.iter().try_for_each(Cgroup::join)?;
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let no_new_privileges = process.no_new_privileges() == Some(true);
     // Without no-new-privileges, loading a filter is itself a privilege; with it, later is stricter.

@@ -3,7 +3,8 @@
 //! One process per pod sandbox, with one thread and one event loop. It is the parent (by being a subreaper) of every process
 //! of the pod's containers, owns their stdio, writes their logs and exit records, and serves the runtime over a unix socket
 //! ([`corten_shim::protocol`]). It outlives the daemon and needs nothing of it: the program itself runs from a sealed
-//! memory file. Everything that changes a process for good happens in re-executed children (`launch`, `exec`, `pause`).
+//! memory file. Everything that changes a process for good happens in children: re-executed ones (`launch`, `pause`), and a copy for
+//! each `exec`.
 //!
 //! What goes wrong is written to standard error, which is the file `shim.log` of the sandbox.
 
@@ -51,7 +52,6 @@ fn run() -> anyhow::Result<()> {
             server::main(Path::new(&socket), &serve)
         }
         Some("launch") => launch::main(),
-        Some("exec") => exec::main(),
         Some("pause") => pause::main(args.next().as_deref().map(Path::new)),
         Some("namespaces") => namespaces::main(args),
         other => bail!("unknown mode {other:?}; this program is started by the node's runtime"),

@@ -15,7 +15,7 @@ use crate::status::Size;
 use crate::{BoxRead, BoxWrite};
 
 /// How much is copied at once.
-const CHUNK: usize = 32 << 10;
+const CHUNK: usize = 64 << 10;
 
 /// The process's side of a session.
 #[derive(Default)]

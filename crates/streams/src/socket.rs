@@ -37,7 +37,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub(crate) const QUEUE: usize = 8;
 
 /// The most data in one message.
-const MAX_DATA: usize = 32 << 10;
+const MAX_DATA: usize = 64 << 10;
 
 fn config() -> WebSocketConfig {
     WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE)).max_write_buffer_size(4 << 20)
