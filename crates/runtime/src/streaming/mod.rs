@@ -18,7 +18,7 @@ use corten_cri::v1;
 use corten_streams::session::Rest;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,9 @@ use tokens::{Task, Tokens};
 
 /// What is still read after a process has ended: what it left in its pipes. Others, in the background, may hold them open.
 const REST: Rest = Rest::Left { within: std::time::Duration::from_secs(1), bytes: 4 << 20 };
+
+/// A client that has not said by then what it wants is not waited for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A listening server.
 pub(crate) struct Server {
@@ -78,7 +81,9 @@ impl Server {
                     let (engine, tokens, ending) = (engine.clone(), tokens.clone(), ending.clone());
                     async move { Ok::<_, std::convert::Infallible>(upgrade::respond(request, &engine, &tokens, &ending)) }
                 });
-                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+                let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a streaming connection failed");
                 }

@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
+mod attaching;
 mod crash;
 mod devices;
 mod exec;
 mod footprint;
 mod handlers;
+mod hostile;
 mod lifecycle;
 mod limits;
 mod metrics;

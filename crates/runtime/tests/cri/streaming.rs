@@ -16,7 +16,7 @@ use crate::support::{Node, eventually, shell};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
@@ -44,7 +44,7 @@ async fn ask(node: &Node, url: &str, headers: Vec<(http::HeaderName, String)>) -
 }
 
 /// Upgrades a connection to a streaming URL.
-async fn upgrade(node: &Node, url: &str, protocol: Protocol) -> BoxIo {
+pub(crate) async fn upgrade(node: &Node, url: &str, protocol: Protocol) -> BoxIo {
     let response = ask(node, url, protocol.request_headers("dGhlIHNhbXBsZSBub25jZQ==")).await;
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{protocol:?}");
     let chosen = response.headers().get("sec-websocket-protocol").or(response.headers().get("x-stream-protocol-version"));
@@ -52,23 +52,23 @@ async fn upgrade(node: &Node, url: &str, protocol: Protocol) -> BoxIo {
     Box::new(TokioIo::new(hyper::upgrade::on(response).await.unwrap()))
 }
 
-async fn exec(node: &mut Node, id: &str, script: &str, wanted: Wanted, protocol: Protocol) -> Process {
+pub(crate) async fn exec(node: &mut Node, id: &str, script: &str, wanted: Wanted, protocol: Protocol) -> Process {
     let url = exec_url(node, id, script, wanted).await;
     let io = upgrade(node, &url, protocol).await;
     soon(Process::connect(io, protocol, wanted)).await.unwrap()
 }
 
-async fn exec_url(node: &mut Node, id: &str, script: &str, wanted: Wanted) -> String {
+pub(crate) async fn exec_url(node: &mut Node, id: &str, script: &str, wanted: Wanted) -> String {
     let Wanted { stdin, stdout, stderr, tty } = wanted;
     let cmd = ["sh", "-c", script].map(str::to_owned).to_vec();
     let request = v1::ExecRequest { container_id: id.to_owned(), cmd, tty, stdin, stdout, stderr };
     node.cri.runtime.exec(request).await.unwrap().into_inner().url
 }
 
-const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
-const OUTPUT: Wanted = Wanted { stdin: false, stdout: true, stderr: true, tty: false };
+pub(crate) const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
+pub(crate) const OUTPUT: Wanted = Wanted { stdin: false, stdout: true, stderr: true, tty: false };
 
-async fn container(node: &mut Node) -> String {
+pub(crate) async fn container(node: &mut Node) -> String {
     let sandbox = node.run(node.pod("p")).await;
     node.launch(&sandbox, shell("c", "sleep 1000")).await
 }

@@ -62,6 +62,14 @@ impl Node {
         self.enclosure.dir().join(name)
     }
 
+    /// What the daemon has in memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let Daemon::Corten(daemon) = &self.daemon else { panic!("the reference is not measured") };
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("the daemon runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// Kills the daemon where it stands.
     pub(crate) fn kill(&mut self) {
         let Daemon::Corten(daemon) = &mut self.daemon else { panic!("the reference is not ours to kill") };
