@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures of this machine, as a table and as JSON. Nothing here is asserted: the machine decides.
 
 mod api;
+mod docker;
 mod idle;
 mod runtime;
 mod start;

@@ -3,71 +3,73 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use corten_testkit::{Cluster, Options, PATIENCE, Spawned, wait};
+use corten_testkit::{Cluster, Pod, Spawned, run};
 
+use crate::docker::Docker;
 use crate::{Figure, median};
 
 /// `8080` answers HTTP, `8081` sends without end.
-const POD: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: it}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: main
-    image: busybox:1.36
-    command: [sh, -c, 'mkdir /www; echo hello >/www/index.html; httpd -p 8080 -h /www; exec nc -ll -p 8081 -e cat /dev/zero']
-";
+const SCRIPT: &str = "mkdir /www; echo hello >/www/index.html; httpd -p 8080 -h /www; exec nc -ll -p 8081 -e cat /dev/zero";
 
 const RUNS: usize = 30;
 const REQUESTS: u32 = 300;
 const COPIED: usize = 512 << 20;
 
 pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
-    let cluster = Cluster::up(corten, Options { busybox: true, ..Options::default() });
-    cluster.apply(POD);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/it", "--timeout=90s"]);
-    wait::until("the ports are open", PATIENCE, || {
-        let open = cluster.kubectl(&["exec", "it", "--", "netstat", "-ltn"]);
-        if open.contains(":8080 ") && open.contains(":8081 ") { Ok(()) } else { Err(open) }
-    });
-    // Both are a start of kubectl, a connection with TLS and one request; the difference is the session.
-    let bare = times(&cluster, &["get", "--raw", "/readyz"])?;
-    let exec = times(&cluster, &["exec", "it", "--", "true"])?;
-    let mut figures = vec![Figure {
-        name: "exec round trip over kubectl's start-up, p50",
-        value: 1000.0 * (exec - bare),
-        unit: "ms",
-        conditions: format!("kubectl exec -- true less kubectl get --raw /readyz ({:.0} ms), median of {RUNS}", 1000.0 * bare),
-    }];
-    figures.push(exec_output(&cluster)?);
+    let cluster = Cluster::with_busybox(corten);
+    cluster.run(&Pod::new("it", SCRIPT));
+    cluster.listens("it", 8080);
+    cluster.listens("it", 8081);
+    let docker = Docker::start()?;
+    let kubectl = |words: &[&str]| cluster.kubectl_command(words);
+    // Both are a start of kubectl, a connection with TLS and one request; the difference is the session. Docker's client is
+    // measured in the same way.
+    let (mut bare, mut exec) = (Vec::new(), Vec::new());
+    let (mut bare_docker, mut exec_docker) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        // By turns, so that what else goes on at the machine is the same for all.
+        bare.push(time(kubectl(&["get", "--raw", "/readyz"]))?);
+        exec.push(time(kubectl(&["exec", "it", "--", "true"]))?);
+        bare_docker.push(time(docker.command(&["version"]))?);
+        exec_docker.push(time(docker.command(&["exec", "it", "true"]))?);
+    }
+    let (bare, exec, bare_docker, exec_docker) = (median(bare), median(exec), median(bare_docker), median(exec_docker));
+    let conditions = format!(
+        "kubectl exec -- true ({exec:.0} ms) less kubectl get --raw /readyz ({bare:.0} ms), median of {RUNS}; \
+         docker exec ({exec_docker:.0} ms) less docker version ({bare_docker:.0} ms): {:.0} ms",
+        exec_docker - bare_docker
+    );
+    let name = "exec round trip over kubectl's start-up, p50";
+    let mut figures = vec![Figure { name, value: exec - bare, unit: "ms", conditions }];
+    let count = COPIED.to_string();
+    let words = ["head", "-c", &count, "/dev/zero"];
+    let ours = output(kubectl(&[&["exec", "it", "--"], words.as_slice()].concat()))?;
+    let dockers = output(docker.command(&[&["exec", "it"], words.as_slice()].concat()))?;
+    let conditions = format!("{} MiB through kubectl; docker exec: {dockers:.0} MB/s", COPIED >> 20);
+    figures.push(Figure { name: "exec stdout", value: ours, unit: "MB/s", conditions });
+    drop(docker);
     figures.extend(forwarding(&cluster)?);
     Ok(figures)
 }
 
-fn times(cluster: &Cluster, words: &[&str]) -> Result<f64> {
-    let mut all = Vec::new();
-    for _ in 0..RUNS {
-        let start = Instant::now();
-        cluster.kubectl_outcome(words).check()?;
-        all.push(start.elapsed().as_secs_f64());
-    }
-    Ok(median(all))
+/// Milliseconds that a command takes.
+fn time(command: Command) -> Result<f64> {
+    let start = Instant::now();
+    run(command)?.check()?;
+    Ok(1000.0 * start.elapsed().as_secs_f64())
 }
 
-fn exec_output(cluster: &Cluster) -> Result<Figure> {
-    let bytes = COPIED.to_string();
-    let mut command = cluster.kubectl_command(&["exec", "it", "--", "head", "-c", &bytes, "/dev/zero"]);
+/// Megabytes a second that a command writes.
+fn output(mut command: Command) -> Result<f64> {
     let start = Instant::now();
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let count = std::io::copy(child.stdout.as_mut().context("no output")?, &mut std::io::sink())?;
     anyhow::ensure!(child.wait()?.success() && count == u64::try_from(COPIED)?, "exec gave {count} bytes");
-    Ok(Figure { name: "exec stdout", value: megabytes(start), unit: "MB/s", conditions: "512 MiB through kubectl".to_owned() })
+    Ok(megabytes(start))
 }
 
 fn megabytes(since: Instant) -> f64 {
