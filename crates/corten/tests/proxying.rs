@@ -4,8 +4,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::SystemTime;
 
-use corten_testkit::{Cluster, PATIENCE, Spawned, tools, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, Spawned, tools, wait};
+use serde_json::json;
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
@@ -63,8 +65,10 @@ spec:
     )
 }
 
+const WEB_PORTS: &str = "{name: http, port: 8080}, {name: socket, port: 8081}";
+
 fn cluster() -> Cluster {
-    let cluster = Cluster::with_busybox(CORTEN);
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, nginx: vec!["1.14.2"], ..Options::default() });
     cluster.apply(&manifests());
     cluster.ready("web");
     wait::until("the pod answers", PATIENCE, || raw(&cluster, &format!("{PODS}/web/proxy/index.html")));
@@ -77,22 +81,22 @@ fn raw(cluster: &Cluster, path: &str) -> Result<String, String> {
 }
 
 /// What the EndpointSlice controller of a whole cluster would write, unless there is one.
-fn endpoints(cluster: &Cluster) {
-    let found = cluster.kubectl(&["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", "name"]);
+fn endpoints(cluster: &Cluster, name: &str, ports: &str) {
+    let found = cluster.kubectl(&["get", "endpointslices", "-l", &format!("kubernetes.io/service-name={name}"), "-o", "name"]);
     if !found.is_empty() {
         return;
     }
-    let address = cluster.kubectl(&["get", "pod", "web", "-o", "jsonpath={.status.podIP}"]);
+    let address = cluster.kubectl(&["get", "pod", name, "-o", "jsonpath={.status.podIP}"]);
     cluster.apply(&format!(
         "
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata:
-  name: web-test
-  labels: {{kubernetes.io/service-name: web}}
+  name: {name}-test
+  labels: {{kubernetes.io/service-name: {name}}}
 addressType: IPv4
-ports: [{{name: http, port: 8080}}, {{name: socket, port: 8081}}]
-endpoints: [{{addresses: [{address}], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: web, namespace: default}}}}]
+ports: [{ports}]
+endpoints: [{{addresses: [{address}], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: {name}, namespace: default}}}}]
 "
     ));
 }
@@ -100,7 +104,7 @@ endpoints: [{{addresses: [{address}], conditions: {{ready: true}}, targetRef: {{
 #[test]
 fn pages_come_through_the_api_server_and_lead_back_through_it() {
     let cluster = cluster();
-    endpoints(&cluster);
+    endpoints(&cluster, "web", WEB_PORTS);
     for base in [
         format!("{PODS}/web/proxy"),
         format!("{PODS}/web:8080/proxy"),
@@ -131,6 +135,64 @@ fn pages_come_through_the_api_server_and_lead_back_through_it() {
     assert!(raw(&cluster, &format!("/api/v1/nodes/{node}/proxy/pods")).unwrap().contains("\"PodList\""));
 }
 
+/// Pages that lead elsewhere, over TLS with a certificate that nobody knows.
+const TLS_CONF: &str = "
+events {}
+http {
+  server {
+    listen 8443 ssl;
+    ssl_certificate /tls/tls.crt;
+    ssl_certificate_key /tls/tls.key;
+    absolute_redirect off;
+    default_type text/html;
+    location = /moved { return 302 /login/?next=%2Fa; }
+    location = /away { return 302 https://example.com/login; }
+    location / { return 200 '<a href=\"/next\">$request_method $scheme</a>'; }
+  }
+}
+";
+
+#[test]
+fn pages_behind_tls_are_reached_by_every_name_of_their_port() {
+    let cluster = cluster();
+    let work = tempfile::tempdir().unwrap();
+    let authority = corten_pki::Authority::open(work.path(), "ca", SystemTime::now()).unwrap();
+    let credential = authority.issue(&corten_pki::Leaf::server("web", ["web"], []), SystemTime::now()).unwrap();
+    let programs = json!({"tls.crt": credential.certificate, "tls.key": credential.key, "nginx.conf": TLS_CONF});
+    let name = json!({"name": "tls"});
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": name, "data": programs}).to_string());
+    let pod = Pod::image("tls", "nginx:1.14.2")
+        .metadata("labels", json!({"app": "tls"}))
+        .main("command", json!(["nginx", "-c", "/tls/nginx.conf", "-g", "daemon off;"]))
+        .main("ports", json!([{"name": "secure", "containerPort": 8443}]))
+        .main("volumeMounts", json!([{"name": "tls", "mountPath": "/tls"}]))
+        .spec("volumes", json!([{"name": "tls", "configMap": {"name": "tls"}}]));
+    let ports = json!([{"name": "https", "port": 443, "targetPort": "secure"}]);
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": name, "spec": {"selector": {"app": "tls"}, "ports": ports}});
+    cluster.apply(&service.to_string());
+    cluster.run(&pod);
+    endpoints(&cluster, "tls", "{name: https, port: 8443}");
+    let (_proxy, address) = proxy(&cluster);
+    for base in [
+        format!("{PODS}/https:tls:8443/proxy"),
+        format!("{PODS}/https:tls:secure/proxy"),
+        format!("{PODS}/https:tls:/proxy"),
+        format!("{SERVICES}/https:tls:443/proxy"),
+        format!("{SERVICES}/https:tls:https/proxy"),
+    ] {
+        let page = wait::until("the page comes", PATIENCE, || raw(&cluster, &format!("{base}/page")));
+        assert_eq!(page, format!("<a href=\"{base}/next\">GET https</a>"), "{base}");
+        for (path, leads) in [("moved", format!("{base}/login/?next=%2Fa")), ("away", "https://example.com/login".to_owned())] {
+            let mut stream = connect(address);
+            write!(stream, "POST {base}/{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            let head = head(&mut stream).to_ascii_lowercase();
+            assert!(head.starts_with("http/1.1 302 ") && head.contains(&format!("location: {leads}\r\n").to_ascii_lowercase()), "{head}");
+        }
+    }
+    let plain = raw(&cluster, &format!("{SERVICES}/tls:443/proxy/page")).unwrap_err();
+    assert!(plain.contains("BadRequest") || plain.contains("400"), "plain HTTP to a port with TLS: {plain}");
+}
+
 /// A running `kubectl proxy` and its address.
 fn proxy(cluster: &Cluster) -> (Spawned, SocketAddr) {
     let mut proxy = Spawned::start(cluster.kubectl_command(&["proxy", "--port=0"]));
@@ -157,7 +219,7 @@ fn head(stream: &mut TcpStream) -> String {
 #[test]
 fn kubectl_proxy_serves_a_websocket_app() {
     let mut cluster = cluster();
-    endpoints(&cluster);
+    endpoints(&cluster, "web", WEB_PORTS);
     for minor in [28, 35] {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let (_proxy, address) = proxy(&cluster);

@@ -15,6 +15,9 @@ const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 /// Its container says back in brackets what it is told, and its port what it hears.
 const SCRIPT: &str = "nc -ll -p 8080 -e cat & while read line; do echo \"<$line>\"; done; sleep 1000";
 
+/// Longer than any time-out on the way, in `cargo xtask test --full`. Without it, silence lasts as long as the rest of the test.
+const SILENCE: Duration = Duration::from_secs(150);
+
 const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
 
 fn protocols() -> Vec<Protocol> {
@@ -50,6 +53,12 @@ async fn sessions_and_ports_in_every_protocol() {
     let cluster = Cluster::with_busybox(CORTEN);
     cluster.run(&Pod::new("it", SCRIPT).main("stdin", true));
     let gate = Gate::open(&cluster);
+
+    // They say nothing until all else is over.
+    let mut silent = Vec::new();
+    for protocol in protocols() {
+        silent.push((protocol, exec(&gate, "read line; echo $line", protocol).await));
+    }
 
     for protocol in protocols() {
         let mut process = exec(&gate, "read line; echo got $line; echo oh >&2; exit 9", protocol).await;
@@ -121,4 +130,14 @@ async fn sessions_and_ports_in_every_protocol() {
         assert_eq!(client::status(&process.done.await.unwrap())["status"], "Success");
     });
     tokio::time::timeout(Duration::from_secs(120), futures::future::join_all(all)).await.unwrap();
+
+    if std::env::var_os("CORTEN_TEST_FULL").is_some() {
+        tokio::time::sleep(SILENCE).await;
+    }
+    for (protocol, mut process) in silent {
+        process.stdin.as_mut().unwrap().write_all(b"still here\n").await.unwrap();
+        let mut out = String::new();
+        soon(process.stdout.as_mut().unwrap().read_to_string(&mut out)).await.unwrap();
+        assert_eq!(out, "still here\n", "{protocol:?}");
+    }
 }
