@@ -3,7 +3,7 @@
 //! The load comes from this process, which shares the machine with the server. Beside each figure stands what the same load
 //! does against a server that only sends bytes back ([`null`]): the load generator's own ceiling.
 
-mod load;
+pub(crate) mod load;
 mod null;
 mod watch;
 
@@ -50,7 +50,7 @@ pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
 }
 
 /// Where the cluster's API is, and the administrator's certificate.
-fn endpoint(cluster: &Cluster) -> Result<Endpoint> {
+pub(crate) fn endpoint(cluster: &Cluster) -> Result<Endpoint> {
     let view = cluster.json(&["config", "view", "--raw", "--minify"]);
     let pem = |pointer: &str| -> Result<String> {
         let text = view.pointer(pointer).and_then(|value| value.as_str()).with_context(|| format!("the kubeconfig has no {pointer}"))?;

@@ -30,7 +30,7 @@ pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
 }
 
 /// User and system time of a process, in ticks (proc_pid_stat(5), fields 14 and 15).
-fn cpu_ticks(pid: i32) -> Result<f64> {
+pub(crate) fn cpu_ticks(pid: i32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let after_name = text.rsplit(')').next().unwrap_or_default();

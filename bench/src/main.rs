@@ -3,6 +3,7 @@
 mod api;
 mod docker;
 mod idle;
+mod kubelet;
 mod runtime;
 mod start;
 mod streams;
@@ -71,6 +72,9 @@ fn main() -> Result<()> {
     if options.wants("runtime") {
         figures.extend(runtime::measure(&options.corten)?);
     }
+    if options.wants("kubelet") {
+        figures.extend(kubelet::measure(&options.corten)?);
+    }
     if options.wants("streams") {
         figures.extend(streams::measure(&options.corten)?);
     }
@@ -82,6 +86,14 @@ fn main() -> Result<()> {
     }
     println!("{}", serde_json::to_string_pretty(&figures)?);
     Ok(())
+}
+
+/// The value below which so many percent of all values are.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index into a short list")]
+fn percentile(mut values: Vec<f64>, percent: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() as f64 * percent / 100.0) as usize;
+    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 /// The middle of the sorted values.

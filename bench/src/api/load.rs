@@ -17,20 +17,20 @@ use tokio_rustls::{TlsConnector, rustls};
 
 /// A server, and how to show oneself to it.
 #[derive(Clone)]
-pub(super) struct Endpoint {
-    pub(super) address: SocketAddr,
-    pub(super) tls: Arc<rustls::ClientConfig>,
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Arc<rustls::ClientConfig>,
 }
 
 /// One request.
-pub(super) struct Job {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) body: Bytes,
+pub(crate) struct Job {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
 }
 
 /// Runs the load on a thread of its own, with a runtime of its own.
-pub(super) fn run_on_a_thread<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub(crate) fn run_on_a_thread<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let thread = std::thread::spawn(move || -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(work)
@@ -39,12 +39,12 @@ pub(super) fn run_on_a_thread<T: Send + 'static>(work: impl Future<Output = Resu
 }
 
 /// A connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     host: String,
 }
 
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<Client> {
+pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Client> {
     let stream = TcpStream::connect(endpoint.address).await.with_context(|| format!("cannot connect to {}", endpoint.address))?;
     stream.set_nodelay(true)?;
     let name = rustls::pki_types::ServerName::IpAddress(endpoint.address.ip().into());
@@ -57,7 +57,7 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<Client> {
     Ok(Client { sender, host: endpoint.address.to_string() })
 }
 
-pub(super) async fn connect_all(endpoint: &Endpoint, count: usize) -> Result<Vec<Client>> {
+pub(crate) async fn connect_all(endpoint: &Endpoint, count: usize) -> Result<Vec<Client>> {
     let mut clients = Vec::with_capacity(count);
     for _ in 0..count {
         clients.push(connect(endpoint).await?);
@@ -67,7 +67,7 @@ pub(super) async fn connect_all(endpoint: &Endpoint, count: usize) -> Result<Vec
 
 impl Client {
     /// Sends a request; returns when the head of a successful answer is there.
-    pub(super) async fn send(&mut self, method: Method, path: &str, media_type: &str, body: Bytes) -> Result<Response<Incoming>> {
+    pub(crate) async fn send(&mut self, method: Method, path: &str, media_type: &str, body: Bytes) -> Result<Response<Incoming>> {
         self.sender.ready().await?;
         let request = Request::builder()
             .method(method)
@@ -96,14 +96,14 @@ impl Client {
     }
 
     /// The whole body of an answer.
-    pub(super) async fn get(&mut self, path: &str) -> Result<Bytes> {
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
         let answer = self.send(Method::GET, path, "application/json", Bytes::new()).await?;
         Ok(answer.into_body().collect().await?.to_bytes())
     }
 }
 
 /// Sends all requests, as fast as the clients are answered; returns how long it took.
-pub(super) async fn all(clients: Vec<Client>, jobs: Vec<Job>) -> Result<Duration> {
+pub(crate) async fn all(clients: Vec<Client>, jobs: Vec<Job>) -> Result<Duration> {
     let jobs = Arc::new(Mutex::new(VecDeque::from(jobs)));
     let began = Instant::now();
     let tasks = clients.into_iter().map(|mut client| {
@@ -123,7 +123,7 @@ pub(super) async fn all(clients: Vec<Client>, jobs: Vec<Job>) -> Result<Duration
 }
 
 /// Gets paths, made from a running number, for so long; returns how many answers there were.
-pub(super) async fn for_a_while(
+pub(crate) async fn for_a_while(
     clients: Vec<Client>,
     time: Duration,
     path: impl Fn(usize) -> String + Send + Sync + 'static,
