@@ -50,13 +50,16 @@ pub(crate) struct Cgroups {
     /// `/corten/1a2b3c/kubepods`
     kubepods: String,
     hierarchies: Vec<Hierarchy>,
+    /// Most processes and threads of a pod, if limited.
+    processes: Option<u64>,
 }
 
 impl Cgroups {
     /// Finds the hierarchies of this process's mount namespace and makes the tree's upper part.
     pub(crate) fn open(root: &str, whole: Limits) -> Result<Self, CgroupError> {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").map_err(CgroupError::Mounts)?;
-        let cgroups = Self { kubepods: format!("{}/kubepods", root.trim_end_matches('/')), hierarchies: parse_mounts(&mountinfo) };
+        let cgroups =
+            Self { kubepods: format!("{}/kubepods", root.trim_end_matches('/')), hierarchies: parse_mounts(&mountinfo), processes: None };
         cgroups.create(&cgroups.kubepods, whole)?;
         for qos in [Qos::Burstable, Qos::BestEffort] {
             // Classes have no limit of their own; best effort gets what nobody else wants.
@@ -64,6 +67,12 @@ impl Cgroups {
             cgroups.create(&cgroups.class(qos), limits)?;
         }
         Ok(cgroups)
+    }
+
+    /// The same, with a limit on the processes and threads of each pod.
+    pub(crate) fn limiting_processes(mut self, processes: Option<u64>) -> Self {
+        self.processes = processes;
+        self
     }
 
     /// Whether limits are set on cgroup v2.
@@ -88,6 +97,16 @@ impl Cgroups {
     pub(crate) fn ensure(&self, qos: Qos, uid: &str, limits: Limits) -> Result<String, CgroupError> {
         let path = self.path(qos, uid);
         self.create(&path, limits)?;
+        if let Some(most) = self.processes {
+            for hierarchy in &self.hierarchies {
+                let file = join(hierarchy.mount(), &path).join("pids.max");
+                if file.exists()
+                    && let Err(error) = fs::write(&file, most.to_string())
+                {
+                    tracing::warn!(%error, path = %file.display(), "limiting the processes of a pod");
+                }
+            }
+        }
         Ok(path)
     }
 

@@ -59,6 +59,9 @@ pub enum Error {
     /// The configuration wants cgroup v2, and there is only v1.
     #[error("the machine has only cgroup v1, which failCgroupV1 of the kubelet's configuration forbids")]
     CgroupV1,
+    /// The configuration forbids swap, and the machine swaps.
+    #[error("the machine has swap, which failSwapOn of the kubelet's configuration forbids")]
+    Swap,
     /// A directory cannot be made.
     #[error("{}: {source}", path.display())]
     Directory {
@@ -111,11 +114,15 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
     private_directory(&options.root_dir.join("pods"))?;
     let logs = &options.pod_log_dir;
     std::fs::create_dir_all(logs).map_err(|source| Error::Directory { path: logs.clone(), source })?;
+    if options.config.fail_swap_on && machine::swaps() {
+        return Err(Error::Swap);
+    }
     let share = Share::of(&options);
     for setting in options.config.without_effect() {
         tracing::warn!(setting, "a setting of the kubelet's configuration has no effect here");
     }
-    let whole = Limits { cpu_shares: cpu_shares(share.allocatable.cpu_millis), cpu_quota: 0, memory: share.allocatable.memory };
+    let whole =
+        Limits { cpu_shares: cpu_shares(share.allocatable.cpu_millis), cpu_quota: 0, memory: share.memory_of_pods(&options.config) };
     let client = options.client.clone();
     let services = Informer::start(Api::all(client.clone()), Selection::default(), token.clone());
     let selection = Selection::fields(format!("metadata.name={}", options.node_name));
@@ -127,7 +134,7 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         domain: config.cluster_domain.clone().unwrap_or(options.cluster_domain),
     };
     let taints = options.taints.into_iter().chain(config.register_with_taints.iter().cloned()).collect();
-    let cgroups = Cgroups::open(&options.cgroup_root, whole)?;
+    let cgroups = Cgroups::open(&options.cgroup_root, whole)?.limiting_processes(config.pod_pids_limit);
     if config.fail_cgroup_v1 && !cgroups.is_v2() {
         return Err(Error::CgroupV1);
     }
@@ -147,9 +154,9 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         admission: admit::Registry::default(),
         pressures: eviction::Pressures::default(),
         probes: probe::counts::Counts::default(),
+        images: images::Images::new(&config),
         config,
         runtime,
-        images: images::Images::default(),
         share,
     });
     let port = options.listener.local_addr().map_err(Error::Socket)?.port();

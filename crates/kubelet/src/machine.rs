@@ -48,9 +48,29 @@ impl Share {
     }
 }
 
+impl Share {
+    /// How much memory all pods together may take, in bytes; 0 for any amount. What must stay free so that nobody is evicted
+    /// is not taken off: the kernel would kill before anybody could be evicted.
+    pub(crate) fn memory_of_pods(&self, config: &Configuration) -> i64 {
+        if !config.enforce_allocatable {
+            return 0;
+        }
+        let reserved = [&config.kube_reserved, &config.system_reserved].into_iter().filter_map(|list| list.get("memory"));
+        (self.capacity.memory - reserved.map(|quantity| requests::read("memory", quantity)).sum::<i64>()).max(0)
+    }
+}
+
+/// Whether the machine swaps (proc(5)).
+pub(crate) fn swaps() -> bool {
+    fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().skip(1).any(|line| !line.trim().is_empty()))
+}
+
 /// What is left for pods: without what is reserved, and without what must stay free so that nobody is evicted.
 fn allocatable(capacity: Amounts, config: &Configuration) -> Amounts {
     let reserved = |resource: &str| {
+        if let (Some(cores), "cpu") = (config.reserved_cpus, resource) {
+            return i64::from(cores) * 1000;
+        }
         let lists = [&config.kube_reserved, &config.system_reserved];
         lists.iter().filter_map(|list| list.get(resource)).map(|quantity| requests::read(resource, quantity)).sum::<i64>()
     };
@@ -178,5 +198,12 @@ mod tests {
         let reserved = [("cpu".to_owned(), k8s_openapi::apimachinery::pkg::api::resource::Quantity("250m".to_owned()))];
         let config = Configuration { kube_reserved: reserved.into(), ..Configuration::default() };
         assert_eq!(super::allocatable(capacity, &config).cpu_millis, 1750);
+        let config = Configuration { reserved_cpus: Some(1), ..config };
+        assert_eq!(super::allocatable(capacity, &config).cpu_millis, 1000, "named cores go before amounts");
+        let reserved = [("memory".to_owned(), k8s_openapi::apimachinery::pkg::api::resource::Quantity("24Mi".to_owned()))];
+        let config = Configuration { kube_reserved: reserved.into(), ..Configuration::default() };
+        let share = Share { capacity, allocatable };
+        assert_eq!(share.memory_of_pods(&config), (1 << 30) - (24 << 20), "more than is allocatable, so that eviction comes first");
+        assert_eq!(share.memory_of_pods(&Configuration { enforce_allocatable: false, ..config }), 0);
     }
 }

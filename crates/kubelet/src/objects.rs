@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use corten_client::informer::{Informer, Object, Selection};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -51,6 +52,27 @@ struct Entry<K> {
     _stop: DropGuard,
 }
 
+impl<K> Entry<K>
+where
+    K: Object,
+    K::DynamicType: Default,
+{
+    fn start(api: Api<K>, selection: Selection) -> Arc<Self> {
+        let token = CancellationToken::new();
+        let informer = Informer::start(api, selection, token.clone());
+        let readers = Arc::new(Readers::default());
+        let told = Arc::clone(&readers);
+        informer.on_event(move |_| told.tell());
+        Arc::new(Self { informer, readers, _stop: token.drop_guard() })
+    }
+
+    /// All that are there, once that is known.
+    async fn list(&self, kind: &'static str) -> Result<Vec<Arc<K>>, LookupError> {
+        tokio::time::timeout(PATIENCE, self.informer.has_synced()).await.map_err(|_| LookupError { kind })?;
+        Ok(self.informer.store().list())
+    }
+}
+
 type Entries<K> = HashMap<(String, String), Weak<Entry<K>>>;
 
 struct Cache<K> {
@@ -76,23 +98,15 @@ where
         if let Some(entry) = entries.get(&key).and_then(Weak::upgrade) {
             return entry;
         }
-        let token = CancellationToken::new();
         let selection = Selection::fields(format!("metadata.name={name}"));
-        let api = Api::namespaced(self.client.clone(), namespace);
-        let informer = Informer::start(api, selection, token.clone());
-        let readers = Arc::new(Readers::default());
-        let told = Arc::clone(&readers);
-        informer.on_event(move |_| told.tell());
-        let entry = Arc::new(Entry { informer, readers, _stop: token.drop_guard() });
+        let entry = Entry::start(Api::namespaced(self.client.clone(), namespace), selection);
         entries.insert(key, Arc::downgrade(&entry));
         entry
     }
 
     async fn get(&self, entry: &Entry<K>) -> Result<Option<Arc<K>>, LookupError> {
-        let error = LookupError { kind: self.kind };
-        tokio::time::timeout(PATIENCE, entry.informer.has_synced()).await.map_err(|_| error)?;
         // The field selector leaves at most this one.
-        Ok(entry.informer.store().list().into_iter().next())
+        Ok(entry.list(self.kind).await?.into_iter().next())
     }
 }
 
@@ -100,11 +114,29 @@ where
 pub(crate) struct Objects {
     config_maps: Cache<ConfigMap>,
     secrets: Cache<Secret>,
+    client: Client,
+    /// One watch over all of them, as long as a pod needs any.
+    bundles: Mutex<Weak<Entry<ClusterTrustBundle>>>,
 }
 
 impl Objects {
+    fn bundles(&self) -> Arc<Entry<ClusterTrustBundle>> {
+        let mut held = self.bundles.lock();
+        if let Some(entry) = held.upgrade() {
+            return entry;
+        }
+        let entry = Entry::start(Api::all(self.client.clone()), Selection::default());
+        *held = Arc::downgrade(&entry);
+        entry
+    }
+
     pub(crate) fn new(client: &Client) -> Self {
-        Self { config_maps: Cache::new(client.clone(), "configmap"), secrets: Cache::new(client.clone(), "secret") }
+        Self {
+            config_maps: Cache::new(client.clone(), "configmap"),
+            secrets: Cache::new(client.clone(), "secret"),
+            client: client.clone(),
+            bundles: Mutex::new(Weak::new()),
+        }
     }
 }
 
@@ -113,6 +145,7 @@ pub(crate) struct PodObjects {
     objects: Arc<Objects>,
     config_maps: HashMap<String, Arc<Entry<ConfigMap>>>,
     secrets: HashMap<String, Arc<Entry<Secret>>>,
+    bundles: Option<Arc<Entry<ClusterTrustBundle>>>,
     changes: Arc<AtomicU64>,
 }
 
@@ -123,6 +156,7 @@ impl PodObjects {
             objects: Arc::clone(objects),
             config_maps: HashMap::new(),
             secrets: HashMap::new(),
+            bundles: None,
             changes: Arc::new(AtomicU64::new(0)),
         };
         none.extended(pod, inbox)
@@ -148,7 +182,12 @@ impl PodObjects {
                 entry
             });
         }
-        Self { objects: Arc::clone(&self.objects), config_maps, secrets, changes: Arc::clone(&self.changes) }
+        let bundles = self.bundles.clone().or_else(|| {
+            let entry = names.bundles.then(|| self.objects.bundles())?;
+            entry.readers.0.lock().push(reader());
+            Some(entry)
+        });
+        Self { objects: Arc::clone(&self.objects), config_maps, secrets, bundles, changes: Arc::clone(&self.changes) }
     }
 
     /// Grows with every change of any of the objects.
@@ -172,6 +211,14 @@ impl PodObjects {
         }
     }
 
+    /// All ClusterTrustBundles, if the pod refers to any.
+    pub(crate) async fn trust_bundles(&self) -> Result<Vec<Arc<ClusterTrustBundle>>, LookupError> {
+        match &self.bundles {
+            Some(entry) => entry.list("clustertrustbundle").await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Everything at once, for an environment.
     pub(crate) async fn look(&self) -> Result<Looked, LookupError> {
         let mut looked = Looked::default();
@@ -191,6 +238,7 @@ impl PodObjects {
 struct References {
     config_maps: std::collections::BTreeSet<String>,
     secrets: std::collections::BTreeSet<String>,
+    bundles: bool,
 }
 
 /// The names of all ConfigMaps and Secrets in a pod's definition.
@@ -216,6 +264,7 @@ fn references(pod: &Pod) -> References {
         for projection in projections {
             found.config_maps.extend(projection.config_map.as_ref().map(|c| c.name.clone()));
             found.secrets.extend(projection.secret.as_ref().map(|s| s.name.clone()));
+            found.bundles |= projection.cluster_trust_bundle.is_some();
         }
     }
     found.secrets.extend(spec.image_pull_secrets.iter().flatten().map(|r| r.name.clone()));

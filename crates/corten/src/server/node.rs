@@ -127,7 +127,8 @@ impl NodeSetup {
             }
             None => layout.cri_socket(),
         };
-        let listener = listen(SocketAddr::new(self.address, self.options.kubelet_port))?;
+        let (address, port) = (self.kubelet.address.unwrap_or(self.address), self.kubelet.port.unwrap_or(self.options.kubelet_port));
+        let listener = listen(SocketAddr::new(address, port))?;
         let options = corten_kubelet::Options {
             client,
             node_name: self.name.clone(),

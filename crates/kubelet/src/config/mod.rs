@@ -2,6 +2,7 @@
 
 pub(crate) mod duration;
 mod fields;
+mod limits;
 mod read;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,9 @@ pub use read::ConfigError;
 
 pub use crate::eviction::threshold::Thresholds;
 
-/// What a kubelet can be configured to; the defaults are the reference's.
+/// What a kubelet can be configured to. The defaults are the reference's but for three: swap and cgroup v1 are no reason not
+/// to run, and pulls of images do not wait for each other unless that is asked for (one that hangs would hold up the pods of
+/// everybody).
 #[derive(Clone, Debug)]
 pub struct Configuration {
     /// Sysctls that pods may set besides the safe ones: names, or prefixes that end in `*`.
@@ -25,6 +28,38 @@ pub struct Configuration {
     pub cluster_dns: Option<Vec<std::net::IpAddr>>,
     /// DNS domain of the cluster, if given.
     pub cluster_domain: Option<String>,
+    /// Where the node API listens, if that is given.
+    pub address: Option<std::net::IpAddr>,
+    /// The node API's port, if given.
+    pub port: Option<u16>,
+    /// Size from which a container's log is rotated, in bytes.
+    pub log_max_size: u64,
+    /// Files of a container's log, the one that is written included.
+    pub log_max_files: usize,
+    /// How often the sizes of logs are looked at.
+    pub log_interval: Duration,
+    /// Whether pods together are held to what is not reserved.
+    pub enforce_allocatable: bool,
+    /// Whether to refuse to run while the machine swaps.
+    pub fail_swap_on: bool,
+    /// Images that are pulled at the same time at most; `None` for any number.
+    pub parallel_pulls: Option<usize>,
+    /// Pulls a second over time, and in a row; `None` for any number.
+    pub pull_rate: Option<(f64, u32)>,
+    /// How long the node's lease counts.
+    pub lease_duration: Duration,
+    /// Images in the node's status; `None` for all.
+    pub status_max_images: Option<usize>,
+    /// How often the node is looked at.
+    pub status_update: Duration,
+    /// How often its status is posted if nothing changes.
+    pub status_report: Duration,
+    /// Most processes and threads of a pod, if limited.
+    pub pod_pids_limit: Option<u64>,
+    /// Whether the kubelet makes its Node.
+    pub register_node: bool,
+    /// Cores that are kept for the system, instead of the `cpu` of both reserves.
+    pub reserved_cpus: Option<u32>,
     /// When pods are evicted.
     pub eviction: Thresholds,
     /// Whether to refuse to run on cgroup v1.
@@ -67,6 +102,22 @@ impl Default for Configuration {
             allowed_unsafe_sysctls: Vec::new(),
             cluster_dns: None,
             cluster_domain: None,
+            address: None,
+            port: None,
+            log_max_size: 10 << 20,
+            log_max_files: 5,
+            log_interval: Duration::from_secs(10),
+            enforce_allocatable: true,
+            fail_swap_on: false,
+            parallel_pulls: None,
+            pull_rate: None,
+            lease_duration: Duration::from_secs(40),
+            status_max_images: Some(50),
+            status_update: Duration::from_secs(10),
+            status_report: Duration::from_secs(300),
+            pod_pids_limit: None,
+            register_node: true,
+            reserved_cpus: None,
             eviction: Thresholds::default(),
             fail_cgroup_v1: false,
             image_gc_high: 85,

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Map, Value};
 
 use super::fields::{Effect, FIELDS, Kind};
+use super::limits::Limits;
 use super::{Configuration, duration};
 use crate::eviction::threshold::{ThresholdError, Thresholds};
 
@@ -46,7 +47,7 @@ pub enum ConfigError {
     },
 }
 
-fn wrong(field: &str, message: impl Into<String>) -> ConfigError {
+pub(super) fn wrong(field: &str, message: impl Into<String>) -> ConfigError {
     ConfigError::Setting { file: None, field: field.to_owned(), message: message.into() }
 }
 
@@ -130,7 +131,24 @@ impl Configuration {
             return Err(wrong("staticPodPath", "must be an absolute path"));
         }
         check_shutdown(&settings)?;
+        let limits = Limits::of(&settings)?;
         Ok(Self {
+            address: limits.address,
+            port: limits.port,
+            log_max_size: limits.log_max_size.unwrap_or(defaults.log_max_size),
+            log_max_files: limits.log_max_files.unwrap_or(defaults.log_max_files),
+            log_interval: limits.log_interval.unwrap_or(defaults.log_interval),
+            enforce_allocatable: limits.enforce_allocatable,
+            fail_swap_on: settings.bool("failSwapOn").unwrap_or(false),
+            parallel_pulls: limits.parallel_pulls,
+            pull_rate: limits.pull_rate,
+            lease_duration: limits.lease_duration.unwrap_or(defaults.lease_duration),
+            status_max_images: limits.status_max_images,
+            status_update: settings.duration("nodeStatusUpdateFrequency").filter(|d| !d.is_zero()).unwrap_or(defaults.status_update),
+            status_report: settings.duration("nodeStatusReportFrequency").filter(|d| !d.is_zero()).unwrap_or(defaults.status_report),
+            pod_pids_limit: settings.int("podPidsLimit").and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
+            register_node: settings.bool("registerNode").unwrap_or(true),
+            reserved_cpus: limits.reserved_cpus,
             allowed_unsafe_sysctls: settings.texts("allowedUnsafeSysctls"),
             cluster_dns,
             cluster_domain: settings.text("clusterDomain").filter(|d| !d.is_empty()),
@@ -216,10 +234,16 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
     }
     settings.retain(|_, value| !value.is_null());
     for (name, value) in &settings {
-        let Some((_, kind, _)) = FIELDS.iter().find(|(field, _, _)| field == name) else {
+        let Some((_, kind, effect)) = FIELDS.iter().find(|(field, _, _)| field == name) else {
             return Err(wrong(name, "unknown setting"));
         };
         check(name, *kind, value)?;
+        if let Effect::Only(supported) = effect
+            && !supported.contains(&value.to_string().as_str())
+        {
+            let only = supported.first().copied().unwrap_or_default();
+            return Err(wrong(name, format!("Corten supports {only} only, not {value}")));
+        }
     }
     Ok(settings)
 }
@@ -271,22 +295,26 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 }
 
 /// Checked settings by name.
-struct Settings<'a>(&'a Map<String, Value>);
+pub(super) struct Settings<'a>(&'a Map<String, Value>);
 
 impl Settings<'_> {
-    fn bool(&self, name: &str) -> Option<bool> {
+    pub(super) fn given(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(super) fn bool(&self, name: &str) -> Option<bool> {
         self.0.get(name)?.as_bool()
     }
 
-    fn int(&self, name: &str) -> Option<i64> {
+    pub(super) fn int(&self, name: &str) -> Option<i64> {
         self.0.get(name)?.as_i64()
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         self.0.get(name)?.as_str().map(str::to_owned)
     }
 
-    fn duration(&self, name: &str) -> Option<Duration> {
+    pub(super) fn duration(&self, name: &str) -> Option<Duration> {
         duration::parse(self.0.get(name)?.as_str()?)
     }
 
@@ -297,7 +325,7 @@ impl Settings<'_> {
         Ok(value.as_str().and_then(duration::parse))
     }
 
-    fn texts(&self, name: &str) -> Vec<String> {
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
         let list = self.0.get(name).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
     }

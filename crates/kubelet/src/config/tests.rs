@@ -34,7 +34,7 @@ serializeImagePulls: false
     assert_eq!(config.eviction.list.len(), 3);
     assert_eq!(config.cluster_dns, Some(vec!["10.43.0.10".parse().unwrap()]));
     assert_eq!(config.kube_reserved["cpu"].0, "100m");
-    let silent = ["serializeImagePulls", "shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "staticPodPath"];
+    let silent = ["shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "staticPodPath"];
     assert_eq!(config.without_effect(), silent);
     assert_eq!(config.given["maxPods"], 50);
 }
@@ -71,6 +71,24 @@ fn what_is_wrong_is_said_with_its_path() {
         ("staticPodPath: here", "staticPodPath: must be an absolute path"),
         ("systemReserved: {gpu: '1'}", "systemReserved[gpu]: unknown resource"),
         ("featureGates: {A: maybe}", "featureGates[A]: must be true or false, not \"maybe\""),
+        ("readOnlyPort: 10255", "readOnlyPort: Corten supports 0 only, not 10255"),
+        ("cpuManagerPolicy: static", "cpuManagerPolicy: Corten supports \"none\" only, not \"static\""),
+        (
+            "enforceNodeAllocatable: [system-reserved]",
+            "enforceNodeAllocatable: Corten supports \"pods\" and \"none\" only, not \"system-reserved\"",
+        ),
+        ("enforceNodeAllocatable: [pods, none]", "enforceNodeAllocatable: \"none\" excludes everything else"),
+        (
+            "serializeImagePulls: true\nmaxParallelImagePulls: 2",
+            "maxParallelImagePulls: must not be above 1 if serializeImagePulls is true, not 2",
+        ),
+        ("containerLogMaxFiles: 1", "containerLogMaxFiles: must be at least 2, not 1"),
+        ("containerLogMaxSize: '0'", "containerLogMaxSize: must be positive"),
+        ("containerLogMonitorInterval: 1s", "containerLogMonitorInterval: must be at least 3s"),
+        ("nodeStatusMaxImages: -2", "nodeStatusMaxImages: must be at least -1, not -2"),
+        ("port: 70000", "port: must be at most 65535, not 70000"),
+        ("address: here", "address: \"here\" is not an IP address"),
+        ("reservedSystemCPUs: 3-1", "reservedSystemCPUs: must be a list of CPUs such as \"0-1,4\", not \"3-1\""),
         ("kind: Other", "kind"),
     ] {
         let error = load(text).unwrap_err();
@@ -102,4 +120,48 @@ fn drop_ins_are_laid_over_in_order() {
     std::fs::write(drop_ins.join("30.conf"), format!("{HEAD}nothing: 1\n")).unwrap();
     let error = Configuration::load(Some(&file), Some(&drop_ins)).unwrap_err().to_string();
     assert_eq!(error, format!("{}: nothing: unknown setting", drop_ins.join("30.conf").display()));
+}
+
+#[test]
+fn numbers_come_to_what_they_mean() {
+    let text = "
+serializeImagePulls: true
+registryPullQPS: 3
+registryBurst: 4
+containerLogMaxSize: 1Mi
+containerLogMaxFiles: 3
+reservedSystemCPUs: 0-1,4,1
+nodeStatusMaxImages: -1
+podPidsLimit: 100
+enforceNodeAllocatable: [none]
+port: 10350
+readOnlyPort: 0
+";
+    let config = load(text).unwrap();
+    assert_eq!((config.parallel_pulls, config.pull_rate), (Some(1), Some((3.0, 4))));
+    assert_eq!((config.log_max_size, config.log_max_files), (1 << 20, 3));
+    assert_eq!((config.reserved_cpus, config.pod_pids_limit, config.status_max_images), (Some(3), Some(100), None));
+    assert_eq!((config.enforce_allocatable, config.address, config.port), (false, None, Some(10350)));
+    assert!(config.without_effect().is_empty(), "{:?}", config.without_effect());
+    let config = load("registryPullQPS: 0\nmaxParallelImagePulls: 4\npodPidsLimit: -1\nreservedSystemCPUs: ''").unwrap();
+    assert_eq!((config.pull_rate, config.parallel_pulls, config.pod_pids_limit, config.reserved_cpus), (None, Some(4), None, None));
+    assert_eq!(load("").unwrap().status_max_images, Some(50));
+}
+
+/// What `docs/kubelet-configuration.md` says of every setting is what happens to it.
+#[test]
+fn the_table_of_settings_is_true() {
+    use super::fields::{Effect, FIELDS};
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kubelet-configuration.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows: BTreeMap<&str, &str> = rows.map(|(name, rest)| (name, rest.split(" |").next().unwrap_or_default())).collect();
+    for (name, _, effect) in FIELDS {
+        let expected = match effect {
+            Effect::Yes => "acts".to_owned(),
+            Effect::Only(values) => format!("only `{}`", values[0]),
+            Effect::No => "no effect".to_owned(),
+        };
+        assert_eq!(rows.get(name).copied(), Some(expected.as_str()), "{name}");
+    }
+    assert_eq!(rows.len(), FIELDS.len());
 }

@@ -106,7 +106,9 @@ async fn candidates(context: &Context, used: &mut HashMap<String, Timestamp>, no
     let message = v1::ListImagesRequest { filter: None };
     let images = client.list_images(request(message)).await?.into_inner().images;
     let containers = context.runtime.list_containers(HashMap::new()).await?;
-    let in_use: HashSet<&str> = containers.iter().flat_map(|c| [c.image_id.as_str(), c.image_ref.as_str()]).collect();
+    let mounted = mounted(context).await?;
+    let made = containers.iter().flat_map(|c| [c.image_id.as_str(), c.image_ref.as_str()]);
+    let in_use: HashSet<&str> = made.chain(mounted.iter().map(String::as_str)).collect();
     let is_used = |image: &v1::Image| {
         let digests = image.repo_digests.iter().map(String::as_str);
         std::iter::once(image.id.as_str()).chain(digests).any(|name| in_use.contains(name))
@@ -121,6 +123,18 @@ async fn candidates(context: &Context, used: &mut HashMap<String, Timestamp>, no
         }
     }
     Ok(candidates)
+}
+
+/// The images that pods have as volumes.
+async fn mounted(context: &Context) -> Result<Vec<String>, Status> {
+    let pods = context.admission.pods();
+    let volumes = pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| spec.volumes.iter().flatten());
+    let names: HashSet<&str> = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref()).collect();
+    let mut ids = Vec::new();
+    for name in names.into_iter().filter_map(|name| super::name::normalise(name).ok()) {
+        ids.extend(super::inspect(context, &name).await?.map(|image| image.reference));
+    }
+    Ok(ids)
 }
 
 async fn space(context: &Context) -> Result<Option<Space>, Status> {

@@ -5,17 +5,19 @@
 mod credentials;
 pub(crate) mod garbage;
 mod name;
+mod pace;
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use corten_client::events::EventType::{Normal, Warning};
+use corten_client::events::EventType::{self, Normal, Warning};
 use corten_cri::v1;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use parking_lot::Mutex;
 use tonic::{Request, Status};
 
+use crate::config::Configuration;
 use crate::context::Context;
 use crate::objects::PodObjects;
 use crate::pod::backoff::{Backoff, LONGEST};
@@ -41,13 +43,18 @@ struct Failure {
     message: String,
 }
 
-/// Failures of pulls, by pod and image.
-#[derive(Default)]
+/// Failures of pulls, by pod and image; and how many there may be.
 pub(crate) struct Images {
     failures: Mutex<HashMap<(String, String), Failure>>,
+    pace: pace::Pace,
 }
 
 impl Images {
+    /// As the configuration says.
+    pub(crate) fn new(config: &Configuration) -> Self {
+        Self { failures: Mutex::new(HashMap::new()), pace: pace::Pace::new(config.parallel_pulls, config.pull_rate) }
+    }
+
     /// Forgets the failures of a pod.
     pub(crate) fn forget(&self, uid: &str) {
         self.failures.lock().retain(|(pod, _), _| pod != uid);
@@ -77,22 +84,40 @@ fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.saturating_add(by).unwrap_or(now)
 }
 
-/// Makes sure that the image of a container is there.
+/// An image that a pod needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) pod: &'a Pod,
+    /// The container that is made from it; none for one that is mounted.
+    pub(crate) container: Option<&'a Container>,
+    pub(crate) image: &'a str,
+    pub(crate) policy: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn event(&self, context: &Context, kind: EventType, reason: &str, message: &str) {
+        match self.container {
+            Some(container) => context.container_event(self.pod, container, kind, reason, message),
+            None => context.event(self.pod, kind, reason, message),
+        }
+    }
+}
+
+/// Makes sure that an image is there.
 pub(crate) async fn ensure(
     context: &Context,
-    pod: &Pod,
-    container: &Container,
+    wanted: &Wanted<'_>,
     objects: &PodObjects,
     sandbox: &v1::PodSandboxConfig,
 ) -> Result<Ready, FailedStart> {
     let now = Timestamp::now();
-    let given = container.image.as_deref().unwrap_or_default();
+    let (pod, given) = (wanted.pod, wanted.image);
     let image = match name::normalise(given) {
         Ok(image) => image,
         Err(error) => {
             let message = error.to_string();
-            context.container_event(pod, container, Warning, "InspectFailed", &message);
-            context.container_event(pod, container, Warning, "Failed", "Error: InvalidImageName");
+            wanted.event(context, Warning, "InspectFailed", &message);
+            wanted.event(context, Warning, "Failed", "Error: InvalidImageName");
             // Only a change of the pod helps, and that wakes it; ten seconds as in the reference.
             let retry = later(now, SignedDuration::from_secs(10));
             return Err(fail("InvalidImageName", message, retry));
@@ -103,24 +128,24 @@ pub(crate) async fn ensure(
         Err(status) => {
             let text = status.message();
             let message = format!("Failed to inspect image \"{image}\": {text}");
-            context.container_event(pod, container, Warning, "InspectFailed", &message);
+            wanted.event(context, Warning, "InspectFailed", &message);
             let retry = later(now, SignedDuration::from_secs(10));
             return Err(fail("ImageInspectError", message, retry));
         }
     };
-    let policy = container.image_pull_policy.as_deref();
+    let policy = wanted.policy;
     match (policy, present) {
         (Some("Always"), _) | (_, None) if policy != Some("Never") => {}
         (_, Some(ready)) => {
             let message = format!("Container image \"{given}\" already present on machine");
-            context.container_event(pod, container, Normal, "Pulled", &message);
+            wanted.event(context, Normal, "Pulled", &message);
             return Ok(ready);
         }
         (_, None) => {
             let message = format!("Container image \"{given}\" is not present with pull policy of Never");
-            context.container_event(pod, container, Warning, "ErrImageNeverPull", &message);
+            wanted.event(context, Warning, "ErrImageNeverPull", &message);
             let error = "Error: ErrImageNeverPull";
-            context.container_event(pod, container, Warning, "Failed", error);
+            wanted.event(context, Warning, "Failed", error);
             let retry = later(now, SignedDuration::from_secs(10));
             return Err(fail("ErrImageNeverPull", message, retry));
         }
@@ -128,42 +153,46 @@ pub(crate) async fn ensure(
     let key = (crate::pod::uid(pod).to_owned(), image.clone());
     if let Some((until, last)) = context.images.back_off(&key, now) {
         let message = format!("Back-off pulling image \"{given}\"");
-        context.container_event(pod, container, Normal, "BackOff", &message);
-        context.container_event(pod, container, Warning, "Failed", "Error: ImagePullBackOff");
+        wanted.event(context, Normal, "BackOff", &message);
+        wanted.event(context, Warning, "Failed", "Error: ImagePullBackOff");
         let message = format!("{message}: ErrImagePull: {last}");
         return Err(fail("ImagePullBackOff", message, until));
     }
-    pull(context, pod, container, objects, sandbox, &image, key).await
+    pull(context, wanted, objects, sandbox, &image, key).await
 }
 
 async fn pull(
     context: &Context,
-    pod: &Pod,
-    container: &Container,
+    wanted: &Wanted<'_>,
     objects: &PodObjects,
     sandbox: &v1::PodSandboxConfig,
     image: &str,
     key: (String, String),
 ) -> Result<Ready, FailedStart> {
-    let given = container.image.as_deref().unwrap_or_default();
+    let given = wanted.image;
     let message = format!("Pulling image \"{given}\"");
-    context.container_event(pod, container, Normal, "Pulling", &message);
+    wanted.event(context, Normal, "Pulling", &message);
     let begun = Instant::now();
-    let auth = credentials(pod, objects, image).await;
-    match do_pull(context, image, auth, sandbox).await {
+    let auth = credentials(wanted.pod, objects, image).await;
+    let turn = context.images.pace.turn().await;
+    let waited = begun.elapsed();
+    let pulled = do_pull(context, image, auth, sandbox).await;
+    drop(turn);
+    match pulled {
         Ok((ready, size)) => {
             context.images.failures.lock().remove(&key);
-            let took = go_seconds(begun.elapsed());
-            let message = format!("Successfully pulled image \"{given}\" in {took} ({took} including waiting). Image size: {size} bytes.");
-            context.container_event(pod, container, Normal, "Pulled", &message);
+            let all = begun.elapsed();
+            let (took, all) = (go_seconds(all.saturating_sub(waited)), go_seconds(all));
+            let message = format!("Successfully pulled image \"{given}\" in {took} ({all} including waiting). Image size: {size} bytes.");
+            wanted.event(context, Normal, "Pulled", &message);
             Ok(ready)
         }
         Err(status) => {
             let now = Timestamp::now();
             let text = status.message().to_owned();
             let message = format!("Failed to pull image \"{given}\": {text}");
-            context.container_event(pod, container, Warning, "Failed", &message);
-            context.container_event(pod, container, Warning, "Failed", "Error: ErrImagePull");
+            wanted.event(context, Warning, "Failed", &message);
+            wanted.event(context, Warning, "Failed", "Error: ErrImagePull");
             context.images.failed(key, text.clone(), now);
             Err(fail("ErrImagePull", text, later(now, SHOW_ERROR)))
         }

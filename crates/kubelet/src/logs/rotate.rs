@@ -8,7 +8,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use corten_cri::v1;
 use tokio_util::sync::CancellationToken;
@@ -16,19 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::runtime::request;
 
-/// The size from which a log is rotated, in bytes.
-const LARGE: u64 = 10 << 20;
-/// Files of one container, the one that is written included.
-const FILES: usize = 5;
-/// How often sizes are looked at: growth of a file written by the runtime is no event, and a
-/// watch on every log would cost more than a look.
-const PERIOD: Duration = Duration::from_secs(10);
-
-/// Rotates the logs of running containers until `token` is cancelled.
+/// Rotates the logs of running containers until `token` is cancelled. Growth of a file written by the runtime is no event,
+/// and a watch on every log would cost more than a look from time to time.
 pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
     let work = async {
         loop {
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(context.config.log_interval).await;
             if let Err(status) = round(&context).await {
                 tracing::warn!(%status, "looking at container logs");
             }
@@ -38,7 +30,8 @@ pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
 }
 
 async fn round(context: &Context) -> Result<(), tonic::Status> {
-    if !any_due(&context.pod_log_dir) {
+    let (large, files) = (context.config.log_max_size, context.config.log_max_files);
+    if !any_due(&context.pod_log_dir, large) {
         return Ok(());
     }
     let running = v1::ContainerState::ContainerRunning;
@@ -50,7 +43,7 @@ async fn round(context: &Context) -> Result<(), tonic::Status> {
         let message = v1::ContainerStatusRequest { container_id: container.id.clone(), verbose: false };
         let status = client.container_status(request(message)).await?.into_inner();
         let path = PathBuf::from(status.status.unwrap_or_default().log_path);
-        let rotated = if is_large(&path) {
+        let rotated = if is_large(&path, large) {
             let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
             match rename(&path, &stamp) {
                 Ok(rotated) => Some(rotated),
@@ -74,15 +67,15 @@ async fn round(context: &Context) -> Result<(), tonic::Status> {
             {
                 tracing::warn!(%error, path = %path.display(), "undoing a rotation");
             }
-        } else if let Err(error) = prune(&path) {
+        } else if let Err(error) = prune(&path, files) {
             tracing::warn!(%error, path = %path.display(), "removing old logs");
         }
     }
     Ok(())
 }
 
-fn is_large(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|m| m.len() >= LARGE)
+fn is_large(path: &Path, large: u64) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.len() >= large)
 }
 
 fn is_absent(path: &Path) -> bool {
@@ -91,11 +84,11 @@ fn is_absent(path: &Path) -> bool {
 
 /// Whether any `<pod>/<container>/<n>.log` is large, or absent beside its rotated parts; usually none is, and nobody has
 /// to be asked.
-fn any_due(directory: &Path) -> bool {
+fn any_due(directory: &Path, large: u64) -> bool {
     let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
     list(directory).flat_map(|pod| list(&pod.path())).flat_map(|container| list(&container.path())).map(|file| file.path()).any(|path| {
         match path.extension() {
-            Some(extension) if extension == "log" => is_large(&path),
+            Some(extension) if extension == "log" => is_large(&path, large),
             // `0.log.<timestamp>`
             _ => path.file_stem().is_some_and(|s| s.as_encoded_bytes().ends_with(b".log")) && is_absent(&path.with_extension("")),
         }
@@ -112,9 +105,9 @@ fn rename(path: &Path, stamp: &str) -> io::Result<PathBuf> {
 }
 
 /// Removes the oldest of the files that a log was renamed to.
-fn prune(path: &Path) -> io::Result<()> {
+fn prune(path: &Path, files: usize) -> io::Result<()> {
     let old = rotated(path)?;
-    let surplus = (old.len() + 1).saturating_sub(FILES);
+    let surplus = (old.len() + 1).saturating_sub(files);
     for file in old.into_iter().take(surplus) {
         fs::remove_file(file)?;
     }
@@ -148,7 +141,7 @@ mod tests {
         for number in 0..8 {
             fs::write(&path, number.to_string()).unwrap();
             rename(&path, &format!("2026010{number}-000000")).unwrap();
-            prune(&path).unwrap();
+            prune(&path, 5).unwrap();
         }
         fs::write(&path, "now").unwrap();
         let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -164,10 +157,10 @@ mod tests {
         let container = dir.path().join("ns_p_u/c");
         fs::create_dir_all(&container).unwrap();
         fs::write(container.join("0.log"), "small").unwrap();
-        assert!(!any_due(dir.path()));
+        assert!(!any_due(dir.path(), 1 << 20));
         let file = fs::File::create(container.join("1.log")).unwrap();
-        file.set_len(LARGE).unwrap();
-        assert!(any_due(dir.path()));
+        file.set_len(1 << 20).unwrap();
+        assert!(any_due(dir.path(), 1 << 20));
     }
 
     #[test]
@@ -178,8 +171,8 @@ mod tests {
         let path = container.join("0.log");
         fs::write(&path, "old").unwrap();
         rename(&path, "20260101-000000").unwrap();
-        assert!(is_absent(&path) && any_due(dir.path()));
+        assert!(is_absent(&path) && any_due(dir.path(), 1 << 20));
         fs::write(&path, "new").unwrap();
-        assert!(!is_absent(&path) && !any_due(dir.path()));
+        assert!(!is_absent(&path) && !any_due(dir.path(), 1 << 20));
     }
 }

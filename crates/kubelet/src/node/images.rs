@@ -6,8 +6,6 @@ use k8s_openapi::api::core::v1::ContainerImage;
 use crate::context::Context;
 use crate::runtime::request;
 
-/// The reference's `nodeStatusMaxImages`.
-const MOST: usize = 50;
 /// Names of one image in the status.
 const NAMES: usize = 5;
 
@@ -16,7 +14,7 @@ pub(super) async fn list(context: &Context) -> Option<Vec<ContainerImage>> {
     let mut client = context.runtime.clients.image.clone();
     let message = ListImagesRequest { filter: None };
     match client.list_images(request(message)).await {
-        Ok(response) => Some(largest(response.into_inner().images)),
+        Ok(response) => Some(largest(response.into_inner().images, context.config.status_max_images)),
         Err(status) => {
             tracing::warn!(%status, "listing images");
             None
@@ -24,11 +22,11 @@ pub(super) async fn list(context: &Context) -> Option<Vec<ContainerImage>> {
     }
 }
 
-fn largest(mut images: Vec<Image>) -> Vec<ContainerImage> {
+fn largest(mut images: Vec<Image>, most: Option<usize>) -> Vec<ContainerImage> {
     images.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
     images
         .into_iter()
-        .take(MOST)
+        .take(most.unwrap_or(usize::MAX))
         .map(|image| {
             let names = image.repo_digests.into_iter().chain(image.repo_tags);
             ContainerImage { names: Some(names.take(NAMES).collect()), size_bytes: i64::try_from(image.size).ok() }

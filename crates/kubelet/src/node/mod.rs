@@ -23,11 +23,6 @@ use crate::context::Context;
 use crate::machine;
 use crate::runtime::request;
 
-/// The status is posted at least this often, even if nothing changes: the reference's
-/// `nodeStatusReportFrequency`. Liveness is the lease's business.
-const REPORT: Duration = Duration::from_secs(300);
-/// How often the runtime is asked for its condition: CRI has no event for it.
-const LOOK: Duration = Duration::from_secs(10);
 /// While the node is not ready it is looked at more often, since somebody waits for it.
 const LOOK_UNREADY: Duration = Duration::from_millis(100);
 /// Pause between attempts while the API server is away.
@@ -79,7 +74,8 @@ impl Keeper {
         }
         loop {
             let pause = match self.round().await {
-                Ok(true) => LOOK,
+                // CRI has no event for the runtime's condition.
+                Ok(true) => context.config.status_update,
                 Ok(false) => LOOK_UNREADY,
                 Err(error) => {
                     tracing::warn!(%error, "posting the node's status");
@@ -100,6 +96,8 @@ impl Keeper {
         let labels = self.labels();
         let annotations = BTreeMap::from([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())]);
         match self.api.get_opt(name).await? {
+            // Somebody else makes it, and the watch tells when it is there.
+            None if !self.context.config.register_node => Ok(()),
             None => {
                 let node = Node {
                     metadata: ObjectMeta {
@@ -172,7 +170,7 @@ impl Keeper {
         let images = images::list(&self.context).await;
         let parts = status::Parts { context: &self.context, info: &self.info, port: self.registration.port, images, findings: &conditions };
         let wanted = status::status(&node, &parts);
-        let due = self.last_post.is_none_or(|at| at.elapsed() >= REPORT);
+        let due = self.last_post.is_none_or(|at| at.elapsed() >= self.context.config.status_report);
         let ready = conditions.ready();
         if let Some(patch) = status::patch(&node, &wanted, due) {
             let was_ready = status::is_ready(&node);
@@ -204,7 +202,7 @@ impl Keeper {
             None => {}
         }
         let owner = node.owner_ref(&());
-        let holder = Holder::node(&self.context.node_name, owner);
+        let holder = Holder { duration: self.context.config.lease_duration, ..Holder::node(&self.context.node_name, owner) };
         let (client, token) = (self.context.client.clone(), self.token.child_token());
         self.lease = Some((uid, token.clone()));
         tokio::spawn(async move { holder.keep(&client, &token).await });

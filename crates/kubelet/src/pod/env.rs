@@ -59,6 +59,22 @@ impl Environment {
         expand(text, |name| self.values.get(name).cloned())
     }
 
+    /// Replaces references in a text, all of which must lead to something; gives the name of the first that does not.
+    pub(crate) fn expand_all(&self, text: &str) -> Result<String, String> {
+        let missing = std::cell::RefCell::new(None);
+        let expanded = expand(text, |name| {
+            let value = self.values.get(name).cloned();
+            if value.is_none() {
+                missing.borrow_mut().get_or_insert_with(|| name.to_owned());
+            }
+            value
+        });
+        match missing.into_inner() {
+            Some(name) => Err(name),
+            None => Ok(expanded),
+        }
+    }
+
     /// Names and values in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.order.iter().filter_map(|name| Some((name.as_str(), self.get(name)?)))

@@ -1,5 +1,6 @@
 //! Starting one container: image, environment, mounts, creation, start, postStart hook.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use corten_client::events::EventType::{Normal, Warning};
 use corten_cri::v1;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use tokio_util::sync::CancellationToken;
 
 use super::env::{self, Environment, services};
@@ -21,7 +22,7 @@ use crate::images;
 use crate::objects::PodObjects;
 use crate::probe::check::Target;
 use crate::runtime::request;
-use crate::volume::set::Volumes;
+use crate::volume::set::{Means, Volumes};
 
 /// Pause before a start that failed is tried again, if nothing wakes the pod earlier: the
 /// reference's retry period of a pod's worker.
@@ -57,11 +58,11 @@ pub(crate) enum StartError {
 impl Start {
     /// Does it.
     pub(crate) async fn run(self) -> Result<(), StartError> {
-        let image = images::ensure(&self.context, &self.pod, &self.container, &self.objects, &self.sandbox_config);
-        let image = self.cancel.run_until_cancelled(image).await.ok_or(StartError::Cancelled)?.map_err(StartError::Failed)?;
+        let images = self.cancel.run_until_cancelled(self.images());
+        let (image, images) = images.await.ok_or(StartError::Cancelled)?.map_err(StartError::Failed)?;
         let config = self
             .cancel
-            .run_until_cancelled(self.config(image))
+            .run_until_cancelled(self.config(image, images))
             .await
             .ok_or(StartError::Cancelled)?
             .map_err(|text| self.failed("CreateContainerConfigError", text))?;
@@ -85,7 +86,40 @@ impl Start {
         })
     }
 
-    async fn config(&self, image: images::Ready) -> Result<v1::ContainerConfig, String> {
+    /// The container's own image, and those of the volumes that it mounts.
+    async fn images(&self) -> Result<(images::Ready, BTreeMap<String, String>), FailedStart> {
+        let (context, pod) = (&self.context, &self.pod);
+        let mut found = BTreeMap::new();
+        for (name, source) in self.volumes.images(&self.container) {
+            let wanted = images::Wanted {
+                pod,
+                container: None,
+                image: source.reference.as_deref().unwrap_or_default(),
+                policy: source.pull_policy.as_deref(),
+            };
+            let image = images::ensure(context, &wanted, &self.objects, &self.sandbox_config).await?;
+            found.insert(name.to_owned(), image.reference);
+        }
+        let wanted = images::Wanted {
+            pod,
+            container: Some(&self.container),
+            image: self.container.image.as_deref().unwrap_or_default(),
+            policy: self.container.image_pull_policy.as_deref(),
+        };
+        Ok((images::ensure(context, &wanted, &self.objects, &self.sandbox_config).await?, found))
+    }
+
+    /// What the runtime can do for the mounts of the container; it is asked only if that matters.
+    async fn means(&self, images: BTreeMap<String, String>) -> Result<Means, String> {
+        let wants = |mount: &VolumeMount| matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
+        let recursive = match self.container.volume_mounts.iter().flatten().any(wants) {
+            true => self.context.runtime.recursive_read_only().await.map_err(|status| status.message().to_owned())?,
+            false => false,
+        };
+        Ok(Means { images, recursive })
+    }
+
+    async fn config(&self, image: images::Ready, images: BTreeMap<String, String>) -> Result<v1::ContainerConfig, String> {
         let context = &self.context;
         let target = self.target.clone()?;
         let looked = self.objects.look().await.map_err(|e| e.to_string())?;
@@ -108,7 +142,8 @@ impl Start {
         fs::create_dir_all(&log_dir).map_err(io(&log_dir))?;
         let pod_dir = context.pod_dir(super::uid(&self.pod));
         let termination = termination_file(&pod_dir, &self.container.name, restart_count).map_err(io(&pod_dir))?;
-        let mounts = self.mounts(&environment, &pod_dir, &termination)?;
+        let means = self.means(images).await?;
+        let mounts = self.mounts(&environment, &means, &pod_dir, &termination)?;
         let memory = context.share.capacity.memory;
         let parts = container::Parts {
             restart_count,
@@ -125,8 +160,8 @@ impl Start {
     }
 
     /// The volumes', and the files that the kubelet manages.
-    fn mounts(&self, environment: &Environment, pod_dir: &Path, termination: &Path) -> Result<Vec<v1::Mount>, String> {
-        let mounts = self.volumes.mounts(&self.container, environment);
+    fn mounts(&self, environment: &Environment, means: &Means, pod_dir: &Path, termination: &Path) -> Result<Vec<v1::Mount>, String> {
+        let mounts = self.volumes.mounts(&self.container, environment, means);
         let mut mounts = mounts.map_err(|e| e.to_string())?;
         let taken = |path: &str| {
             let list = self.container.volume_mounts.iter().flatten();

@@ -126,7 +126,7 @@ impl Worker {
         }
         let pod = self.allocate(pod);
         if self.memory.ending.is_some() {
-            self.prober.stop();
+            self.prober.wind_down(&view);
             self.cancel_start.cancel();
             self.cancel_volumes.cancel();
         } else {

@@ -16,38 +16,50 @@ use crate::volume::set::remove_pod_dir;
 
 /// Pause while the runtime does not answer.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the node is searched: what a crash, a lost event or a failed removal has left is no event.
+const PERIOD: Duration = Duration::from_secs(15);
 /// Grace period of containers that do not carry one.
 const GRACE: i64 = 30;
 
-/// Waits for the first complete list of pods, then removes what belongs to none of them.
+/// Waits for the first complete list of pods, then removes what belongs to none of them, from time to time.
 /// Before that nothing is known to be an orphan: without an API server everything runs on.
 pub(super) async fn sweep(pods: Arc<Pods>) {
     let token = pods.token.clone();
     let work = async {
         pods.informer.has_synced().await;
         let context = &pods.context;
-        let traces = loop {
+        loop {
             match Traces::find(context).await {
-                Ok(traces) => break traces,
-                Err(status) => tracing::warn!(%status, "looking for orphaned pods"),
-            }
-            tokio::time::sleep(RETRY).await;
-        };
-        // After the traces: a pod that came meanwhile has none among them, or is known.
-        let (running, remains) = traces.orphans(&known(&pods));
-        for uid in running {
-            let context = Arc::clone(context);
-            tokio::spawn(async move {
-                tracing::info!(uid, "removing an orphaned pod");
-                if let Err(status) = remove(&context, &uid).await {
-                    tracing::warn!(%status, uid, "removing an orphaned pod");
+                // After the traces: a pod that came meanwhile has none among them, or is known.
+                Ok(traces) => {
+                    let (running, remains) = traces.orphans(&known(&pods));
+                    clear(context, running, remains).await;
                 }
-            });
+                Err(status) => {
+                    tracing::warn!(%status, "looking for orphaned pods");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            }
+            tokio::time::sleep(PERIOD).await;
         }
-        let context = Arc::clone(context);
-        tokio::task::spawn_blocking(move || remains.iter().for_each(|uid| remove_remains(&context, uid)));
     };
     token.run_until_cancelled(work).await;
+}
+
+async fn clear(context: &Arc<Context>, running: Vec<String>, remains: Vec<String>) {
+    let removals = running.iter().map(|uid| async move {
+        tracing::info!(uid, "removing an orphaned pod");
+        if let Err(status) = remove(context, uid).await {
+            tracing::warn!(%status, uid, "removing an orphaned pod");
+        }
+    });
+    futures::future::join_all(removals).await;
+    let context = Arc::clone(context);
+    let removed = tokio::task::spawn_blocking(move || remains.iter().for_each(|uid| remove_remains(&context, uid)));
+    if let Err(error) = removed.await {
+        tracing::error!(%error, "removing what is left of orphaned pods");
+    }
 }
 
 fn known(pods: &Pods) -> HashSet<String> {

@@ -1,6 +1,7 @@
-//! How often probes said what, for `/metrics/probes`.
+//! How often probes said what, and how long they took, for `/metrics/probes`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
@@ -17,19 +18,40 @@ pub(crate) struct Counted {
     pub(crate) count: u64,
 }
 
+/// Upper bounds of the classes of durations, in seconds: the usual ones of Prometheus.
+pub(crate) const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How long the checks of one probe took.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Timed {
+    pub(crate) container: String,
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) kind: &'static str,
+    /// How many took at most as long as each bound.
+    pub(crate) within: [u64; BOUNDS.len()],
+    pub(crate) count: u64,
+    /// All of them together, in seconds.
+    pub(crate) sum: f64,
+}
+
 /// Pod uid, container, probe and result.
 type Key = (String, String, &'static str, &'static str);
 
 /// All counts.
 #[derive(Debug, Default)]
-pub(crate) struct Counts(Mutex<BTreeMap<Key, Counted>>);
+pub(crate) struct Counts {
+    counted: Mutex<BTreeMap<Key, Counted>>,
+    timed: Mutex<BTreeMap<(String, String, &'static str), Timed>>,
+}
 
 impl Counts {
     /// Counts one check.
-    pub(crate) fn add(&self, pod: &Pod, container: &str, kind: &'static str, good: bool) {
+    pub(crate) fn add(&self, pod: &Pod, container: &str, kind: &'static str, good: bool, took: Duration) {
         let result = if good { "successful" } else { "failed" };
         let uid = crate::pod::uid(pod);
-        let mut counts = self.0.lock();
+        self.time(pod, container, kind, took.as_secs_f64());
+        let mut counts = self.counted.lock();
         let counted = counts.entry((uid.to_owned(), container.to_owned(), kind, result)).or_insert_with(|| Counted {
             container: container.to_owned(),
             namespace: crate::pod::namespace(pod).to_owned(),
@@ -42,13 +64,35 @@ impl Counts {
         counted.count += 1;
     }
 
+    fn time(&self, pod: &Pod, container: &str, kind: &'static str, seconds: f64) {
+        let mut all = self.timed.lock();
+        let timed = all.entry((crate::pod::uid(pod).to_owned(), container.to_owned(), kind)).or_insert_with(|| Timed {
+            container: container.to_owned(),
+            namespace: crate::pod::namespace(pod).to_owned(),
+            pod: crate::pod::name(pod).to_owned(),
+            kind,
+            within: [0; BOUNDS.len()],
+            count: 0,
+            sum: 0.0,
+        });
+        timed.count += 1;
+        timed.sum += seconds;
+        timed.within.iter_mut().zip(BOUNDS).filter(|(_, bound)| seconds <= *bound).for_each(|(count, _)| *count += 1);
+    }
+
     /// Forgets a pod.
     pub(crate) fn forget(&self, uid: &str) {
-        self.0.lock().retain(|(pod, ..), _| pod != uid);
+        self.counted.lock().retain(|(pod, ..), _| pod != uid);
+        self.timed.lock().retain(|(pod, ..), _| pod != uid);
     }
 
     /// All counts.
     pub(crate) fn snapshot(&self) -> Vec<Counted> {
-        self.0.lock().values().cloned().collect()
+        self.counted.lock().values().cloned().collect()
+    }
+
+    /// All durations.
+    pub(crate) fn durations(&self) -> Vec<Timed> {
+        self.timed.lock().values().cloned().collect()
     }
 }

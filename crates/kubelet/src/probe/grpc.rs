@@ -88,6 +88,55 @@ fn decode(frame: &[u8]) -> u8 {
 mod tests {
     use super::*;
 
+    /// A health service that answers by the name that it is asked for; its port.
+    async fn serve() -> u16 {
+        use http_body_util::StreamBody;
+        use hyper::body::{Frame, Incoming};
+        async fn answer(request: http::Request<Incoming>) -> Result<http::Response<BoxBody>, std::convert::Infallible> {
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            assert_eq!(request.headers()["content-type"], "application/grpc");
+            let asked = request.into_body().collect().await.unwrap().to_bytes();
+            let name = String::from_utf8(asked.get(7..).unwrap_or_default().to_vec()).unwrap();
+            let (status, code) = match name.as_str() {
+                "" => (Some(SERVING), "0"),
+                "down" => (Some(2), "0"),
+                _ => (None, "5"),
+            };
+            let message = status.map(|s| Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, s]));
+            let trailers = http::HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), code.parse().unwrap())]);
+            let frames = message.into_iter().map(Frame::data).chain([Frame::trailers(trailers)]).map(Ok);
+            let body = StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>()));
+            Ok(http::Response::builder().header("content-type", "application/grpc").body(http_body_util::BodyExt::boxed(body)).unwrap())
+        }
+        type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = hyper::service::service_fn(answer);
+                let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(async move { serving.serve_connection(TokioIo::new(stream), service).await });
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_health_service_is_asked_for_one_of_its_services() {
+        let port = serve().await;
+        let ask = |service: &'static str| check("127.0.0.1", port, service, Duration::from_secs(20));
+        assert_eq!(ask("").await, Ok(()));
+        assert_eq!(ask("down").await, Err("service unhealthy (responded with \"NOT_SERVING\")".to_owned()));
+        assert_eq!(ask("nobody").await, Err("error: health rpc failed with status 5".to_owned()));
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let error = check("127.0.0.1", port, "", Duration::from_millis(50)).await.unwrap_err();
+        assert!(error.starts_with("timeout: health rpc did not complete within"), "{error}");
+        drop(silent);
+        let error = check("127.0.0.1", port, "", Duration::from_secs(20)).await.unwrap_err();
+        assert!(error.contains("connection refused"), "{error}");
+    }
+
     #[test]
     fn messages_are_framed() {
         assert_eq!(encode("").unwrap().as_ref(), [0, 0, 0, 0, 0]);

@@ -9,7 +9,7 @@ mod grpc;
 pub(crate) mod http;
 mod task;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
@@ -29,12 +29,12 @@ pub(crate) struct Prober {
 
 struct Probed {
     health: Arc<Mutex<Health>>,
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<(task::Kind, AbortHandle)>,
 }
 
 impl Drop for Probed {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for (_, task) in &self.tasks {
             task.abort();
         }
     }
@@ -67,12 +67,19 @@ impl Prober {
         self.probed.iter().map(known).collect()
     }
 
-    /// Stops all probes: the pod ends, and dying containers must not be restarted.
-    pub(crate) fn stop(&mut self) {
+    /// The pod ends: dying containers must not be restarted. Whether they are ready goes on being asked, since what they
+    /// have begun to serve may still be reached while they finish.
+    pub(crate) fn wind_down(&mut self, view: &PodView) {
+        let running: HashSet<&str> = view.running().map(|c| c.id.as_str()).collect();
+        self.probed.retain(|id, _| running.contains(id.as_str()));
         for probed in self.probed.values_mut() {
-            for task in probed.tasks.drain(..) {
-                task.abort();
-            }
+            probed.tasks.retain(|(kind, task)| {
+                let stays = *kind == task::Kind::Readiness;
+                if !stays {
+                    task.abort();
+                }
+                stays
+            });
             probed.health.lock().failure = None;
         }
     }

@@ -18,7 +18,7 @@ use crate::pod::plan::{Failure, Health};
 
 /// What a probe is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Startup,
     Liveness,
     Readiness,
@@ -46,7 +46,7 @@ pub(super) struct Task {
 
 impl Task {
     /// Spawns the probes that the container has.
-    pub(super) fn spawn(self) -> Vec<AbortHandle> {
+    pub(super) fn spawn(self) -> Vec<(Kind, AbortHandle)> {
         let container = &self.target.container;
         let started = watch::Sender::new(self.health.lock().started);
         let probes = [
@@ -70,7 +70,7 @@ impl Task {
                     task.run(kind, &probe, &started).await;
                 }
             };
-            tasks.push(tokio::spawn(run).abort_handle());
+            tasks.push((kind, tokio::spawn(run).abort_handle()));
         }
         tasks
     }
@@ -88,8 +88,9 @@ impl Task {
         let mut count = Count::new(kind, probe);
         loop {
             ticks.tick().await;
+            let begun = Instant::now();
             let result = check(&self.context, &self.target, probe, timeout).await;
-            self.context.probes.add(&self.pod, &self.target.container.name, kind.as_str(), result.is_ok());
+            self.context.probes.add(&self.pod, &self.target.container.name, kind.as_str(), result.is_ok(), begun.elapsed());
             if let Err(message) = &result {
                 let text = format!("{} probe failed: {message}", kind.as_str());
                 let container = &self.target.container;

@@ -81,6 +81,13 @@ impl Runtime {
             .map(drop)
     }
 
+    /// Whether the runtime can make everything below a read-only mount read-only, with its default handler.
+    pub(crate) async fn recursive_read_only(&self) -> Result<bool, Status> {
+        let status = self.clients.runtime.clone().status(request(v1::StatusRequest { verbose: false })).await?.into_inner();
+        let default = status.runtime_handlers.iter().find(|handler| handler.name.is_empty());
+        Ok(default.and_then(|handler| handler.features.as_ref()).is_some_and(|features| features.recursive_read_only_mounts))
+    }
+
     /// Runs a command in a container and waits for it, at most `timeout`.
     pub(crate) async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration) -> Result<v1::ExecSyncResponse, Status> {
         let message = v1::ExecSyncRequest {

@@ -1,4 +1,6 @@
-//! `emptyDir`: a directory, or a tmpfs, that lives as long as the pod.
+//! `emptyDir`: a directory, a tmpfs, or huge pages, that live as long as the pod.
+//!
+//! <https://kubernetes.io/docs/concepts/storage/volumes/#emptydir>
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,41 +9,87 @@ use std::path::{Path, PathBuf};
 use corten_client::quantity;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Context, Volume, VolumeError, io_error, mounts, ownership};
+use super::ownership::FsGroup;
+use super::{Context, Volume, VolumeError, io_error, mounts};
+use crate::pod::{qos, resources};
+
+/// What media of huge pages, and the resources that they are of, begin with.
+const HUGE_PAGES: &str = "HugePages";
+const HUGE_RESOURCE: &str = "hugepages-";
 
 pub(super) struct EmptyDir {
     path: PathBuf,
-    memory: bool,
-    /// Bytes; only enforced in memory.
-    limit: Option<u64>,
-    fs_group: Option<u32>,
+    medium: Medium,
+    fs_group: Option<FsGroup>,
+}
+
+enum Medium {
+    Disk,
+    /// With the least of the limits that are known beforehand, in bytes.
+    Memory(Option<u64>),
+    /// With the size of a page in bytes, or what is wrong with the pod.
+    HugePages(Result<u64, String>),
 }
 
 impl EmptyDir {
-    pub(super) fn new(path: PathBuf, source: &EmptyDirVolumeSource, fs_group: Option<u32>) -> Self {
-        let limit = source.size_limit.as_ref().and_then(quantity::units);
-        Self {
-            path,
-            memory: source.medium.as_deref() == Some("Memory"),
-            limit: limit.and_then(|l| u64::try_from(l).ok()).filter(|l| *l > 0),
-            fs_group,
-        }
+    pub(super) fn new(path: PathBuf, source: &EmptyDirVolumeSource, pod: &Pod, fs_group: Option<FsGroup>) -> Self {
+        let medium = match source.medium.as_deref() {
+            Some("Memory") => {
+                let positive = |bytes: Option<i64>| bytes.and_then(|b| u64::try_from(b).ok()).filter(|b| *b > 0);
+                let own = positive(source.size_limit.as_ref().and_then(quantity::units));
+                let pods = positive(Some(resources::for_pod(pod).memory));
+                Medium::Memory(own.into_iter().chain(pods).min())
+            }
+            Some(medium) if medium.starts_with(HUGE_PAGES) => Medium::HugePages(page_size(medium, pod)),
+            _ => Medium::Disk,
+        };
+        Self { path, medium, fs_group }
     }
 
-    fn make(&self) -> Result<(), VolumeError> {
+    fn make(&self, allocatable: i64) -> Result<(), VolumeError> {
         let existed = self.path.is_dir();
         fs::create_dir_all(&self.path).map_err(io_error(&self.path))?;
-        let fresh = if self.memory { mounts::ensure_tmpfs(&self.path, self.limit)? } else { !existed };
+        let fresh = match &self.medium {
+            Medium::Disk => !existed,
+            Medium::Memory(limit) => {
+                // Never more than what the node has for pods (KEP 1967).
+                let whole = u64::try_from(allocatable).ok().filter(|bytes| *bytes > 0);
+                mounts::ensure_tmpfs(&self.path, limit.iter().copied().chain(whole).min())?
+            }
+            Medium::HugePages(Ok(size)) => mounts::ensure_huge_pages(&self.path, *size)?,
+            Medium::HugePages(Err(words)) => return Err(VolumeError::EmptyDir(words.clone())),
+        };
         if fresh {
             let everybody = fs::Permissions::from_mode(0o777);
             fs::set_permissions(&self.path, everybody).map_err(io_error(&self.path))?;
-            if let Some(group) = self.fs_group {
-                ownership::give(&self.path, group)?;
+            if let Some(group) = &self.fs_group {
+                group.apply(&self.path, false)?;
             }
         }
         Ok(())
+    }
+}
+
+/// The size of the pages that a medium is of: the one that it names, which a container must have asked for, or the only
+/// one that containers ask for.
+fn page_size(medium: &str, pod: &Pod) -> Result<u64, String> {
+    let bytes = |text: &str| quantity::units(&Quantity(text.to_owned())).and_then(|b| u64::try_from(b).ok()).filter(|b| *b > 0);
+    let requests = qos::all_containers(pod).filter_map(|c| c.resources.as_ref()?.requests.as_ref()).flatten();
+    let mut asked: Vec<u64> = requests.filter_map(|(name, _)| bytes(name.strip_prefix(HUGE_RESOURCE)?)).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let named = match medium.strip_prefix(HUGE_PAGES).and_then(|rest| rest.strip_prefix('-')) {
+        Some(size) => Some(bytes(size).ok_or_else(|| format!("medium {medium} names no size of a page"))?),
+        None => None,
+    };
+    match (named, asked.as_slice()) {
+        (Some(named), asked) if asked.contains(&named) => Ok(named),
+        (None, [only]) => Ok(*only),
+        (None, [_, _, ..]) => Err(format!("medium {medium} can't be used if container requests multiple huge page sizes")),
+        _ => Err(format!("medium {medium}: no container requests huge pages of this size")),
     }
 }
 
@@ -50,11 +98,14 @@ impl Volume for EmptyDir {
         &self.path
     }
 
-    fn mount<'a>(&'a self, _: &'a Context<'a>) -> BoxFuture<'a, Result<(), VolumeError>> {
-        async { self.make() }.boxed()
+    fn mount<'a>(&'a self, context: &'a Context<'a>) -> BoxFuture<'a, Result<(), VolumeError>> {
+        async { self.make(context.around.allocatable_memory) }.boxed()
     }
 
     fn unmount(&self) -> Result<(), VolumeError> {
         mounts::clear(&self.path)
     }
 }
+
+#[cfg(test)]
+mod tests;

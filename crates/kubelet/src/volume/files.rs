@@ -15,8 +15,9 @@ use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Pod, Volume a
 use parking_lot::Mutex;
 
 use super::atomic::{self, File, Payload};
+use super::ownership::FsGroup;
 use super::token::Token;
-use super::{Context, Volume, VolumeError, io_error, mounts, ownership};
+use super::{Context, Volume, VolumeError, io_error, mounts, trust};
 use crate::pod::downward;
 
 /// Mode of files whose volume says nothing.
@@ -26,7 +27,7 @@ pub(super) struct Files {
     path: PathBuf,
     sources: Vec<Source>,
     mode: u32,
-    fs_group: Option<u32>,
+    fs_group: Option<FsGroup>,
     /// Content that must not reach a disk.
     in_memory: bool,
     refresh: Mutex<Option<Timestamp>>,
@@ -39,7 +40,7 @@ enum Source {
 
 impl Files {
     /// `None` if the definition is of another kind.
-    pub(super) fn new(pod: &Pod, definition: &Definition, directory: impl Fn(&str) -> PathBuf, fs_group: Option<u32>) -> Option<Self> {
+    pub(super) fn new(pod: &Pod, definition: &Definition, directory: impl Fn(&str) -> PathBuf, fs_group: Option<FsGroup>) -> Option<Self> {
         let (kind, default_mode, projections) = projections(definition)?;
         let secret = definition.secret.is_some() || projections.iter().any(|p| p.secret.is_some() || p.service_account_token.is_some());
         let sources = projections
@@ -84,11 +85,11 @@ impl Files {
         if fresh || !self.path.join("..data").exists() {
             let mode = fs::Permissions::from_mode(0o777);
             fs::set_permissions(&self.path, mode).map_err(io_error(&self.path))?;
-            if let Some(group) = self.fs_group {
-                ownership::give(&self.path, group)?;
+            if let Some(group) = &self.fs_group {
+                group.apply(&self.path, false)?;
             }
         }
-        atomic::write(&self.path, &payload, self.fs_group)?;
+        atomic::write(&self.path, &payload, self.fs_group.map(|g| g.group))?;
         Ok(())
     }
 
@@ -98,6 +99,10 @@ impl Files {
         }
         if let Some(source) = &projection.secret {
             self.secret(source, context, payload).await?;
+        }
+        if let Some(source) = &projection.cluster_trust_bundle {
+            let data = trust::file(source, context).await?;
+            payload.insert(source.path.clone(), self.file(data, None));
         }
         if let Some(source) = &projection.downward_api {
             for item in source.items.iter().flatten() {

@@ -13,6 +13,7 @@ mod ownership;
 pub(crate) mod set;
 pub(crate) mod subpath;
 mod token;
+mod trust;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,10 @@ pub(crate) enum VolumeError {
     NoConfigMap(String),
     #[error("secret \"{0}\" not found")]
     NoSecret(String),
+    #[error("clustertrustbundle \"{0}\" not found")]
+    NoTrustBundle(String),
+    #[error("combination of signerName and labelSelector matched zero ClusterTrustBundles")]
+    NoTrustBundles,
     #[error("references non-existent {kind} key: {key}")]
     NoKey { kind: &'static str, key: String },
     #[error(transparent)]
@@ -42,6 +47,12 @@ pub(crate) enum VolumeError {
     Atomic(#[from] atomic::AtomicError),
     #[error("failed to fetch token: {0}")]
     Token(String),
+    #[error("{0}")]
+    EmptyDir(String),
+    #[error("error SubPath `{path}` {problem}")]
+    SubPath { path: String, problem: &'static str },
+    #[error("missing value for \"{0}\"")]
+    NoVariable(String),
     #[error("hostPath type check failed: {0}")]
     HostPath(String),
     #[error("volumes of this kind are not supported: {0}")]
@@ -95,10 +106,10 @@ pub(crate) trait Volume: Send + Sync {
 /// The volume for a definition.
 pub(crate) fn build(pod: &Pod, definition: &Definition, pod_dir: &Path) -> Result<Arc<dyn Volume>, VolumeError> {
     let directory = |kind: &str| pod_dir.join("volumes").join(format!("kubernetes.io~{kind}")).join(&definition.name);
-    let fs_group = ownership::fs_group(pod);
+    let fs_group = ownership::FsGroup::of(pod);
     if let Some(source) = &definition.empty_dir {
         let path = directory("empty-dir");
-        return Ok(Arc::new(empty_dir::EmptyDir::new(path, source, fs_group)));
+        return Ok(Arc::new(empty_dir::EmptyDir::new(path, source, pod, fs_group)));
     }
     if let Some(source) = &definition.host_path {
         return Ok(Arc::new(host_path::HostPath::new(source)));

@@ -9,24 +9,33 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::{VolumeError, io_error};
 
-/// `f_type` of a tmpfs (statfs(2)).
+/// `f_type` of a tmpfs and of huge pages (statfs(2)).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
 
 /// Makes sure that a tmpfs is mounted at a directory; true if it was not before.
 pub(crate) fn ensure_tmpfs(path: &Path, limit: Option<u64>) -> Result<bool, VolumeError> {
-    if is_mount_point(path) && is_tmpfs(path)? {
+    ensure(path, "tmpfs", TMPFS_MAGIC, limit.map(|bytes| format!("size={bytes}")))
+}
+
+/// Makes sure that huge pages of a size are mounted at a directory; true if they were not before.
+pub(crate) fn ensure_huge_pages(path: &Path, page: u64) -> Result<bool, VolumeError> {
+    ensure(path, "hugetlbfs", HUGETLBFS_MAGIC, Some(format!("pagesize={page}")))
+}
+
+fn ensure(path: &Path, kind: &str, magic: i64, options: Option<String>) -> Result<bool, VolumeError> {
+    if is_mount_point(path) && is_of(path, magic)? {
         return Ok(false);
     }
-    let size = limit.map(|bytes| format!("size={bytes}"));
-    let options = size.and_then(|s| std::ffi::CString::new(s).ok());
-    mount("tmpfs", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_deref()).map_err(|e| io_error(path)(e.into()))?;
+    let options = options.and_then(|o| std::ffi::CString::new(o).ok());
+    mount(kind, path, kind, MountFlags::NOSUID | MountFlags::NODEV, options.as_deref()).map_err(|e| io_error(path)(e.into()))?;
     Ok(true)
 }
 
-fn is_tmpfs(path: &Path) -> Result<bool, VolumeError> {
+fn is_of(path: &Path, magic: i64) -> Result<bool, VolumeError> {
     let found = statfs(path).map_err(|e| io_error(path)(e.into()))?;
     #[allow(clippy::useless_conversion)] // The field's width differs between architectures.
-    Ok(i64::from(found.f_type) == TMPFS_MAGIC)
+    Ok(i64::from(found.f_type) == magic)
 }
 
 /// Whether something is mounted at a path: it is on another mount than its parent.

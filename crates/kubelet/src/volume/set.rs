@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use corten_cri::v1;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, Pod, VolumeMount};
 
 use super::subpath::{self, SubPath};
 use super::{Context, Volume, VolumeError, build, mounts};
@@ -26,6 +26,8 @@ pub(crate) struct MountError {
 pub(crate) enum SubPathError {
     #[error("cannot find volume \"{volume}\" to mount into container \"{container}\"")]
     NoVolume { volume: String, container: String },
+    #[error("volume \"{0}\" requested recursive read-only mode, but it is not supported by the runtime")]
+    Recursive(String),
     #[error("failed to prepare subPath for volumeMount \"{mount}\" of container \"{container}\": {source}")]
     Prepare { mount: String, container: String, source: VolumeError },
 }
@@ -34,19 +36,32 @@ pub(crate) enum SubPathError {
 pub(crate) struct Volumes {
     pod_dir: PathBuf,
     volumes: BTreeMap<String, Result<Arc<dyn Volume>, String>>,
+    /// Those that are images: the runtime mounts them, out of what was pulled.
+    images: BTreeMap<String, ImageVolumeSource>,
+}
+
+/// What a container's mounts depend on besides its volumes.
+#[derive(Debug, Default)]
+pub(crate) struct Means {
+    /// The images of image volumes as the runtime calls them, by the volume's name.
+    pub(crate) images: BTreeMap<String, String>,
+    /// Whether the runtime can make everything below a read-only mount read-only.
+    pub(crate) recursive: bool,
 }
 
 impl Volumes {
     /// The volumes that a pod defines; nothing is done yet.
     pub(crate) fn new(pod: &Pod, pod_dir: &Path) -> Self {
-        let definitions = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-        let volumes = definitions
+        let definitions = || pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+        let images = definitions().filter_map(|d| Some((d.name.clone(), d.image.clone()?))).collect();
+        let volumes = definitions()
+            .filter(|definition| definition.image.is_none())
             .map(|definition| {
                 let volume = build(pod, definition, pod_dir).map_err(|e| e.to_string());
                 (definition.name.clone(), volume)
             })
             .collect();
-        Self { pod_dir: pod_dir.to_owned(), volumes }
+        Self { pod_dir: pod_dir.to_owned(), volumes, images }
     }
 
     /// Makes all volumes ready; the first failure is returned after all have been tried.
@@ -84,18 +99,46 @@ impl Volumes {
         self.volumes.values().flatten().filter_map(|v| v.refresh_at()).min()
     }
 
-    /// The mounts of a container, sub paths prepared.
-    pub(crate) fn mounts(&self, container: &Container, environment: &Environment) -> Result<Vec<v1::Mount>, SubPathError> {
-        let list = container.volume_mounts.iter().flatten();
-        list.enumerate().map(|(index, mount)| self.one(container, environment, index, mount)).collect()
+    /// The image volumes that a container mounts, each once.
+    pub(crate) fn images(&self, container: &Container) -> Vec<(&str, &ImageVolumeSource)> {
+        let mounted = |name: &str| container.volume_mounts.iter().flatten().any(|mount| mount.name == name);
+        self.images.iter().filter(|(name, _)| mounted(name)).map(|(name, source)| (name.as_str(), source)).collect()
     }
 
-    fn one(&self, container: &Container, environment: &Environment, index: usize, mount: &VolumeMount) -> Result<v1::Mount, SubPathError> {
-        let volume = self.volumes.get(&mount.name).and_then(|v| v.as_ref().ok());
-        let volume = volume.ok_or_else(|| SubPathError::NoVolume { volume: mount.name.clone(), container: container.name.clone() })?;
-        let expanded = mount.sub_path_expr.as_deref().map(|e| environment.expand(e));
-        let part = expanded.or_else(|| mount.sub_path.clone());
-        let host_path = match part.filter(|p| !p.is_empty()) {
+    /// The mounts of a container, sub paths prepared.
+    pub(crate) fn mounts(&self, container: &Container, environment: &Environment, means: &Means) -> Result<Vec<v1::Mount>, SubPathError> {
+        let list = container.volume_mounts.iter().flatten();
+        list.enumerate().map(|(index, mount)| self.one(container, environment, means, (index, mount))).collect()
+    }
+
+    fn one(
+        &self,
+        container: &Container,
+        environment: &Environment,
+        means: &Means,
+        (index, mount): (usize, &VolumeMount),
+    ) -> Result<v1::Mount, SubPathError> {
+        let no_volume = || SubPathError::NoVolume { volume: mount.name.clone(), container: container.name.clone() };
+        let part = part(mount, environment).map_err(|source| SubPathError::Prepare {
+            mount: mount.name.clone(),
+            container: container.name.clone(),
+            source,
+        })?;
+        if let Some(source) = self.images.get(&mount.name) {
+            return Ok(v1::Mount {
+                container_path: absolute(&mount.mount_path),
+                image: Some(v1::ImageSpec {
+                    image: means.images.get(&mount.name).ok_or_else(no_volume)?.clone(),
+                    user_specified_image: source.reference.clone().unwrap_or_default(),
+                    ..Default::default()
+                }),
+                image_sub_path: part.unwrap_or_default(),
+                readonly: true,
+                ..Default::default()
+            });
+        }
+        let volume = self.volumes.get(&mount.name).and_then(|v| v.as_ref().ok()).ok_or_else(no_volume)?;
+        let host_path = match part {
             None => volume.path().to_owned(),
             Some(part) => subpath::bind(&SubPath {
                 volume: volume.path(),
@@ -114,11 +157,16 @@ impl Volumes {
             _ => v1::MountPropagation::PropagationPrivate,
         };
         let asked = mount.read_only == Some(true);
+        let recursive = match mount.recursive_read_only.as_deref().filter(|_| asked) {
+            Some("Enabled") if !means.recursive => return Err(SubPathError::Recursive(mount.name.clone())),
+            Some("Enabled" | "IfPossible") => means.recursive,
+            _ => false,
+        };
         Ok(v1::Mount {
             container_path: absolute(&mount.mount_path),
             host_path: host_path.to_string_lossy().into_owned(),
             readonly: asked || volume.read_only(),
-            recursive_read_only: asked && mount.recursive_read_only.as_deref() == Some("Enabled"),
+            recursive_read_only: recursive,
             propagation: propagation as i32,
             ..Default::default()
         })
@@ -132,6 +180,17 @@ impl Volumes {
         }
         Ok(())
     }
+}
+
+/// The part of the volume that is mounted, if not all of it.
+fn part(mount: &VolumeMount, environment: &Environment) -> Result<Option<String>, VolumeError> {
+    let part = match mount.sub_path_expr.as_deref().filter(|e| !e.is_empty()) {
+        Some(expression) => Some(environment.expand_all(expression).map_err(VolumeError::NoVariable)?),
+        None => mount.sub_path.clone(),
+    };
+    let part = part.filter(|p| !p.is_empty());
+    part.iter().try_for_each(|p| subpath::check(p))?;
+    Ok(part)
 }
 
 fn absolute(path: &str) -> String {

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, open, openat2};
 use rustix::io::Errno;
 use rustix::mount::mount_bind_recursive;
 
@@ -45,7 +45,20 @@ pub(crate) fn bind(sub: &SubPath<'_>) -> Result<PathBuf, VolumeError> {
     Ok(target.clone())
 }
 
+/// A sub path is relative and stays below its volume, whatever it was expanded from.
+pub(crate) fn check(path: &str) -> Result<(), VolumeError> {
+    let problem = if path.starts_with('/') {
+        "must not be an absolute path"
+    } else if path.split('/').any(|part| part == "..") {
+        "must not contain '..'"
+    } else {
+        return Ok(());
+    };
+    Err(VolumeError::SubPath { path: path.to_owned(), problem })
+}
+
 fn open_beneath(volume: &Path, path: &str) -> Result<OwnedFd, VolumeError> {
+    check(path)?;
     let full = volume.join(path);
     let error = |errno: Errno| io_error(&full)(errno.into());
     let root = open(volume, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(error)?;
@@ -57,7 +70,8 @@ fn open_beneath(volume: &Path, path: &str) -> Result<OwnedFd, VolumeError> {
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(error(errno)),
     }
-    // Make what is missing, one component after another.
+    // Make what is missing, one component after another, for whoever may use the volume itself.
+    let mode = Mode::from_raw_mode(fstat(&root).map_err(error)?.st_mode & 0o7777);
     let mut so_far = PathBuf::new();
     let mut current = root.try_clone().map_err(io_error(volume))?;
     for component in Path::new(path).components() {
@@ -67,15 +81,22 @@ fn open_beneath(volume: &Path, path: &str) -> Result<OwnedFd, VolumeError> {
         so_far.push(name);
         let next = match beneath(&root, &so_far) {
             Err(Errno::NOENT) => {
-                match mkdirat(&current, name, Mode::from_raw_mode(0o750)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
+                let made = match mkdirat(&current, name, Mode::from_raw_mode(0o750)) {
+                    Ok(()) => true,
+                    Err(Errno::EXIST) => false,
                     Err(errno) => return Err(error(errno)),
+                };
+                let next = beneath(&root, &so_far).map_err(error)?;
+                if made {
+                    // What was opened, not what has the name now; and past the umask.
+                    let reopened = openat2(&next, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH);
+                    fchmod(reopened.map_err(error)?, mode).map_err(error)?;
                 }
-                beneath(&root, &so_far)
+                next
             }
-            other => other,
+            other => other.map_err(error)?,
         };
-        current = next.map_err(error)?;
+        current = next;
     }
     Ok(current)
 }

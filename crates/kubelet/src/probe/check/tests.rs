@@ -37,6 +37,39 @@ async fn http_checks_judge_by_status() {
 }
 
 #[tokio::test]
+async fn https_checks_take_any_certificate_and_nothing_but_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = std::time::SystemTime::now();
+    let authority = corten_pki::Authority::open(dir.path(), "ca", now).unwrap();
+    // A name that nobody asks for.
+    let leaf = corten_pki::Leaf::server("elsewhere", ["elsewhere.test"], []);
+    let credential = authority.issue(&leaf, now).unwrap();
+    let tls = corten_pki::server_config(&credential, &corten_pki::ClientVerification::None, &["http/1.1"]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = tokio_rustls::TlsAcceptor::from(std::sync::Arc::clone(&tls)).accept(stream).await else { continue };
+            let mut request = vec![0; 1024];
+            let length = stream.read(&mut request).await.unwrap();
+            let text = String::from_utf8_lossy(&request[..length]).to_lowercase();
+            let status = if text.starts_with("get /ready ") && text.contains("x-probe: yes") { "200 OK" } else { "400 Bad Request" };
+            stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+            let _ = stream.shutdown().await;
+        }
+    });
+    let headers = json!([{"name": "X-Probe", "value": "yes"}]);
+    let action = json!({"scheme": "HTTPS", "port": port, "path": "/ready", "httpHeaders": headers});
+    assert_eq!(http(port, action).await, Ok(()));
+    let error = http(port, json!({"scheme": "HTTPS", "port": port, "path": "/other"})).await;
+    assert_eq!(error, Err("HTTP probe failed with statuscode: 400".into()));
+    // Who speaks no TLS is not healthy, and neither is TLS for who asks without.
+    let plain = serve("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(http(plain, json!({"scheme": "HTTPS", "port": plain})).await.is_err());
+    assert!(http(port, json!({"port": port})).await.is_err());
+}
+
+#[tokio::test]
 async fn local_redirects_are_followed_and_foreign_ones_are_good() {
     let away = serve("HTTP/1.1 302 Found\r\nlocation: http://example.invalid/\r\n\r\n").await;
     assert_eq!(http(away, json!({"port": away})).await, Ok(()));

@@ -7,7 +7,7 @@ use corten_cri::v1;
 
 use super::summary::{Observed, nanoseconds};
 use crate::context::Context;
-use crate::probe::counts::Counted;
+use crate::probe::counts::{BOUNDS, Counted, Timed};
 
 /// Metrics by name, so that each has its head once.
 #[derive(Default)]
@@ -19,6 +19,19 @@ impl Page {
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         lines.push(format!("{name}{labels} {value}"));
+    }
+
+    /// One series of a histogram: how many are within each bound, how many there are, and their sum.
+    fn histogram(&mut self, name: &str, help: &str, labels: &[(&str, &str)], timed: &Timed) {
+        let (_, _, lines) = self.0.entry(name.to_owned()).or_insert_with(|| ("histogram", help.to_owned(), Vec::new()));
+        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
+        let labels = labels.join(",");
+        for (bound, count) in BOUNDS.iter().zip(timed.within) {
+            lines.push(format!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}"));
+        }
+        lines.push(format!("{name}_bucket{{{labels},le=\"+Inf\"}} {}", timed.count));
+        lines.push(format!("{name}_sum{{{labels}}} {}", timed.sum));
+        lines.push(format!("{name}_count{{{labels}}} {}", timed.count));
     }
 
     fn text(self) -> String {
@@ -132,8 +145,8 @@ pub(super) fn own(context: &Context, containers: &[v1::Container]) -> String {
     page.text()
 }
 
-/// `/metrics/probes`: how often each probe said what.
-pub(super) fn probes(counts: &[Counted]) -> String {
+/// `/metrics/probes`: how often each probe said what, and how long it took.
+pub(super) fn probes(counts: &[Counted], durations: &[Timed]) -> String {
     let mut page = Page::default();
     for counted in counts {
         let labels = [
@@ -146,6 +159,15 @@ pub(super) fn probes(counts: &[Counted]) -> String {
         ];
         let help = "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.";
         page.add("prober_probe_total", "counter", help, &labels, counted.count);
+    }
+    for timed in durations {
+        let labels = [
+            ("container", timed.container.as_str()),
+            ("namespace", timed.namespace.as_str()),
+            ("pod", timed.pod.as_str()),
+            ("probe_type", timed.kind),
+        ];
+        page.histogram("prober_probe_duration_seconds", "[ALPHA] Duration in seconds for a probe response.", &labels, timed);
     }
     page.text()
 }

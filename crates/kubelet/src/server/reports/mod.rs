@@ -37,7 +37,7 @@ pub(super) async fn serve(node: &Node, report: Report) -> Result<Answer, Refusal
         Report::Resource => prometheus(metrics::resource(&summary::observe(context).await?)),
         Report::Metrics => prometheus(metrics::own(context, &running(context).await?)),
         Report::Cadvisor => prometheus(cadvisor(context).await?),
-        Report::Probes => prometheus(metrics::probes(&context.probes.snapshot())),
+        Report::Probes => prometheus(metrics::probes(&context.probes.snapshot(), &context.probes.durations())),
         Report::Configuration => json_answer(json!({"kubeletconfig": configuration(context)}).to_string()),
         Report::RunningPods => json_answer(running_pods(&running(context).await?).to_string()),
     })

@@ -87,15 +87,25 @@ fn probes_are_counted_until_their_pod_is_forgotten() {
     let pod: k8s_openapi::api::core::v1::Pod =
         serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "ns", "uid": "u1"}})).unwrap();
     let counts = Counts::default();
-    counts.add(&pod, "main", "Readiness", true);
-    counts.add(&pod, "main", "Readiness", true);
-    counts.add(&pod, "main", "Readiness", false);
-    let text = metrics::probes(&counts.snapshot());
+    for (good, milliseconds) in [(true, 4), (true, 40), (false, 20_000)] {
+        counts.add(&pod, "main", "Readiness", good, std::time::Duration::from_millis(milliseconds));
+    }
+    let text = metrics::probes(&counts.snapshot(), &counts.durations());
     let labels = "container=\"main\",namespace=\"ns\",pod=\"web\",pod_uid=\"u1\",probe_type=\"Readiness\"";
     assert!(text.contains(&format!("prober_probe_total{{{labels},result=\"successful\"}} 2\n")), "{text}");
     assert!(text.contains(&format!("prober_probe_total{{{labels},result=\"failed\"}} 1\n")), "{text}");
+    let duration = "prober_probe_duration_seconds";
+    let labels = "container=\"main\",namespace=\"ns\",pod=\"web\",probe_type=\"Readiness\"";
+    for (bound, count) in [("0.005", 1), ("0.025", 1), ("0.05", 2), ("10", 2), ("+Inf", 3)] {
+        assert!(text.contains(&format!("{duration}_bucket{{{labels},le=\"{bound}\"}} {count}\n")), "{bound}: {text}");
+    }
+    assert!(
+        text.contains(&format!("# TYPE {duration} histogram\n")) && text.contains(&format!("{duration}_count{{{labels}}} 3\n")),
+        "{text}"
+    );
+    assert!(text.contains(&format!("{duration}_sum{{{labels}}} 20.044\n")), "{text}");
     counts.forget("u1");
-    assert!(counts.snapshot().is_empty());
+    assert!(counts.snapshot().is_empty() && counts.durations().is_empty());
 }
 
 #[test]
