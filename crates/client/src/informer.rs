@@ -6,26 +6,23 @@
 //! has it, in order, with the last known state of what was deleted.
 
 mod factory;
+mod item;
 mod reflector;
 mod store;
 
-use std::{any::Any, fmt::Debug, sync::Arc};
+use std::{any::Any, sync::Arc};
 
 use kube::{Api, Resource, api::ListParams};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use factory::Informers;
+pub use item::{Item, Object, Outline};
 pub use store::{Index, Store};
 
 use crate::ObjectKey;
-
-/// What an informer can hold: the types of `k8s-openapi`, and metadata of any kind.
-pub trait Object: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
-
-impl<K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static> Object for K {}
+use reflector::Source;
 
 /// A change of one object.
 #[derive(Debug)]
@@ -43,7 +40,7 @@ pub enum Delta<K> {
     Deleted(Arc<K>),
 }
 
-impl<K: Resource> Delta<K> {
+impl<K: Item> Delta<K> {
     /// The newest known state.
     pub fn object(&self) -> &Arc<K> {
         match self {
@@ -63,7 +60,7 @@ impl<K: Resource> Delta<K> {
 
     /// The object's key.
     pub fn key(&self) -> ObjectKey {
-        ObjectKey::of(self.object().as_ref())
+        self.object().item_key()
     }
 
     /// Whether the object is gone.
@@ -121,17 +118,18 @@ struct Shared<K> {
     synced: watch::Sender<bool>,
 }
 
-impl<K: Object> Informer<K> {
-    /// Starts to list and watch what `api` reaches, within `selection`. Components that share an
-    /// identity share informers through [`Informers`] instead.
-    pub fn start(api: Api<K>, selection: Selection, token: CancellationToken) -> Self {
+impl<K: Item> Informer<K> {
+    /// Starts to list and watch what `api` reaches, within `selection`. What is kept may be another type than what `api` is
+    /// of: one that reads the same JSON and holds less of it, such as an [`Outline`].
+    pub fn start_as<R: Resource>(api: Api<R>, selection: Selection, token: CancellationToken) -> Self {
         Self::start_trimmed(api, selection, token, None)
     }
 
-    fn start_trimmed(api: Api<K>, selection: Selection, token: CancellationToken, trim: Option<Trim>) -> Self {
+    fn start_trimmed<R: Resource>(api: Api<R>, selection: Selection, token: CancellationToken, trim: Option<Trim>) -> Self {
         let shared =
             Arc::new(Shared { store: Store::default(), trim, handlers: Mutex::new(Vec::new()), synced: watch::Sender::new(false) });
-        tokio::spawn(reflector::run(api, selection, Arc::clone(&shared), token));
+        let source = Source::new(api, selection);
+        tokio::spawn(reflector::run(source, Arc::clone(&shared), token));
         Self { shared }
     }
 
@@ -168,16 +166,24 @@ impl<K: Object> Informer<K> {
     }
 }
 
-impl<K: Object> Shared<K> {
+impl<K: Object> Informer<K> {
+    /// Starts to list and watch what `api` reaches, within `selection`. Components that share an
+    /// identity share informers through [`Informers`] instead.
+    pub fn start(api: Api<K>, selection: Selection, token: CancellationToken) -> Self {
+        Self::start_as(api, selection, token)
+    }
+}
+
+impl<K: Item> Shared<K> {
     /// Puts one object into the store and tells it. An old state never replaces a newer one of
     /// the same list or watch, since both come in order.
     fn put(&self, object: K) {
         let handlers = self.handlers.lock();
         let new = Arc::new(object);
         let delta = match self.store.insert(Arc::clone(&new)) {
-            Some(old) if old.meta().resource_version == new.meta().resource_version => return,
+            Some(old) if old.item_version() == new.item_version() => return,
             // Deleted and made anew under the same name while nobody watched.
-            Some(old) if old.meta().uid != new.meta().uid => {
+            Some(old) if old.item_uid() != new.item_uid() => {
                 tell(&handlers, &Delta::Deleted(old));
                 Delta::Added(new)
             }
@@ -190,14 +196,14 @@ impl<K: Object> Shared<K> {
     /// Removes one object and tells it with its final state.
     fn remove(&self, object: K) {
         let handlers = self.handlers.lock();
-        if self.store.remove(&ObjectKey::of(&object)).is_some() {
+        if self.store.remove(&object.item_key()).is_some() {
             tell(&handlers, &Delta::Deleted(Arc::new(object)));
         }
     }
 
     /// Makes the store equal to a complete list.
     fn replace(&self, objects: Vec<K>) {
-        let listed = objects.iter().map(|object| ObjectKey::of(object)).collect();
+        let listed = objects.iter().map(Item::item_key).collect();
         for gone in self.store.keys_without(&listed) {
             let handlers = self.handlers.lock();
             if let Some(last) = self.store.remove(&gone) {

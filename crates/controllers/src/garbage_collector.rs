@@ -17,7 +17,7 @@ use corten_client::{
     ObjectKey,
     controller::{self, Outcome, ReconcileResult},
     has_finalizer,
-    informer::Delta,
+    informer::{Delta, Outline},
     is_deleting,
     queue::WorkQueue,
 };
@@ -79,23 +79,21 @@ pub(crate) async fn run(context: Context, inventory: Inventory) {
 }
 
 impl Collector {
-    fn note(&self, kind: usize, delta: &Delta<Metadata>) {
-        let meta = &delta.object().metadata;
-        let uid = meta.uid.clone().unwrap_or_default();
+    fn note(&self, kind: usize, delta: &Delta<Outline>) {
+        let object = delta.object();
+        let uid = object.uid.to_string();
         let work = if delta.is_deleted() {
             self.absent.lock().insert(uid.clone());
             self.graph.lock().remove(&uid)
         } else {
-            let object = delta.object().as_ref();
-            let deleting = is_deleting(object);
             self.graph.lock().observe(Object {
                 uid,
                 kind: Some(kind),
-                key: delta.key(),
-                owners: meta.owner_references.clone().unwrap_or_default(),
-                deleting,
-                foreground: deleting && has_finalizer(object, FOREGROUND),
-                orphaning: deleting && has_finalizer(object, ORPHAN),
+                key: object.key.clone(),
+                owners: object.owners.to_vec(),
+                deleting: object.deleting,
+                foreground: object.deleting && object.has_finalizer(FOREGROUND),
+                orphaning: object.deleting && object.has_finalizer(ORPHAN),
             })
         };
         self.add(work);

@@ -1,11 +1,11 @@
-//! All kinds of objects that the cluster serves, with the metadata of each object.
+//! All kinds of objects that the cluster serves, with an outline of each object.
 //!
 //! The garbage collector and the namespace controller work on any kind: they learn the kinds by
-//! discovery and keep metadata only.
+//! discovery and ask for metadata only, of which they keep the little that they need: this is held for every object there is.
 
 use std::{sync::Arc, time::Duration};
 
-use corten_client::informer::{Informer, Selection};
+use corten_client::informer::{Informer, Outline, Selection};
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -24,7 +24,7 @@ pub(crate) struct Kind {
     pub(crate) resource: ApiResource,
     pub(crate) namespaced: bool,
     pub(crate) deletes_collections: bool,
-    pub(crate) objects: Informer<Metadata>,
+    pub(crate) objects: Informer<Outline>,
 }
 
 impl Kind {
@@ -85,7 +85,7 @@ impl Inventory {
                 kinds.push(Arc::new(Kind {
                     namespaced: capabilities.scope == Scope::Namespaced,
                     deletes_collections: capabilities.supports_operation("deletecollection"),
-                    objects: Informer::start(api, Selection::default(), token),
+                    objects: Informer::start_as(api, Selection::default(), token),
                     resource,
                 }));
             }

@@ -37,8 +37,9 @@ use inventory::Inventory;
 #[error("a controller failed: {0}")]
 pub struct Error(#[from] tokio::task::JoinError);
 
-/// No controller looks at what a pod runs, only at whose it is, where it is and how it does; none writes a pod back whole.
-fn trim(object: &mut dyn Any) {
+/// Takes out of an object what no controller looks at: of a pod what it runs, for they care whose it is, where it is and how it
+/// does; none writes a pod back whole.
+pub fn trim(object: &mut dyn Any) {
     if let Some(spec) = object.downcast_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) {
         spec.volumes = None;
         spec.init_containers = None;
@@ -47,10 +48,10 @@ fn trim(object: &mut dyn Any) {
 }
 
 /// Runs all controllers until the token is cancelled and what they had queued is done. An error if
-/// one of them panics: the others are stopped then.
-pub async fn run(clients: Clients, options: Options, token: CancellationToken) -> Result<(), Error> {
+/// one of them panics: the others are stopped then. `informers` may be shared with other components; they may be
+/// [trimmed](trim).
+pub async fn run(clients: Clients, informers: Informers, options: Options, token: CancellationToken) -> Result<(), Error> {
     let token = token.child_token();
-    let informers = Informers::new(clients.reader().clone(), token.clone()).trimmed(trim);
     let context = Context::new(clients, informers, options, token.clone());
     let mut controllers = Controllers::default();
 

@@ -18,6 +18,7 @@ mod write;
 #[cfg(test)]
 mod testing;
 
+pub use scheduler::trim;
 use tokio_util::sync::CancellationToken;
 
 /// What a scheduler needs to know.
@@ -42,11 +43,17 @@ pub enum Error {
     Informers,
 }
 
-/// Schedules until the token is cancelled; bindings under way are finished.
+/// Schedules until the token is cancelled; bindings under way are finished. `client` writes, `informers` read: they may be shared
+/// with other components, and [trimmed](trim).
 ///
 /// # Errors
 ///
 /// When it cannot go on. Whatever the API server refuses is tried again.
-pub async fn run(client: kube::Client, options: Options, token: CancellationToken) -> Result<(), Error> {
-    scheduler::run(client, &options, token).await
+pub async fn run(
+    client: kube::Client,
+    informers: corten_client::informer::Informers,
+    options: Options,
+    token: CancellationToken,
+) -> Result<(), Error> {
+    scheduler::run(client, &informers, &options, token).await
 }

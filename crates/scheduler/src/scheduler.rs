@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use corten_client::informer::{Delta, Informers};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Container, Namespace, Node, Pod};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -31,22 +31,25 @@ enum Written {
     Nothing,
 }
 
-/// Volumes do not decide where a pod goes yet, and probes never will; no pod is written back whole.
-fn trim(object: &mut dyn Any) {
+/// Takes out of an object what scheduling does not depend on: of a pod its volumes (they do not decide where it goes yet),
+/// and of its containers all but what they ask for. No pod is written back whole.
+pub fn trim(object: &mut dyn Any) {
     let Some(spec) = object.downcast_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) else { return };
     spec.volumes = None;
-    for container in &mut spec.containers {
-        container.liveness_probe = None;
-        container.readiness_probe = None;
-        container.startup_probe = None;
-        container.lifecycle = None;
-        container.env = None;
-        container.volume_mounts = None;
+    spec.ephemeral_containers = None;
+    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        *container = Container {
+            image: container.image.take(),
+            name: std::mem::take(&mut container.name),
+            ports: container.ports.take(),
+            resources: container.resources.take(),
+            restart_policy: container.restart_policy.take(),
+            ..Container::default()
+        };
     }
 }
 
-pub(crate) async fn run(client: kube::Client, options: &Options, token: CancellationToken) -> Result<(), Error> {
-    let informers = Informers::new(client.clone(), token.clone()).trimmed(trim);
+pub(crate) async fn run(client: kube::Client, informers: &Informers, options: &Options, token: CancellationToken) -> Result<(), Error> {
     // Not bounded: handlers must not wait, and the task takes everything that is there before each decision.
     let (sender, messages) = mpsc::unbounded_channel();
     let namespaces = informers.get::<Namespace>();

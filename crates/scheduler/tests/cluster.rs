@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use corten_apiserver::{ApiServer, Options, Version};
+use corten_client::informer::Informers;
 use corten_pki::{Authority, Identity, TokenSigner};
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
@@ -53,7 +54,8 @@ impl Cluster {
 
     fn schedule(&self) {
         let client = corten_client::in_process(self.server.service(), Identity::scheduler());
-        tokio::spawn(corten_scheduler::run(client, corten_scheduler::Options::default(), self.token.clone()));
+        let informers = Informers::new(client.clone(), self.token.clone()).trimmed(corten_scheduler::trim);
+        tokio::spawn(corten_scheduler::run(client, informers, corten_scheduler::Options::default(), self.token.clone()));
     }
 
     fn pods(&self) -> Api<Pod> {

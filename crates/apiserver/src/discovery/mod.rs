@@ -6,7 +6,7 @@ mod health;
 mod openapi;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::{
     Options, Version,
@@ -59,6 +59,9 @@ pub(crate) async fn serve(server: &Server, context: &Context, headers: &HeaderMa
     let info = &context.info;
     let documents = &server.documents;
     let path = info.path.trim_end_matches('/');
+    if info.method == Method::HEAD && is_api_document(path) {
+        return Err(ApiError::method_not_allowed());
+    }
     let response = match path {
         "/version" => Ok(json_response(StatusCode::OK, documents.version.clone())),
         "/metrics" => Ok(typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", server.metrics.render(server).into())),
@@ -74,6 +77,13 @@ pub(crate) async fn serve(server: &Server, context: &Context, headers: &HeaderMa
         Ok(_) if info.verb != Verb::Get => Err(ApiError::method_not_allowed()),
         other => other,
     }
+}
+
+/// What the reference serves by the routes of its API, which know GET alone; health, metrics and OpenAPI answer HEAD, too.
+fn is_api_document(path: &str) -> bool {
+    matches!(path, "/version" | "/api" | "/apis" | "/openid/v1/jwks" | "/.well-known/openid-configuration")
+        || path.starts_with("/api/")
+        || path.starts_with("/apis/")
 }
 
 fn groups(server: &Server, path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {

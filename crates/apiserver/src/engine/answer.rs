@@ -8,7 +8,7 @@ use super::{Kind, commit::set_revision, table};
 use crate::{
     body::Response,
     http::{Accepted, Encoding, View, encoded_response, object_response},
-    ledger::Entry,
+    ledger::{Entry, Snapshot},
     status::ApiError,
 };
 use corten_store::Revision;
@@ -46,7 +46,42 @@ impl Answer<'_> {
         if self.is_stored_json() {
             return object_response(self.accepted, code, entry.json());
         }
+        if self.accepted.encoding != Encoding::Protobuf {
+            return object_response(self.accepted, code, self.shown(entry, entry.revision())?);
+        }
         self.object(code, read(entry, entry.revision())?)
+    }
+
+    /// An answer with an object that was just written. Its bytes are in `snapshot` already, unless somebody has changed it
+    /// since.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be encoded.
+    pub(crate) fn written(&self, snapshot: &Snapshot, code: StatusCode, object: Value) -> Result<Response, ApiError> {
+        if self.is_stored_json() {
+            let key = self.kind.key(object.namespace(), object.name());
+            let revision: Option<Revision> = object.resource_version().parse().ok();
+            if let Some(entry) = snapshot.get(&key).filter(|entry| Some(entry.revision()) == revision) {
+                return object_response(self.accepted, code, entry.json());
+            }
+        }
+        self.object(code, object)
+    }
+
+    /// The JSON of an entry in the wanted form, at a revision.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) fn shown(&self, entry: &Entry, revision: Revision) -> Result<Bytes, ApiError> {
+        if self.accepted.view == View::Metadata {
+            let mut out = BytesMut::with_capacity(entry.json_len());
+            if entry.write_metadata(revision, &mut out) {
+                return Ok(out.freeze());
+            }
+        }
+        self.json(read(entry, revision)?)
     }
 
     /// Whether objects are shown just as they are stored, so that their bytes need not be decoded.
@@ -100,7 +135,7 @@ impl Answer<'_> {
             object.remove("apiVersion");
             out.extend_from_slice(&json::encode(&object));
         } else {
-            out.extend_from_slice(&self.json(read(entry, revision)?)?);
+            out.extend_from_slice(&self.shown(entry, revision)?);
         }
         Ok(())
     }

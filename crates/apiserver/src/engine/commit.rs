@@ -62,7 +62,7 @@ impl Server {
             Change::Put(mut object) => {
                 object.metadata_mut().remove("resourceVersion");
                 let ttl = kind.strategy.time_to_live().map(Duration::from_secs);
-                let stored = Bytes::from(json::encode(&object));
+                let stored = stored(&object);
                 if stored.len() > body::LIMIT {
                     return Err(Failure::Error(ApiError::too_large(body::LIMIT)));
                 }
@@ -85,7 +85,7 @@ impl Server {
                 let kind = self.kinds.of(&resource)?;
                 object.metadata_mut().remove("resourceVersion");
                 let ttl = kind.strategy.time_to_live().map(Duration::from_secs);
-                let stored = Bytes::from(json::encode(&object));
+                let stored = stored(&object);
                 transaction.put(kind.key(&namespace, &name), expect, stored, kind.index(&object), ttl)
             }
             Effect::Delete { resource, namespace, name, expect } => {
@@ -98,6 +98,11 @@ impl Server {
             Effect::Raw { key, value: None, expect } => transaction.delete(key, expect),
         })
     }
+}
+
+/// An object's bytes as they are stored: they stay in memory, so they have no room that they do not need.
+fn stored(object: &Value) -> Bytes {
+    Bytes::copy_from_slice(&json::encode(object))
 }
 
 /// Sets `metadata.resourceVersion`.

@@ -1,6 +1,10 @@
 //! A row of the kind table together with what the engine derives from it.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use corten_schema::{Resource, Table, Value, json};
 
@@ -82,8 +86,8 @@ impl Kind {
     /// What selectors may ask of an object (in storage version).
     pub(crate) fn index(&self, object: &Value) -> Index {
         let labels = object.labels().into_iter().flatten();
-        let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into()));
-        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), text(object, of).into())))
+        let labels = labels.map(|(key, value)| (shared(key.as_str()), shared(value.as_str().unwrap_or_default())));
+        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), shared(&text(object, of)))))
     }
 
     /// 422 for an object of this kind.
@@ -98,14 +102,41 @@ impl Kind {
 }
 
 /// The text of a field as field selectors compare it.
-fn text(object: &Value, field: &SelectableField) -> String {
+fn text<'a>(object: &'a Value, field: &SelectableField) -> Cow<'a, str> {
     match object.at(field.path) {
-        None | Some(Value::Null) => field.absent.to_owned(),
-        Some(Value::String(text)) if text.is_empty() => field.absent.to_owned(),
-        Some(Value::String(text)) => text.to_string(),
-        Some(Value::Bool(flag)) => flag.to_string(),
-        Some(Value::Int(number)) => number.to_string(),
-        Some(other) => String::from_utf8_lossy(&json::encode(other)).into_owned(),
+        None | Some(Value::Null) => field.absent.into(),
+        Some(Value::String(text)) if text.is_empty() => field.absent.into(),
+        Some(Value::String(text)) => text.as_str().into(),
+        Some(Value::Bool(flag)) => if *flag { "true" } else { "false" }.into(),
+        Some(Value::Int(number)) => number.to_string().into(),
+        Some(other) => String::from_utf8_lossy(&json::encode(other)).into_owned().into(),
+    }
+}
+
+/// What many objects are indexed by, which is in memory once. Sorted.
+const COMMON: &[&str] = &[
+    "",
+    "0",
+    "1",
+    "Always",
+    "Failed",
+    "Never",
+    "OnFailure",
+    "Pending",
+    "Running",
+    "Succeeded",
+    "default",
+    "default-scheduler",
+    "false",
+    "true",
+];
+
+/// A text that may be another object's, too.
+fn shared(text: &str) -> Arc<str> {
+    static TEXTS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| COMMON.iter().map(|text| Arc::from(*text)).collect());
+    match TEXTS.binary_search_by(|known| (**known).cmp(text)) {
+        Ok(at) => TEXTS.get(at).map_or_else(|| text.into(), Arc::clone),
+        Err(_) => text.into(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use corten_schema::Verb as RowVerb;
-use http::{HeaderMap, Request, StatusCode};
+use corten_schema::{Value, Verb as RowVerb};
+use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::{
     Answer, Creation, DeleteOptions, Kind, Part, Target, WriteOptions, apply,
@@ -31,6 +31,10 @@ const STREAMED: &[&str] = &["application/json;stream=watch", "application/vnd.ku
 pub(crate) async fn serve(server: Arc<Server>, context: Arc<Context>, request: Request<Body>) -> Result<Response, ApiError> {
     let kind = Arc::clone(server.kinds.requested(&context.info)?);
     let info = &context.info;
+    if info.method == Method::HEAD && info.subresource != "proxy" {
+        // It reads as far as authorization is concerned, but only what stands behind a proxy answers it.
+        return Err(ApiError::method_not_allowed());
+    }
     deprecated::warn(&server, &context);
     if kind.served.namespaced && info.namespace.is_empty() && !matches!(info.verb, Verb::List | Verb::Watch) {
         // A namespaced object without a namespace has no path.
@@ -163,7 +167,7 @@ impl<'a> Verbs<'a> {
         let namespace = self.namespace();
         let creation = Creation { context: self.context, kind: self.kind, namespace, options };
         let object = self.server.create(creation, object).await?;
-        answer.object(StatusCode::CREATED, object)
+        self.written(answer, StatusCode::CREATED, object, options)
     }
 
     async fn update(&self, body: Body, part: Part, subresource: &str) -> Result<Response, ApiError> {
@@ -194,7 +198,7 @@ impl<'a> Verbs<'a> {
                 Ok(())
             })
             .await?;
-        answer.object(StatusCode::OK, object)
+        self.written(answer, StatusCode::OK, object, options)
     }
 
     /// Whoever creates by PUT must be allowed to create.
@@ -226,7 +230,7 @@ impl<'a> Verbs<'a> {
                 Ok(())
             })
             .await?;
-        answer.object(StatusCode::OK, object)
+        self.written(answer, StatusCode::OK, object, options)
     }
 
     /// Applies a configuration, to nothing too.
@@ -265,6 +269,14 @@ impl<'a> Verbs<'a> {
             }
         }
         Err(ApiError::modified(&kind.group_resource(), name))
+    }
+
+    /// The answer to a write. Its bytes are in the ledger, unless it was only tried.
+    fn written(&self, answer: Answer<'_>, code: StatusCode, object: Value, options: WriteOptions) -> Result<Response, ApiError> {
+        if options.dry_run {
+            return answer.object(code, object);
+        }
+        answer.written(&self.server.ledger.snapshot(), code, object)
     }
 
     async fn delete(&self, body: Body) -> Result<Response, ApiError> {

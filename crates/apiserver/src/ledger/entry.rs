@@ -13,8 +13,8 @@ use super::splice::Splice;
 /// What selectors may ask of an object, taken out of it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    labels: Vec<(Arc<str>, Arc<str>)>,
-    fields: Vec<(Field, Arc<str>)>,
+    labels: Box<[(Arc<str>, Arc<str>)]>,
+    fields: Box<[(Field, Arc<str>)]>,
 }
 
 impl Index {
@@ -26,7 +26,7 @@ impl Index {
     ) -> Index {
         let mut labels: Vec<_> = labels.into_iter().collect();
         labels.sort_by(|a, b| a.0.cmp(&b.0));
-        Index { labels, fields: fields.into_iter().collect() }
+        Index { labels: labels.into(), fields: fields.into_iter().collect() }
     }
 
     /// The value of a label.
@@ -121,6 +121,18 @@ impl Entry {
             }
             None => out.put_slice(&self.json),
         }
+    }
+
+    /// Appends the object's metadata alone, as a `PartialObjectMetadata`. Nothing and `false` for an object without a place
+    /// for a resourceVersion.
+    pub(crate) fn write_metadata(&self, revision: Revision, out: &mut impl BufMut) -> bool {
+        let Some(splice) = self.derived.splice else { return false };
+        let Some(members) = splice.members(&self.json) else { return false };
+        out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
+        out.put_slice(splice.member(revision).as_bytes());
+        out.put_slice(members);
+        out.put_slice(b"}}");
+        true
     }
 
     /// Appends the JSON as an item of a list of its kind: `kind` and `apiVersion` are the list's to tell.

@@ -36,13 +36,14 @@ pub(super) struct Change {
     pub(super) revision: Revision,
     pub(super) before: Option<Arc<Entry>>,
     pub(super) after: Option<Arc<Entry>>,
-    /// What watchers have had encoded: encoding, type of event, bytes. A handful at most.
-    encoded: Mutex<Vec<(Box<str>, EventType, Bytes)>>,
+    /// What watchers have had encoded: encoding, type of event, bytes. A handful at most; nothing any more once the change
+    /// is no longer among the latest.
+    encoded: Mutex<Option<Vec<(Box<str>, EventType, Bytes)>>>,
 }
 
 impl Change {
     pub(super) fn new(revision: Revision, before: Option<Arc<Entry>>, after: Option<Arc<Entry>>) -> Change {
-        Change { revision, before, after, encoded: Mutex::default() }
+        Change { revision, before, after, encoded: Mutex::new(Some(Vec::new())) }
     }
 
     /// The key; a change has at least one of before and after.
@@ -52,13 +53,24 @@ impl Change {
 
     /// Bytes that the log keeps alive for this change.
     pub(super) fn weight(&self) -> usize {
-        // The object before is the one after of the change before it, or part of the current state no more.
-        256 + self.after.as_ref().map_or(0, |entry| entry.stored_json().len())
+        // What is there after it is the current state's, or that before another change.
+        256 + self.before.as_ref().map_or(0, |entry| entry.json_len())
     }
 
-    /// Forgets encoded bytes: whoever still needs them encodes again.
+    /// About how many bytes one encoding of it has.
+    pub(super) fn size(&self) -> usize {
+        self.after.as_ref().or(self.before.as_ref()).map_or(0, |entry| entry.json_len())
+    }
+
+    /// Forgets encoded bytes, and keeps none from now on: whoever still comes by encodes for itself. Otherwise watchers that
+    /// start far back would fill the whole log with bytes.
     pub(super) fn cool(&self) {
-        self.encoded.lock().clear();
+        *self.encoded.lock() = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn encodings(&self) -> usize {
+        self.encoded.lock().as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -90,6 +102,10 @@ impl Event {
     /// `encoding` names everything that the bytes depend on but the event: media type, version, framing.
     pub(crate) fn encoded<E>(&self, encoding: &str, encode: impl FnOnce(&Event) -> Result<Bytes, E>) -> Result<Bytes, E> {
         let mut encoded = self.change.encoded.lock();
+        let Some(encoded) = encoded.as_mut() else {
+            drop(encoded);
+            return encode(self);
+        };
         let known = encoded.iter().find(|(name, kind, _)| *kind == self.kind && **name == *encoding);
         if let Some((_, _, bytes)) = known {
             return Ok(bytes.clone());

@@ -62,6 +62,30 @@ impl Splice {
         json.split_at(self.offset.min(json.len()))
     }
 
+    /// The members of `metadata`, without the braces around them.
+    pub(super) fn members(self, json: &[u8]) -> Option<&[u8]> {
+        let (_, after) = self.split(json);
+        let mut at = 0;
+        let mut depth = 1_usize;
+        loop {
+            match after.get(at)? {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return after.get(..at);
+                    }
+                }
+                b'"' => {
+                    at = string_end(after, at)?;
+                    continue;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
     /// The member to insert at the place.
     pub(super) fn member(self, revision: Revision) -> String {
         format!("\"resourceVersion\":\"{revision}\"{}", if self.members { "," } else { "" })

@@ -25,13 +25,13 @@ pub(crate) struct Limits {
     pub(crate) age: Duration,
     /// The number of changes.
     pub(crate) changes: usize,
-    /// The bytes of the objects in the changes.
+    /// The bytes of the objects that only history still has: those before the changes.
     pub(crate) bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { age: Duration::from_secs(10 * 60), changes: 200_000, bytes: 128 << 20 }
+        Limits { age: Duration::from_secs(10 * 60), changes: 100_000, bytes: 64 << 20 }
     }
 }
 

@@ -466,3 +466,43 @@ async fn none_lost_and_none_twice_under_load() {
         assert!(!seen.is_empty(), "{filter:?}");
     }
 }
+
+#[test]
+fn metadata_is_cut_out_of_the_stored_bytes() {
+    let plain: Indexer = Arc::new(|_, _| Index::default());
+    let cut = |json: &'static str| {
+        let entry = super::entry::Entry::new("/k".into(), Revision(7), Bytes::from_static(json.as_bytes()), None, &plain);
+        let mut out = Vec::new();
+        entry.write_metadata(Revision(9), &mut out).then(|| String::from_utf8(out).unwrap())
+    };
+    let whole = |members: &str| {
+        Some(format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{{"resourceVersion":"9"{members}}}}}"#))
+    };
+    let odd = r#""labels":{"a":"}\"]{","b":"\\"},"finalizers":["x/{"],"n":{"l":[{"m":{}}]}"#;
+    let object: &'static str = format!(r#"{{"kind":"Pod","metadata":{{{odd}}},"spec":{{"metadata":{{}}}}}}"#).leak();
+    assert_eq!(cut(object), whole(&format!(",{odd}")));
+    assert_eq!(cut(r#"{"spec":{"metadata":{"no":1}},"metadata":{ "name" : "x" } }"#), whole(r#", "name" : "x" "#));
+    assert_eq!(cut(r#"{"metadata":{}}"#), whole(""));
+    assert_eq!(cut(r#"{"kind":"Pod"}"#), None);
+    assert_eq!(cut(r#"{"metadata":{"name":"cut sh"#), None);
+}
+
+/// A watcher that starts far back must not fill the log with what it has had encoded.
+#[tokio::test]
+async fn only_the_latest_changes_keep_encoded_bytes() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path(), Limits::default()).await;
+    let padding = "x".repeat(1 << 20);
+    for number in 0..8 {
+        let json = format!(r#"{{"kind":"Pod","metadata":{{"name":"{number}"}},"app":"a","node":"n","padding":"{padding}"}}"#);
+        let txn = Transaction::new().put(format!("{PODS}default/{number}"), Expect::Absent, json.into(), index("a", "n"), None);
+        ledger.commit(txn).await.unwrap();
+    }
+    let mut watcher = ledger.watch(Revision::ZERO, Filter::prefix(PODS)).unwrap();
+    let mut kept = Vec::new();
+    while let Some(event) = watcher.try_next().unwrap() {
+        assert_eq!(event.json_line(), event.json_line());
+        kept.push(event.change.encodings());
+    }
+    assert_eq!(kept, [0, 0, 0, 0, 0, 1, 1, 1]);
+}

@@ -14,8 +14,8 @@ use super::filter::{Field, Filter, Scope, kind_prefix, namespace_prefix};
 use super::log::Log;
 use super::state::Limits;
 
-/// How many of the latest changes keep their encoded bytes.
-const WARM: usize = 4096;
+/// The latest changes keep their encoded bytes, as many as have about so many bytes. Watchers that keep up are well within.
+const WARM: usize = 4 << 20;
 
 /// Trimming visits every log, so it is done at most this often, unless far too much is held.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +31,7 @@ pub(super) struct Topics {
     bytes: usize,
     trimmed: Option<Instant>,
     warm: VecDeque<Arc<Change>>,
+    warm_bytes: usize,
 }
 
 struct Group {
@@ -84,12 +85,14 @@ impl Topics {
         for change in changes {
             bytes += change.weight();
             self.append(change, &mut grown);
+            self.warm_bytes += change.size();
             self.warm.push_back(Arc::clone(change));
         }
-        while self.warm.len() > WARM {
-            if let Some(change) = self.warm.pop_front() {
-                change.cool();
-            }
+        while self.warm_bytes > WARM
+            && let Some(change) = self.warm.pop_front()
+        {
+            self.warm_bytes -= change.size();
+            change.cool();
         }
         if let Some(last) = changes.last() {
             self.groups.push_back(Group { revision: last.revision, at: now, changes: changes.len(), bytes });

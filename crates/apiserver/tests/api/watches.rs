@@ -36,6 +36,22 @@ async fn every_change_in_order() {
 }
 
 #[tokio::test]
+async fn a_watch_ends_in_time_however_much_there_is_to_tell() {
+    let api = Api::start().await;
+    let path = |name: &str| format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1&fieldSelector=metadata.name={name}");
+    let made = api.created(CONFIG_MAPS, config_map("busy")).await;
+    let from = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut busy = api.watch(&format!("{}&resourceVersion={from}", path("busy"))).await;
+    for update in 0..20 {
+        api.patch(&format!("{CONFIG_MAPS}/busy"), "merge", json!({"data": {"n": update.to_string()}})).ok().await;
+    }
+    // The same time passes for another one, which began later.
+    let mut quiet = api.watch(&path("quiet")).await;
+    assert_eq!(quiet.try_next().await, None);
+    assert_eq!(busy.try_next().await, None, "its time is over, though nothing was read");
+}
+
+#[tokio::test]
 async fn the_state_comes_first_without_a_revision() {
     let api = Api::start().await;
     api.created(PODS, pod("a")).await;

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, pin_mut};
+use futures::{Stream, StreamExt as _, pin_mut};
 use kube::{
-    Api,
-    api::{WatchEvent, WatchParams},
+    Api, Client, Resource,
+    api::{ListParams, ObjectList, Request, WatchEvent, WatchParams},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Object, Selection, Shared, Trim};
+use super::{Item, Selection, Shared, Trim};
 
 /// Objects a page of a list. Pages bound what the server encodes at once.
 const PAGE: u32 = 500;
@@ -21,6 +21,34 @@ const LAST_BACKOFF: Duration = Duration::from_secs(10);
 
 /// A watch that ends sooner than this without having told anything is treated as an error.
 const SUSPICIOUSLY_SHORT: Duration = Duration::from_secs(1);
+
+/// Where the objects come from.
+pub(super) struct Source {
+    client: Client,
+    request: Request,
+    selection: Selection,
+    /// Whether only metadata is asked for.
+    metadata: bool,
+}
+
+impl Source {
+    pub(super) fn new<R: Resource>(api: Api<R>, selection: Selection) -> Self {
+        let request = Request::new(api.resource_url());
+        Self { client: api.into_client(), request, selection, metadata: R::metadata_api() }
+    }
+
+    async fn list<K: Item>(&self, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
+        let request = if self.metadata { self.request.list_metadata(params) } else { self.request.list(params) };
+        self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
+    async fn watch<K: Item>(&self, revision: &str) -> Result<impl Stream<Item = Result<WatchEvent<K>, kube::Error>> + use<K>, kube::Error> {
+        let Selection { labels, fields } = self.selection.clone();
+        let params = WatchParams { label_selector: labels, field_selector: fields, ..WatchParams::default() };
+        let request = if self.metadata { self.request.watch_metadata(&params, revision) } else { self.request.watch(&params, revision) };
+        self.client.request_events(request.map_err(kube::Error::BuildRequest)?).await
+    }
+}
 
 /// What to do next.
 enum Step {
@@ -38,16 +66,16 @@ enum WatchEnd {
     Broken(String, kube::Error),
 }
 
-pub(super) async fn run<K: Object>(api: Api<K>, selection: Selection, shared: Arc<Shared<K>>, token: CancellationToken) {
+pub(super) async fn run<K: Item>(source: Source, shared: Arc<Shared<K>>, token: CancellationToken) {
     let mut step = Step::List;
     let mut backoff = FIRST_BACKOFF;
     loop {
         let work = async {
             match &step {
-                Step::List => list(&api, &selection, &shared).await.map(Step::Watch),
+                Step::List => list(&source, &shared).await.map(Step::Watch),
                 Step::Watch(revision) => {
                     let started = Instant::now();
-                    match watch(&api, &selection, &shared, revision.clone()).await {
+                    match watch(&source, &shared, revision.clone()).await {
                         WatchEnd::Resume(next) if next == *revision && started.elapsed() < SUSPICIOUSLY_SHORT => {
                             Err((Step::Watch(next), None))
                         }
@@ -70,7 +98,7 @@ pub(super) async fn run<K: Object>(api: Api<K>, selection: Selection, shared: Ar
             Err((next, error)) => {
                 step = next;
                 let kind = std::any::type_name::<K>();
-                let path = api.resource_url();
+                let path = source.request.url_path.as_str();
                 match error {
                     Some(error) => tracing::debug!(kind, path, %error, ?backoff, "watch failed"),
                     None => tracing::debug!(kind, path, ?backoff, "watch ended at once"),
@@ -87,12 +115,12 @@ pub(super) async fn run<K: Object>(api: Api<K>, selection: Selection, shared: Ar
 }
 
 /// Reads all pages and makes the store equal to them; gives the revision of the list.
-async fn list<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K>) -> Result<String, (Step, Option<kube::Error>)> {
-    let mut params = selection.list_params().limit(PAGE);
+async fn list<K: Item>(source: &Source, shared: &Shared<K>) -> Result<String, (Step, Option<kube::Error>)> {
+    let mut params = source.selection.list_params().limit(PAGE);
     let mut objects = Vec::new();
     loop {
         // An expired continue token is an error like any other: it begins anew.
-        let page = api.list(&params).await.map_err(|error| (Step::List, Some(error)))?;
+        let page: ObjectList<K> = source.list(&params).await.map_err(|error| (Step::List, Some(error)))?;
         objects.extend(page.items.into_iter().map(|object| strip(object, shared.trim)));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
@@ -104,10 +132,8 @@ async fn list<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K>
     }
 }
 
-async fn watch<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K>, mut revision: String) -> WatchEnd {
-    let params =
-        WatchParams { label_selector: selection.labels.clone(), field_selector: selection.fields.clone(), ..WatchParams::default() };
-    let events = match api.watch(&params, &revision).await {
+async fn watch<K: Item>(source: &Source, shared: &Shared<K>, mut revision: String) -> WatchEnd {
+    let events = match source.watch::<K>(&revision).await {
         Ok(events) => events,
         Err(error) if crate::is_gone(&error) => return WatchEnd::Expired,
         Err(error) => return WatchEnd::Broken(revision, error),
@@ -137,15 +163,14 @@ async fn watch<K: Object>(api: &Api<K>, selection: &Selection, shared: &Shared<K
     WatchEnd::Resume(revision)
 }
 
-fn advance<K: Object>(revision: &mut String, object: &K) {
-    if let Some(version) = &object.meta().resource_version {
-        revision.clone_from(version);
+fn advance<K: Item>(revision: &mut String, object: &K) {
+    if let Some(version) = object.item_version() {
+        version.clone_into(revision);
     }
 }
 
-/// Field ownership is most of the metadata and no component reads it.
-fn strip<K: Object>(mut object: K, trim: Option<Trim>) -> K {
-    object.meta_mut().managed_fields = None;
+fn strip<K: Item>(mut object: K, trim: Option<Trim>) -> K {
+    object.strip();
     if let Some(trim) = trim {
         trim(&mut object);
     }

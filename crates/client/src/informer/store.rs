@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use kube::Resource;
 use parking_lot::RwLock;
 
+use super::Item;
 use crate::ObjectKey;
 
 type Keys<K> = Arc<dyn Fn(&K) -> Vec<String> + Send + Sync>;
@@ -52,7 +52,7 @@ impl<K> Clone for Index<K> {
     }
 }
 
-impl<K: Resource> Store<K> {
+impl<K: Item> Store<K> {
     /// One object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
         self.inner.read().objects.get(key).cloned()
@@ -98,7 +98,7 @@ impl<K: Resource> Store<K> {
 
     /// Inserts an object and gives back the one it replaces.
     pub(super) fn insert(&self, object: Arc<K>) -> Option<Arc<K>> {
-        let key = ObjectKey::of(object.as_ref());
+        let key = object.item_key();
         let mut inner = self.inner.write();
         let old = inner.objects.insert(key.clone(), Arc::clone(&object));
         for index in inner.indexes.values_mut() {
@@ -145,7 +145,7 @@ impl<K> IndexData<K> {
     }
 }
 
-impl<K: Resource> Index<K> {
+impl<K: Item> Index<K> {
     /// The objects under a value, ordered by key.
     pub fn get(&self, value: &str) -> Vec<Arc<K>> {
         let inner = self.store.inner.read();

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use super::{Delta, Informer, Selection};
+use super::{Delta, Informer, Outline, Selection};
 use crate::ObjectKey;
 
 /// What the server answers to the next request: its query must contain the text.
@@ -174,4 +174,38 @@ async fn late_handlers_and_indexes_see_what_is_there() {
     let note = Arc::clone(&seen);
     run.informer.on_event(move |delta| note.lock().push(delta.key()));
     assert_eq!(*seen.lock(), [ObjectKey::new("n", "b")]);
+}
+
+#[tokio::test]
+async fn an_outline_is_kept_of_what_is_wider() {
+    let mut whole = map("a", 1);
+    whole["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": true, "blockOwnerDeletion": true}]);
+    whole["metadata"]["finalizers"] = json!(["x/y"]);
+    whole["data"] = json!({"deep": [{"metadata": {"name": "other"}}]});
+    let mut leaving = map("a", 7);
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let script: Script = Arc::new(Mutex::new(
+        [
+            Answer::List("", vec![whole], "5"),
+            Answer::Hold("resourceVersion=5", vec![bookmark("6"), event("MODIFIED", leaving), event("DELETED", map("a", 8))]),
+        ]
+        .into(),
+    ));
+    let service = service_fn(move |request: Request<Body>| {
+        let response = respond(&script, &request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let api = Api::<ConfigMap>::all(Client::new(service, "default"));
+    let informer = Informer::<Outline>::start_as(api, Selection::default(), CancellationToken::new());
+    let (sender, mut deltas) = mpsc::unbounded_channel();
+    informer.on_event(move |delta| sender.send((delta.is_deleted(), Outline::clone(delta.object()))).unwrap());
+    let (gone, first) = deltas.recv().await.unwrap();
+    assert_eq!((gone, &first.key, &*first.uid, &*first.version), (false, &ObjectKey::new("n", "a"), "a", "1"));
+    assert_eq!((first.owners.len(), first.owners[0].uid.as_str(), first.owners[0].block_owner_deletion), (1, "u", Some(true)));
+    assert!(first.has_finalizer("x/y") && !first.has_finalizer("y") && !first.deleting);
+    let (gone, second) = deltas.recv().await.unwrap();
+    assert!(!gone && second.deleting && second.owners.is_empty() && second.finalizers.is_empty());
+    let (gone, last) = deltas.recv().await.unwrap();
+    assert_eq!((gone, &*last.version), (true, "8"));
 }

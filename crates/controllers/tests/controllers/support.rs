@@ -9,7 +9,7 @@ use std::{
 use corten_apiserver::{ApiServer, Options, Version};
 use corten_client::{
     in_process,
-    informer::{Informer, Object, Selection, Store},
+    informer::{Informer, Informers, Object, Selection, Store},
     is_deleting,
     queue::WorkQueue,
 };
@@ -69,7 +69,8 @@ impl Cluster {
             in_process(service.clone(), Identity::service_account("kube-system", name))
         });
         let options = corten_controllers::Options { authority: authority.clone(), cluster_cidr: "10.42.0.0/16".parse().unwrap() };
-        tokio::spawn(corten_controllers::run(clients, options, token.clone()));
+        let informers = Informers::new(clients.reader().clone(), token.clone()).trimmed(corten_controllers::trim);
+        tokio::spawn(corten_controllers::run(clients, informers, options, token.clone()));
         let admin = in_process(api.service(), Identity::admin());
         Self { admin, authority, api, _directory: directory, _stop: token.drop_guard() }
     }

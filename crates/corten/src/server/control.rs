@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use corten_apiserver::{ApiServer, Options, Version};
-use corten_client::in_process;
+use corten_client::{in_process, informer::Informers};
 use corten_pki::{Authority, Identity};
 use corten_store::embedded::{self, Embedded};
 use tokio_util::sync::CancellationToken;
@@ -43,23 +43,34 @@ pub(super) async fn start_api(
     ApiServer::start(options).await.context("cannot start the API server")
 }
 
+/// What controllers and scheduler know of the cluster: one copy, kept under the identity that may read everything. Each writes
+/// under its own.
+pub(super) fn informers(api: &ApiServer, token: &CancellationToken) -> Informers {
+    Informers::new(reader(api), token.clone()).trimmed(corten_scheduler::trim)
+}
+
+fn reader(api: &ApiServer) -> kube::Client {
+    in_process(api.service(), Identity::controller_manager())
+}
+
 /// Runs the controllers until the token is cancelled: they read as one identity, and write each as its own.
 pub(super) async fn run_controllers(
     api: ApiServer,
+    informers: Informers,
     authority: Arc<Authority>,
     cluster: ClusterOptions,
     token: CancellationToken,
 ) -> Result<()> {
     let writer = api.clone();
-    let clients = corten_controllers::Clients::new(in_process(api.service(), Identity::controller_manager()), move |name| {
+    let clients = corten_controllers::Clients::new(reader(&api), move |name| {
         in_process(writer.service(), Identity::service_account("kube-system", name))
     });
     let options = corten_controllers::Options { authority, cluster_cidr: cluster.pod_cidr.into() };
-    corten_controllers::run(clients, options, token).await.context("controllers")
+    corten_controllers::run(clients, informers, options, token).await.context("controllers")
 }
 
 /// Runs the scheduler until the token is cancelled.
-pub(super) async fn run_scheduler(api: ApiServer, token: CancellationToken) -> Result<()> {
+pub(super) async fn run_scheduler(api: ApiServer, informers: Informers, token: CancellationToken) -> Result<()> {
     let client = in_process(api.service(), Identity::scheduler());
-    corten_scheduler::run(client, corten_scheduler::Options::default(), token).await.context("scheduler")
+    corten_scheduler::run(client, informers, corten_scheduler::Options::default(), token).await.context("scheduler")
 }

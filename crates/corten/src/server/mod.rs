@@ -160,9 +160,14 @@ async fn bring_up(
     State { server: url, node: setup.name.clone(), pid: std::process::id() }.write(layout)?;
     phases.done("API server");
 
-    let controllers = control::run_controllers(api.clone(), identities.authority.clone(), cluster.clone(), token.clone());
+    let informers = {
+        let _on_that_side = api_side.enter();
+        control::informers(&api, &token)
+    };
+    let controllers =
+        control::run_controllers(api.clone(), informers.clone(), identities.authority.clone(), cluster.clone(), token.clone());
     components.spawn_on(async { ("controllers", controllers.await) }, api_side.handle());
-    let scheduler = control::run_scheduler(api.clone(), token.clone());
+    let scheduler = control::run_scheduler(api.clone(), informers, token.clone());
     components.spawn_on(async { ("scheduler", scheduler.await) }, api_side.handle());
     if let Err(error) = crate::agent::publish_join_token(layout, &api, &identities.authority).await {
         tracing::warn!(%error, "nodes cannot join: no join token");

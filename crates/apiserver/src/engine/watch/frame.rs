@@ -84,6 +84,9 @@ impl Framer {
     }
 
     fn entry(&self, kind: EventType, entry: &Entry, revision: Revision, heads: bool) -> Result<Bytes, ApiError> {
+        if self.accepted.view == View::Metadata && self.accepted.encoding != Encoding::Protobuf {
+            return Ok(line(kind.as_str(), &self.answer().shown(entry, revision)?));
+        }
         let object = answer::read(entry, revision)?;
         if self.accepted.view == View::Table {
             let columns = if heads { Columns::Told } else { Columns::Known };

@@ -115,6 +115,10 @@ impl Stream {
 
     async fn live(&mut self, mut watcher: Watcher) -> Option<Bytes> {
         loop {
+            // Looked at by itself: events that are always there must not keep a watch open.
+            if Instant::now() >= self.deadline {
+                return None;
+            }
             let woken = tokio::select! {
                 biased;
                 () = self.ending.cancelled() => Woken::End,
