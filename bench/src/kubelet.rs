@@ -114,7 +114,9 @@ impl Pods {
             let mut left: Vec<u8> = Vec::new();
             while let Some(Ok(frame)) = body.frame().await {
                 let now = Instant::now();
-                left.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                if let Some(data) = frame.data_ref() {
+                    left.extend_from_slice(data);
+                }
                 while let Some(end) = left.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = left.drain(..=end).collect();
                     let Ok(event) = serde_json::from_slice(&line) else { return };
