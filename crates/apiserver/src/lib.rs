@@ -11,6 +11,7 @@ mod authn;
 mod authz;
 mod body;
 mod bootstrap;
+pub(crate) mod cel;
 mod discovery;
 mod engine;
 #[doc(hidden)]

@@ -111,6 +111,17 @@ impl FieldError {
         Self::new(FieldErrorKind::NotSupported, field, print(&value), detail)
     }
 
+    /// The same error about another value.
+    #[must_use]
+    pub fn with_value(self, value: &impl serde::Serialize) -> Self {
+        Self { value: print(value), ..self }
+    }
+
+    /// `field: Internal error: detail`.
+    pub fn internal(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Internal, field, String::new(), detail)
+    }
+
     /// `field: Forbidden: detail`.
     pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(FieldErrorKind::Forbidden, field, String::new(), detail)
@@ -171,5 +182,10 @@ impl fmt::Display for FieldError {
 /// A value as JSON; nothing at all is the text `"null"`, as in the reference.
 fn print(value: &impl serde::Serialize) -> String {
     let text = serde_json::to_string(value).unwrap_or_default();
-    if text == "null" { "\"null\"".to_owned() } else { text }
+    match text.as_bytes().first() {
+        Some(b'"') => text,
+        _ if text == "null" => "\"null\"".to_owned(),
+        // Go's JSON can stand in a page.
+        _ => text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
+    }
 }

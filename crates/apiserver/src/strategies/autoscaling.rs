@@ -3,7 +3,7 @@
 use corten_schema::Value;
 
 use super::forms::named;
-use super::validation::{Errors, NEGATIVE, Path, names, non_negative, one_of, quantity};
+use super::validation::{Errors, NEGATIVE, Path, names, non_negative, one_of, quantity, resources};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, int, list, text};
@@ -47,6 +47,10 @@ fn metric(errors: &mut Errors, path: Path<'_>, metric: &Value) {
     if let Some(expected) = expected.filter(|expected| !given.contains(expected)) {
         errors.push(FieldError::required(path.field(expected), "must populate information for the given metric source"));
     }
+    if expected.is_none() {
+        // The reference says it twice.
+        one_of(errors, path.field("type"), kind, &["ContainerResource", "External", "Object", "Pods", "Resource"]);
+    }
     if given.len() != 1 {
         for other in given.into_iter().filter(|field| Some(*field) != expected) {
             errors.push(FieldError::forbidden(path.field(other), "must populate the given metric source only"));
@@ -58,11 +62,18 @@ fn source(errors: &mut Errors, path: Path<'_>, source: &Value, kind: &str) {
     let aim = path.field("target");
     match kind {
         "resource" | "containerResource" => {
-            if text(source, "name").is_empty() {
+            let (name, container) = (text(source, "name"), text(source, "container"));
+            if name.is_empty() {
                 errors.push(FieldError::required(path.field("name"), "must specify a resource name"));
+            } else if kind == "containerResource" {
+                resources::container_name(errors, path.field("name"), name);
             }
-            if kind == "containerResource" && text(source, "container").is_empty() {
-                errors.push(FieldError::required(path.field("container"), "must specify a container"));
+            if kind == "containerResource" {
+                let path = path.field("container");
+                match container {
+                    "" => errors.push(FieldError::required(path, "must specify a container")),
+                    name => super::validation::invalid_all(errors, path, name, names::label(name)),
+                }
             }
         }
         _ => {
@@ -75,9 +86,6 @@ fn source(errors: &mut Errors, path: Path<'_>, source: &Value, kind: &str) {
                 errors.push(FieldError::required(metric.field("name"), "must specify a metric name"));
             } else {
                 super::validation::invalid_all(errors, metric.field("name"), name, names::path_segment(name));
-            }
-            if let Some(selector) = at(source, "metric.selector") {
-                super::validation::labels::selector(errors, metric.field("selector"), selector);
             }
         }
     }
@@ -96,7 +104,7 @@ fn source(errors: &mut Errors, path: Path<'_>, source: &Value, kind: &str) {
             let words = "may not set both a target value for metric and a per-pod target";
             errors.push(FieldError::forbidden(aim.field("value"), words));
         }
-        "pods" if !is_positive(source, "target.averageValue") => {
+        "pods" if !average => {
             errors.push(FieldError::required(aim.field("averageValue"), "must specify a positive target averageValue"));
         }
         "resource" | "containerResource" if !share && !average => {

@@ -171,7 +171,13 @@ impl Strategy for Requests {
                 errors.push(FieldError::duplicate(path.index(number), usage));
             }
         }
-        signer(&mut errors, spec.field("signerName"), text(object, "spec.signerName"));
+        match text(object, "spec.signerName") {
+            name @ "kubernetes.io/legacy-unknown" => {
+                let words = "the legacy signerName is not allowed via this API version";
+                errors.push(FieldError::invalid(spec.field("signerName"), name, words));
+            }
+            name => signer(&mut errors, spec.field("signerName"), name),
+        }
         if let Some(seconds) = int(object, "spec.expirationSeconds")
             && seconds < 600
         {
@@ -192,7 +198,7 @@ impl Strategy for Requests {
         decisions(&mut errors, object, old);
         let (new, before) = (text(object, "status.certificate"), text(old, "status.certificate"));
         if !before.is_empty() && new != before {
-            errors.push(FieldError::forbidden("status.certificate", "updates may not set certificate content"));
+            errors.push(FieldError::forbidden("status.certificate", "updates may not modify existing certificate content"));
         }
         let pem = STANDARD.decode(new).unwrap_or_default();
         if !new.is_empty() && !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
@@ -213,8 +219,10 @@ fn decisions(errors: &mut Errors, object: &Value, old: &Value) {
             errors.push(FieldError::forbidden(path, format!("updates may not remove a condition of type {kind:?}")));
         }
     }
-    if has(object, "Approved") && has(object, "Denied") {
-        errors.push(FieldError::invalid(path, "Denied", "Approved and Denied conditions are mutually exclusive"));
+    let decided: Vec<&str> =
+        list(object, "status.conditions").map(|condition| text(condition, "type")).filter(|kind| decision(kind)).collect();
+    if let Some(later) = decided.iter().find(|kind| decided.first() != Some(kind)) {
+        errors.push(FieldError::invalid(path, later, "Approved and Denied conditions are mutually exclusive"));
     }
     for (number, condition) in list(object, "status.conditions").enumerate() {
         let path = path.index(number);
@@ -225,8 +233,11 @@ fn decisions(errors: &mut Errors, object: &Value, old: &Value) {
         if kind.is_empty() {
             errors.push(FieldError::required(path.field("type"), ""));
         }
-        if matches!(kind, "Approved" | "Denied" | "Failed") && text(condition, "status") != "True" {
-            errors.push(FieldError::not_supported(path.field("status"), text(condition, "status"), &["True"]));
+        let allowed: &[&str] = if matches!(kind, "Approved" | "Denied" | "Failed") { &["True"] } else { &["False", "True", "Unknown"] };
+        match text(condition, "status") {
+            "" => errors.push(FieldError::required(path.field("status"), "")),
+            status if !allowed.contains(&status) => errors.push(FieldError::not_supported(path.field("status"), status, allowed)),
+            _ => {}
         }
     }
 }

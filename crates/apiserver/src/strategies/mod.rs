@@ -6,6 +6,7 @@ mod certificates;
 mod config;
 mod devices;
 mod events;
+mod expressions;
 mod extensions;
 mod flowcontrol;
 mod forms;

@@ -12,6 +12,7 @@ use corten_schema::Value;
 
 use super::validation::{Errors, Path, immutable, invalid_all, labels, names, non_negative, pod_spec, warnings};
 use crate::status::FieldError;
+use crate::strategy::{Scope, Strategy};
 use crate::view::{at, int, list, text};
 
 pub(super) use controllers::ReplicationControllers;
@@ -95,8 +96,11 @@ fn numbers(errors: &mut Errors, object: &Value, fields: &[&str]) {
     }
 }
 
-fn selector_immutable(errors: &mut Errors, object: &Value, old: &Value) {
-    immutable(errors, SPEC.field("selector"), at(object, "spec.selector"), at(old, "spec.selector"));
+/// What is wrong with a change of a workload whose selector stays as it is.
+fn fixed_selector(kind: &dyn Strategy, scope: Scope<'_>, object: &Value, old: &Value) -> Errors {
+    let mut errors = kind.validate(scope, object);
+    immutable(&mut errors, SPEC.field("selector"), at(object, "spec.selector"), at(old, "spec.selector"));
+    errors
 }
 
 /// A number or percentage that must not be negative.

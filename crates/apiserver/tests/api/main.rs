@@ -7,7 +7,6 @@ mod common;
 
 mod apply;
 mod bad_input;
-mod cases;
 mod collections;
 mod crud;
 mod discovery;

@@ -36,6 +36,7 @@ fn daemon_set_strategy(map: &mut Map) {
 fn stateful_set_strategy(map: &mut Map) {
     if let Some(update) = rolling(map, "rollingUpdate") {
         default(update, "partition", || 0.into());
+        default(update, "maxUnavailable", || 1.into());
     }
 }
 

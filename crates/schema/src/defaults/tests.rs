@@ -137,7 +137,7 @@ fn workloads() {
         "StatefulSet",
         value!({}),
         &["spec", "updateStrategy"],
-        value!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
+        value!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "partition": 0}}),
     );
     check(
         "apps/v1",

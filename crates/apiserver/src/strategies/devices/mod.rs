@@ -8,8 +8,10 @@ pub(super) use slices::Slices;
 
 use corten_schema::Value;
 
+use super::expressions::compiled;
 use super::validation::names::{self, Findings};
 use super::validation::{Errors, Path, invalid_all};
+use crate::cel::Type;
 use crate::status::FieldError;
 use crate::view::{list, text};
 
@@ -80,6 +82,7 @@ fn unique<'a>(errors: &mut Errors, path: Path<'_>, names: &[&'a str], most: usiz
 fn selectors(errors: &mut Errors, path: Path<'_>, of: &Value) {
     const MOST: usize = 32;
     const LONGEST: usize = 10 * 1024;
+    let environment = crate::cel::devices();
     let all = list(of, "selectors");
     if all.len() > MOST {
         errors.push(FieldError::too_many(path, all.len(), MOST));
@@ -91,6 +94,15 @@ fn selectors(errors: &mut Errors, path: Path<'_>, of: &Value) {
             errors.push(FieldError::required(cel, ""));
         } else if text(selector, "cel.expression").len() > LONGEST {
             errors.push(FieldError::too_long(cel.field("expression"), LONGEST));
+        } else {
+            let (path, expression) = (cel.field("expression"), text(selector, "cel.expression"));
+            match compiled(errors, path, expression, &environment, &[]) {
+                Some(Type::Bool | Type::Any) | None => {}
+                Some(other) => {
+                    let words = format!("must evaluate to bool or the unknown type, not {other}");
+                    errors.push(FieldError::invalid(path, expression, words));
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Priority levels: how many requests at a time.
 
-use corten_schema::Value;
+use corten_schema::{Value, value};
 
 use crate::status::{ApiError, FieldError};
 use crate::strategies::validation::{Errors, Path};
@@ -104,6 +104,11 @@ impl Strategy for Levels {
             }
             other => errors.push(FieldError::not_supported(SPEC.field("type"), other, &["Exempt", "Limited"])),
         }
+        let mandatory = (level.name() == "catch-all").then(|| {
+            let limited = value!({"nominalConcurrencyShares": 5, "lendablePercent": 0, "limitResponse": {"type": "Reject"}});
+            value!({"type": "Limited", "limited": (limited)})
+        });
+        super::fixed(&mut errors, level, mandatory);
         errors
     }
 

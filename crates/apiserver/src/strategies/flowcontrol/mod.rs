@@ -12,6 +12,14 @@ use super::validation::{Errors, Path};
 use crate::status::FieldError;
 use crate::view::{list, text};
 
+/// Objects that every server has are what they are.
+fn fixed(errors: &mut Errors, object: &Value, mandatory: Option<Value>) {
+    let spec = crate::view::at(object, "spec").unwrap_or(&Value::Null);
+    if mandatory.is_some_and(|mandatory| mandatory != *spec) {
+        errors.push(FieldError::invalid("spec", spec, format!("spec of '{}' must equal the fixed value", object.name())));
+    }
+}
+
 /// The conditions of both kinds.
 fn conditions(object: &Value) -> Errors {
     let mut errors = Errors::new();

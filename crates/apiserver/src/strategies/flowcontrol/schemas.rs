@@ -1,10 +1,10 @@
 //! Flow schemas: which requests belong to which priority level.
 
-use corten_schema::Value;
+use corten_schema::{Value, value};
 
 use crate::status::{ApiError, FieldError};
 use crate::strategies::forms::named;
-use crate::strategies::validation::{Errors, Path, invalid_all, names, one_of};
+use crate::strategies::validation::{Errors, Path, invalid_all, names};
 use crate::strategies::{EDITABLE_METADATA, keep_metadata};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, flag, int, list, text, texts};
@@ -103,6 +103,28 @@ fn url_rule(errors: &mut Errors, path: Path<'_>, rule: &Value) {
     }
 }
 
+/// What the schemas that every server has must say.
+fn mandatory(name: &str) -> Option<Value> {
+    let everything = |groups: &[&str]| {
+        let subjects: Vec<Value> = groups.iter().map(|group| value!({"kind": "Group", "group": {"name": (*group)}})).collect();
+        value!([{
+            "subjects": (subjects),
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"]}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+        }])
+    };
+    match name {
+        "exempt" => Some(value!({
+            "priorityLevelConfiguration": {"name": "exempt"}, "matchingPrecedence": 1, "rules": (everything(&["system:masters"])),
+        })),
+        "catch-all" => Some(value!({
+            "priorityLevelConfiguration": {"name": "catch-all"}, "matchingPrecedence": 10000, "distinguisherMethod": {"type": "ByUser"},
+            "rules": (everything(&["system:unauthenticated", "system:authenticated"])),
+        })),
+        _ => None,
+    }
+}
+
 impl Strategy for Schemas {
     fn validate(&self, _: Scope<'_>, schema: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
@@ -119,7 +141,11 @@ impl Strategy for Schemas {
         }
         if let Some(method) = at(schema, "spec.distinguisherMethod") {
             let path = SPEC.field("distinguisherMethod");
-            one_of(&mut errors, path.field("type"), text(method, "type"), &["ByNamespace", "ByUser"]);
+            let word = text(method, "type");
+            if !["ByNamespace", "ByUser"].contains(&word) {
+                let shown = value!({"Type": (word)});
+                errors.push(FieldError::not_supported_as_given(path.field("type"), shown, &["ByNamespace", "ByUser"]));
+            }
         }
         let level = text(schema, "spec.priorityLevelConfiguration.name");
         let path = SPEC.field("priorityLevelConfiguration");
@@ -150,6 +176,7 @@ impl Strategy for Schemas {
                 url_rule(&mut errors, urls.index(number), item);
             }
         }
+        super::fixed(&mut errors, schema, mandatory(schema.name()));
         errors
     }
 

@@ -1,9 +1,11 @@
-//! Validating admission policies and their bindings. Expressions are checked where they are evaluated.
+//! Validating admission policies and their bindings.
 
 use corten_schema::Value;
 
 use super::rules;
+use crate::cel::{self, Environment, Type};
 use crate::status::{ApiError, FieldError};
+use crate::strategies::expressions::compiled;
 use crate::strategies::forms::{distinct, identifier, named};
 use crate::strategies::validation::{Errors, Path, invalid_all, labels, names, one_of, required_one_of};
 use crate::strategies::{EDITABLE_METADATA, keep_metadata};
@@ -13,26 +15,23 @@ use crate::view::{at, list, text, texts};
 const SPEC: Path<'static> = Path::Root("spec");
 const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
 const MOST_ANNOTATIONS: usize = 20;
-const LONGEST_KEY: usize = 253;
+const LONGEST_VALUE: usize = 5 * 1024;
 
 /// The strategy of policies.
 pub(in crate::strategies) struct Policies;
 
-fn constraints(errors: &mut Errors, path: Path<'_>, of: &Value, required: bool) {
-    rules::selectors(errors, path, of);
+fn constraints(errors: &mut Errors, path: Path<'_>, of: &Value) {
+    required_one_of(errors, path.field("matchPolicy"), text(of, "matchPolicy"), &["Equivalent", "Exact"]);
     for field in ["namespaceSelector", "objectSelector"] {
-        if required && at(of, field).is_none() {
-            errors.push(FieldError::required(path.field(field), ""));
+        match at(of, field) {
+            None => errors.push(FieldError::required(path.field(field), "")),
+            Some(selector) => labels::selector(errors, path.field(field), selector),
         }
     }
     for field in ["resourceRules", "excludeResourceRules"] {
         let all = path.field(field);
-        if required && field == "resourceRules" && list(of, field).len() == 0 {
-            errors.push(FieldError::required(all, ""));
-        }
         for (number, rule) in list(of, field).enumerate() {
             let path = all.index(number);
-            rules::rule(errors, path, rule);
             let mut seen: Vec<&str> = Vec::new();
             let names_path = path.field("resourceNames");
             for (number, name) in texts(rule, "resourceNames").enumerate() {
@@ -42,11 +41,8 @@ fn constraints(errors: &mut Errors, path: Path<'_>, of: &Value, required: bool) 
                 }
                 seen.push(name);
             }
+            rules::rule(errors, path, rule);
         }
-    }
-    let policy = text(of, "matchPolicy");
-    if required || !policy.is_empty() {
-        required_one_of(errors, path.field("matchPolicy"), policy, &["Equivalent", "Exact"]);
     }
 }
 
@@ -72,7 +68,9 @@ fn param_kind(errors: &mut Errors, path: Path<'_>, kind: &Value) {
     }
 }
 
-fn variables(errors: &mut Errors, spec: &Value) {
+/// Variables, each of which sees those before it.
+fn variables(errors: &mut Errors, spec: &Value, environment: &mut Environment) {
+    let mut known: Vec<(String, Type)> = Vec::new();
     let all = SPEC.field("variables");
     let mut seen: Vec<&str> = Vec::new();
     for (number, variable) in list(spec, "variables").enumerate() {
@@ -89,28 +87,41 @@ fn variables(errors: &mut Errors, spec: &Value) {
             }
             seen.push(name);
         }
-        if text(variable, "expression").trim().is_empty() {
+        let expression = text(variable, "expression");
+        let kind = if expression.trim().is_empty() {
             errors.push(FieldError::required(path.field("expression"), "expression is not specified"));
-        }
+            None
+        } else {
+            compiled(errors, path.field("expression"), expression, environment, &[])
+        };
+        known.push((name.to_owned(), kind.unwrap_or(Type::Dyn)));
+        environment.declare("variables", Type::object("kubernetes.variables", known.iter().cloned()));
     }
 }
 
-fn validations(errors: &mut Errors, spec: &Value) {
+fn validations(errors: &mut Errors, spec: &Value, environment: &Environment) {
     let all = SPEC.field("validations");
+    // Messages do not ask for permissions.
+    let plain = environment.without(&["authorizer", "authorizer.requestResource"]);
     for (number, validation) in list(spec, "validations").enumerate() {
         let path = all.index(number);
         let expression = text(validation, "expression").trim();
         if expression.is_empty() {
             errors.push(FieldError::required(path.field("expression"), "expression is not specified"));
+        } else {
+            compiled(errors, path.field("expression"), text(validation, "expression"), environment, &[Type::Bool]);
+        }
+        let words = text(validation, "messageExpression");
+        if !words.is_empty() && words.trim().is_empty() {
+            errors.push(FieldError::invalid(path.field("messageExpression"), words, "must be non-empty if specified"));
+        } else if !words.is_empty() {
+            compiled(errors, path.field("messageExpression"), words, &plain, &[Type::String]);
         }
         let message = text(validation, "message");
         if !message.is_empty() && message.trim().is_empty() {
             errors.push(FieldError::invalid(path.field("message"), message, "message must be non-empty if specified"));
         } else if message.contains(['\n', '\r']) {
             errors.push(FieldError::invalid(path.field("message"), message, "message must not contain line breaks"));
-        } else if expression.contains(['\n', '\r']) && message.trim().is_empty() {
-            let words = "message must be specified if expression contains line breaks";
-            errors.push(FieldError::required(path.field("message"), words));
         }
         if let Some(reason) = at(validation, "reason").and_then(Value::as_str) {
             one_of(errors, path.field("reason"), reason, &REASONS);
@@ -118,27 +129,28 @@ fn validations(errors: &mut Errors, spec: &Value) {
     }
 }
 
-fn annotations(errors: &mut Errors, name: &str, spec: &Value) {
+fn annotations(errors: &mut Errors, name: &str, spec: &Value, environment: &Environment) {
     let all = SPEC.field("auditAnnotations");
     let count = list(spec, "auditAnnotations").len();
     if count > MOST_ANNOTATIONS {
-        errors.push(FieldError::too_many(all, count, MOST_ANNOTATIONS));
+        let shown = at(spec, "auditAnnotations");
+        errors.push(FieldError::invalid(all, shown, format!("must not have more than {MOST_ANNOTATIONS} auditAnnotations")));
     }
     let mut seen: Vec<&str> = Vec::new();
     for (number, annotation) in list(spec, "auditAnnotations").enumerate() {
         let path = all.index(number);
         let key = text(annotation, "key");
-        if key.trim().is_empty() {
-            errors.push(FieldError::required(path.field("key"), ""));
-        } else {
-            let whole = format!("{name}/{key}");
-            if key.len() > LONGEST_KEY {
-                errors.push(FieldError::too_long(path.field("key"), LONGEST_KEY));
+        let whole = format!("{name}/{key}");
+        invalid_all(errors, path.field("key"), &whole, names::qualified_name(&whole));
+        match text(annotation, "valueExpression") {
+            words if words.trim().is_empty() => {
+                errors.push(FieldError::required(path.field("valueExpression"), "valueExpression is not specified"));
             }
-            invalid_all(errors, path.field("key"), key, names::qualified_name(&whole));
-        }
-        if text(annotation, "valueExpression").trim().is_empty() {
-            errors.push(FieldError::required(path.field("valueExpression"), ""));
+            words if words.trim().len() > LONGEST_VALUE => {
+                let words = format!("must not exceed {LONGEST_VALUE} bytes in length");
+                errors.push(FieldError::required(path.field("valueExpression"), words));
+            }
+            words => drop(compiled(errors, path.field("valueExpression"), words, environment, &[Type::String, Type::Null])),
         }
         if seen.contains(&key) {
             errors.push(FieldError::duplicate(path.field("key"), key));
@@ -161,17 +173,25 @@ impl Strategy for Policies {
         }
         match at(spec, "matchConstraints") {
             None => errors.push(FieldError::required(SPEC.field("matchConstraints"), "")),
-            Some(of) => constraints(&mut errors, SPEC.field("matchConstraints"), of, true),
+            Some(of) => {
+                let path = SPEC.field("matchConstraints");
+                constraints(&mut errors, path, of);
+                if list(of, "resourceRules").len() == 0 {
+                    errors.push(FieldError::required(path.field("resourceRules"), ""));
+                }
+            }
         }
-        rules::conditions(&mut errors, SPEC.field("matchConditions"), spec);
-        variables(&mut errors, spec);
+        let mut environment = cel::admission(at(spec, "paramKind").is_some(), true);
+        rules::conditions(&mut errors, SPEC.field("matchConditions"), spec, &environment);
+        environment.declare("variables", Type::object("kubernetes.variables", []));
+        variables(&mut errors, spec, &mut environment);
         if list(spec, "validations").len() == 0 && list(spec, "auditAnnotations").len() == 0 {
-            let words = "validations or auditAnnotations must be provided";
+            let words = "validations or auditAnnotations must contain at least one item";
             errors.push(FieldError::required(SPEC.field("validations"), words));
             errors.push(FieldError::required(SPEC.field("auditAnnotations"), words));
         }
-        validations(&mut errors, spec);
-        annotations(&mut errors, policy.name(), spec);
+        validations(&mut errors, spec, &environment);
+        annotations(&mut errors, policy.name(), spec, &environment);
         errors
     }
 
@@ -195,22 +215,32 @@ impl Strategy for Bindings {
         if let Some(reference) = at(binding, "spec.paramRef") {
             let path = SPEC.field("paramRef");
             let name = text(reference, "name");
-            match (name.is_empty(), at(reference, "selector")) {
-                (true, None) => errors.push(FieldError::required(path, "one of name or selector must be specified")),
-                (false, Some(_)) => errors.push(FieldError::forbidden(path.field("name"), "name and selector are mutually exclusive")),
-                (true, Some(selector)) => labels::selector(&mut errors, path.field("selector"), selector),
-                (false, None) => invalid_all(&mut errors, path.field("name"), name, names::path_segment(name)),
+            let selector = at(reference, "selector");
+            let both = "name and selector are mutually exclusive";
+            if !name.is_empty() {
+                invalid_all(&mut errors, path.field("name"), name, names::path_segment(name));
+                if selector.is_some() {
+                    errors.push(FieldError::forbidden(path.field("name"), both));
+                }
+            }
+            if let Some(selector) = selector {
+                labels::selector(&mut errors, path.field("selector"), selector);
+                if !name.is_empty() {
+                    errors.push(FieldError::forbidden(path.field("selector"), both));
+                }
+            } else if name.is_empty() {
+                errors.push(FieldError::required(path, "one of name or selector must be specified"));
             }
             let action = text(reference, "parameterNotFoundAction");
             required_one_of(&mut errors, path.field("parameterNotFoundAction"), action, &["Allow", "Deny"]);
         }
         if let Some(of) = at(binding, "spec.matchResources") {
-            constraints(&mut errors, SPEC.field("matchResources"), of, false);
+            constraints(&mut errors, SPEC.field("matchResources"), of);
         }
         let actions: Vec<&str> = texts(binding, "spec.validationActions").collect();
         let path = SPEC.field("validationActions");
         if actions.is_empty() {
-            errors.push(FieldError::required(path, ""));
+            errors.push(FieldError::required(path, "at least one validation action is required"));
         }
         for (number, action) in actions.iter().enumerate() {
             one_of(&mut errors, path.index(number), action, &["Audit", "Deny", "Warn"]);

@@ -2,7 +2,9 @@
 
 use corten_schema::Value;
 
+use crate::cel::{Environment, Type};
 use crate::status::FieldError;
+use crate::strategies::expressions::compiled;
 use crate::strategies::validation::{Errors, Path, invalid_all, labels, names, one_of};
 use crate::view::{at, list, text, texts};
 
@@ -19,6 +21,15 @@ fn starred(errors: &mut Errors, path: Path<'_>, all: &[&str], others: &str) {
 
 /// A rule: operations on resources.
 pub(super) fn rule(errors: &mut Errors, path: Path<'_>, rule: &Value) {
+    let path_of = path.field("operations");
+    let operations: Vec<&str> = texts(rule, "operations").collect();
+    if operations.is_empty() {
+        errors.push(FieldError::required(path_of, ""));
+    }
+    starred(errors, path_of, &operations, "operations");
+    for (number, operation) in operations.iter().enumerate() {
+        one_of(errors, path_of.index(number), operation, &OPERATIONS);
+    }
     let path_of = path.field("apiGroups");
     let groups: Vec<&str> = texts(rule, "apiGroups").collect();
     if groups.is_empty() {
@@ -38,15 +49,6 @@ pub(super) fn rule(errors: &mut Errors, path: Path<'_>, rule: &Value) {
     if let Some(scope) = at(rule, "scope").and_then(Value::as_str) {
         one_of(errors, path.field("scope"), scope, &SCOPES);
     }
-    let path_of = path.field("operations");
-    let operations: Vec<&str> = texts(rule, "operations").collect();
-    if operations.is_empty() {
-        errors.push(FieldError::required(path_of, ""));
-    }
-    starred(errors, path_of, &operations, "operations");
-    for (number, operation) in operations.iter().enumerate() {
-        one_of(errors, path_of.index(number), operation, &OPERATIONS);
-    }
 }
 
 /// `pods`, `pods/log`, `*`, `pods/*`, `*/scale`, `*/*`.
@@ -55,22 +57,25 @@ fn resources(errors: &mut Errors, path: Path<'_>, rule: &Value) {
     if all.is_empty() {
         errors.push(FieldError::required(path, ""));
     }
-    let wild: Vec<&str> = all.iter().filter_map(|name| name.strip_suffix("/*")).collect();
-    let wild_subs: Vec<&str> = all.iter().filter_map(|name| name.strip_prefix("*/")).collect();
+    // Only what comes before a name counts.
+    let (mut wild, mut wild_subs): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (number, name) in all.iter().enumerate() {
         let path = path.index(number);
         if name.is_empty() {
             errors.push(FieldError::required(path, ""));
-            continue;
         }
         let Some((resource, sub)) = name.split_once('/') else { continue };
-        if sub != "*" && wild.contains(&resource) {
-            let words = format!("if '{resource}/*' is present, must not specify {name}");
-            errors.push(FieldError::invalid(path, name, words));
+        if wild.contains(&resource) {
+            errors.push(FieldError::invalid(path, name, format!("if '{resource}/*' is present, must not specify {name}")));
         }
-        if resource != "*" && wild_subs.contains(&sub) {
-            let words = format!("if '*/{sub}' is present, must not specify {name}");
-            errors.push(FieldError::invalid(path, name, words));
+        if wild_subs.contains(&sub) {
+            errors.push(FieldError::invalid(path, name, format!("if '*/{sub}' is present, must not specify {name}")));
+        }
+        if sub == "*" {
+            wild.push(resource);
+        }
+        if resource == "*" {
+            wild_subs.push(sub);
         }
     }
     if all.len() > 1 && all.contains(&"*/*") {
@@ -83,7 +88,7 @@ fn resources(errors: &mut Errors, path: Path<'_>, rule: &Value) {
 }
 
 /// Expressions that narrow down what is asked about.
-pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, of: &Value) {
+pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, of: &Value, environment: &Environment) {
     let all = list(of, "matchConditions");
     if all.len() > MOST_CONDITIONS {
         errors.push(FieldError::too_many(path, all.len(), MOST_CONDITIONS));
@@ -91,8 +96,9 @@ pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, of: &Value) {
     let mut seen: Vec<&str> = Vec::new();
     for (number, condition) in all.enumerate() {
         let path = path.index(number);
-        if text(condition, "expression").trim().is_empty() {
-            errors.push(FieldError::required(path.field("expression"), ""));
+        match text(condition, "expression").trim() {
+            "" => errors.push(FieldError::required(path.field("expression"), "")),
+            expression => drop(compiled(errors, path.field("expression"), expression, environment, &[Type::Bool])),
         }
         let name = text(condition, "name");
         if name.is_empty() {

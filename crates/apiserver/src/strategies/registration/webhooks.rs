@@ -3,6 +3,7 @@
 use corten_schema::Value;
 
 use super::rules;
+use crate::cel;
 use crate::status::FieldError;
 use crate::strategies::validation::{Errors, Path, invalid_all, names, one_of};
 use crate::strategy::{Scope, Strategy};
@@ -15,7 +16,6 @@ const SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
 pub(in crate::strategies) struct Webhooks;
 
 fn webhook(errors: &mut Errors, path: Path<'_>, hook: &Value) {
-    review_versions(errors, path.field("admissionReviewVersions"), hook);
     let name = text(hook, "name");
     if name.is_empty() {
         errors.push(FieldError::required(path.field("name"), ""));
@@ -48,7 +48,8 @@ fn webhook(errors: &mut Errors, path: Path<'_>, hook: &Value) {
     if let Some(policy) = at(hook, "reinvocationPolicy").and_then(Value::as_str) {
         one_of(errors, path.field("reinvocationPolicy"), policy, &["IfNeeded", "Never"]);
     }
-    rules::conditions(errors, path.field("matchConditions"), hook);
+    rules::conditions(errors, path.field("matchConditions"), hook, &cel::admission(false, false));
+    review_versions(errors, path.field("admissionReviewVersions"), hook);
 }
 
 fn review_versions(errors: &mut Errors, path: Path<'_>, hook: &Value) {
@@ -59,7 +60,7 @@ fn review_versions(errors: &mut Errors, path: Path<'_>, hook: &Value) {
     }
     for (number, version) in versions.iter().enumerate() {
         if versions.iter().take(number).any(|other| other == version) {
-            errors.push(FieldError::duplicate(path.index(number), version));
+            errors.push(FieldError::invalid(path.index(number), version, "duplicate version"));
             continue;
         }
         invalid_all(errors, path.index(number), version, names::label_1035(version));

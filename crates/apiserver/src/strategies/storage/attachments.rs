@@ -2,15 +2,16 @@
 
 use corten_schema::Value;
 
-use super::parameters;
 use crate::status::{ApiError, FieldError};
 use crate::strategies::forms::csi_driver;
-use crate::strategies::validation::{Errors, IMMUTABLE, Path, invalid_all, names};
+use crate::strategies::validation::{Errors, IMMUTABLE, Path, invalid_all, invalid_number, names};
 use crate::strategies::{EDITABLE_METADATA, keep_metadata};
 use crate::strategy::{Scope, Strategy};
-use crate::view::{at, text};
+use crate::view::{at, entries, int, text};
 
 const SPEC: Path<'static> = Path::Root("spec");
+const LARGEST: usize = 256 * 1024;
+const LONGEST_MESSAGE: usize = 1024;
 
 /// The strategy of volume attachments.
 pub(in crate::strategies) struct Attachments;
@@ -40,8 +41,8 @@ impl Strategy for Attachments {
         errors
     }
 
-    fn validate_update(&self, _: Scope<'_>, attachment: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = Errors::new();
+    fn validate_update(&self, scope: Scope<'_>, attachment: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = self.validate(scope, attachment);
         if at(attachment, "spec") != at(old, "spec") {
             errors.push(FieldError::invalid(SPEC, at(attachment, "spec").unwrap_or(&Value::Null), IMMUTABLE));
         }
@@ -56,16 +57,19 @@ impl Strategy for Attachments {
     fn validate_status(&self, _: Scope<'_>, attachment: &Value, _: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let status = Path::Root("status");
-        parameters(&mut errors, status.field("attachmentMetadata"), attachment, "status.attachmentMetadata");
+        let size: usize =
+            entries(attachment, "status.attachmentMetadata").map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+        if size > LARGEST {
+            errors.push(FieldError::too_long(status.field("attachmentMetadata"), LARGEST));
+        }
         for field in ["attachError", "detachError"] {
             let (path, code) = (status.field(field), format!("status.{field}.errorCode"));
-            if text(attachment, &format!("status.{field}.message")).len() > 1024 {
-                errors.push(FieldError::too_long(path.field("message"), 1024));
+            // The limit that the reference names is another one.
+            if text(attachment, &format!("status.{field}.message")).len() > LONGEST_MESSAGE {
+                errors.push(FieldError::too_long(path.field("message"), LARGEST));
             }
-            if let Some(number) = crate::view::int(attachment, &code)
-                && number <= 0
-            {
-                errors.push(FieldError::invalid(path.field("errorCode"), number, "must be greater than 0"));
+            if let Some(number) = int(attachment, &code).filter(|number| *number < 0) {
+                invalid_number(&mut errors, path.field("errorCode"), number, names::in_range(number, 0, i64::from(i32::MAX)));
             }
         }
         errors

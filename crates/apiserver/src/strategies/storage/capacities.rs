@@ -3,8 +3,7 @@
 use corten_schema::Value;
 
 use crate::status::FieldError;
-use crate::strategies::forms::named;
-use crate::strategies::validation::{Errors, NEGATIVE, Path, immutable, labels, names, quantity};
+use crate::strategies::validation::{Errors, NEGATIVE, Path, immutable, invalid_all, labels, names, quantity};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, text};
 
@@ -18,15 +17,14 @@ impl Strategy for Capacities {
 
     fn validate(&self, _: Scope<'_>, capacity: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        named(&mut errors, Path::Root("storageClassName"), text(capacity, "storageClassName"), names::subdomain);
         if let Some(topology) = at(capacity, "nodeTopology") {
             labels::selector(&mut errors, Path::Root("nodeTopology"), topology);
         }
-        for field in ["capacity", "maximumVolumeSize"] {
-            let amount = text(capacity, field);
-            if quantity::parse(amount).is_some_and(|number| number < 0) {
-                errors.push(FieldError::invalid(Path::Root(field), amount, NEGATIVE));
-            }
+        let class = text(capacity, "storageClassName");
+        invalid_all(&mut errors, Path::Root("storageClassName"), class, names::subdomain(class));
+        let amount = text(capacity, "capacity");
+        if quantity::parse(amount).is_some_and(|number| number < 0) {
+            errors.push(FieldError::invalid(Path::Root("capacity"), amount, NEGATIVE));
         }
         errors
     }

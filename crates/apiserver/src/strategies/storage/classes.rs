@@ -4,7 +4,7 @@ use corten_schema::Value;
 
 use super::parameters;
 use crate::status::FieldError;
-use crate::strategies::forms::{csi_driver, distinct, forbidden_change};
+use crate::strategies::forms::{distinct, forbidden_change};
 use crate::strategies::validation::{Errors, Path, immutable, invalid_all, names, one_of, required_one_of};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, list, text, texts};
@@ -19,7 +19,7 @@ impl Strategy for Classes {
         let path = Path::Root("provisioner");
         match provisioner {
             "" => errors.push(FieldError::required(path, "")),
-            name => invalid_all(&mut errors, path, name, names::qualified_name(&name.to_lowercase())),
+            name => driver(&mut errors, path, name),
         }
         parameters(&mut errors, Path::Root("parameters"), class, "parameters");
         let policy = text(class, "reclaimPolicy");
@@ -40,6 +40,12 @@ impl Strategy for Classes {
         immutable(&mut errors, Path::Root("volumeBindingMode"), at(class, "volumeBindingMode"), at(old, "volumeBindingMode"));
         errors
     }
+}
+
+/// The name of who provides volumes; shown as it is checked, in lower case.
+fn driver(errors: &mut Errors, path: Path<'_>, name: &str) {
+    let lower = name.to_lowercase();
+    invalid_all(errors, path, &lower, names::qualified_name(&lower));
 }
 
 fn topologies(errors: &mut Errors, class: &Value) {
@@ -76,20 +82,24 @@ pub(in crate::strategies) struct AttributesClasses;
 impl Strategy for AttributesClasses {
     fn validate(&self, _: Scope<'_>, class: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        csi_driver(&mut errors, Path::Root("driverName"), text(class, "driverName"));
+        match text(class, "driverName") {
+            "" => errors.push(FieldError::required("driverName", "")),
+            name => driver(&mut errors, Path::Root("driverName"), name),
+        }
         let path = Path::Root("parameters");
+        parameters(&mut errors, path, class, "parameters");
         if at(class, "parameters").and_then(Value::as_map).is_none_or(|map| map.is_empty()) {
             errors.push(FieldError::required(path, "must contain at least one key/value pair"));
         }
-        parameters(&mut errors, path, class, "parameters");
         errors
     }
 
-    fn validate_update(&self, _: Scope<'_>, class: &Value, old: &Value) -> Vec<FieldError> {
+    fn validate_update(&self, scope: Scope<'_>, class: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         for field in ["driverName", "parameters"] {
             forbidden_change(&mut errors, class, old, field, &format!("updates to {field} are forbidden."));
         }
+        errors.extend(self.validate(scope, class));
         errors
     }
 }

@@ -1,10 +1,10 @@
 //! CSI drivers, and the nodes that they run on.
 
-use corten_schema::Value;
+use corten_schema::{Value, value};
 
 use crate::status::FieldError;
 use crate::strategies::forms::csi_driver;
-use crate::strategies::validation::{Errors, Path, immutable, invalid_all, names, one_of};
+use crate::strategies::validation::{Errors, IMMUTABLE, Path, immutable, invalid_all, names, one_of};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, int, list, text, texts};
 
@@ -20,17 +20,8 @@ impl Strategy for Drivers {
 
     fn validate(&self, _: Scope<'_>, driver: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        csi_driver(&mut errors, Path::Root("metadata").field("name"), driver.name());
-        for field in ["attachRequired", "podInfoOnMount", "storageCapacity", "seLinuxMount"] {
-            if at(driver, &format!("spec.{field}")).is_none() {
-                errors.push(FieldError::required(SPEC.field(field), ""));
-            }
-        }
-        let policy = text(driver, "spec.fsGroupPolicy");
-        one_of(&mut errors, SPEC.field("fsGroupPolicy"), policy, &["File", "None", "ReadWriteOnceWithFSType"]);
-        let modes = SPEC.field("volumeLifecycleModes");
-        for mode in texts(driver, "spec.volumeLifecycleModes") {
-            one_of(&mut errors, modes, mode, &["Ephemeral", "Persistent"]);
+        if let Some(policy) = at(driver, "spec.fsGroupPolicy").and_then(Value::as_str) {
+            one_of(&mut errors, SPEC.field("fsGroupPolicy"), policy, &["File", "None", "ReadWriteOnceWithFSType"]);
         }
         let all = SPEC.field("tokenRequests");
         let mut audiences: Vec<&str> = Vec::new();
@@ -39,6 +30,7 @@ impl Strategy for Drivers {
             let audience = text(request, "audience");
             if audiences.contains(&audience) {
                 errors.push(FieldError::duplicate(path.field("audience"), audience));
+                continue;
             }
             audiences.push(audience);
             if let Some(seconds) = int(request, "expirationSeconds") {
@@ -51,6 +43,10 @@ impl Strategy for Drivers {
                 }
             }
         }
+        let modes = SPEC.field("volumeLifecycleModes");
+        for mode in texts(driver, "spec.volumeLifecycleModes") {
+            one_of(&mut errors, modes, mode, &["Ephemeral", "Persistent"]);
+        }
         if let Some(seconds) = int(driver, "spec.nodeAllocatableUpdatePeriodSeconds")
             && seconds < 10
         {
@@ -62,9 +58,9 @@ impl Strategy for Drivers {
 
     fn validate_update(&self, scope: Scope<'_>, driver: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = self.validate(scope, driver);
-        for field in ["attachRequired", "volumeLifecycleModes"] {
-            let path = format!("spec.{field}");
-            immutable(&mut errors, SPEC.field(field), at(driver, &path), at(old, &path));
+        // The first path is the reference's.
+        for (shown, path) in [("attachedRequired", "spec.attachRequired"), ("volumeLifecycleModes", "spec.volumeLifecycleModes")] {
+            immutable(&mut errors, SPEC.field(shown), at(driver, path), at(old, path));
         }
         errors
     }
@@ -91,7 +87,7 @@ impl Strategy for Nodes {
             if id.is_empty() {
                 errors.push(FieldError::required(path.field("nodeID"), ""));
             } else if id.len() > LONGEST_ID {
-                errors.push(FieldError::too_long(path.field("nodeID"), LONGEST_ID));
+                errors.push(FieldError::invalid(path.field("nodeID"), id, format!("must be {LONGEST_ID} characters or less")));
             }
             let allocatable = path.field("allocatable");
             if let Some(count) = int(driver, "allocatable.count")
@@ -99,22 +95,21 @@ impl Strategy for Nodes {
             {
                 errors.push(FieldError::invalid(allocatable.field("count"), count, super::super::validation::NEGATIVE));
             }
-            let keys = path.field("topologyKeys");
-            let mut known: Vec<&str> = Vec::new();
-            for key in texts(driver, "topologyKeys") {
-                if key.is_empty() {
-                    errors.push(FieldError::required(keys, key));
-                }
-                if known.contains(&key) {
-                    errors.push(FieldError::duplicate(keys, key));
-                }
-                known.push(key);
-                invalid_all(&mut errors, keys, key, names::qualified_name(key));
-            }
             if seen.contains(&name) {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
             seen.push(name);
+            let mut known: Vec<&str> = Vec::new();
+            for key in texts(driver, "topologyKeys") {
+                if key.is_empty() {
+                    errors.push(FieldError::required(path, key));
+                }
+                if known.contains(&key) {
+                    errors.push(FieldError::duplicate(path, key));
+                }
+                known.push(key);
+                invalid_all(&mut errors, path, key, names::qualified_name(key));
+            }
         }
         errors
     }
@@ -130,8 +125,10 @@ impl Strategy for Nodes {
         };
         for before in list(old, "spec.drivers") {
             let same = list(node, "spec.drivers").find(|driver| text(driver, "name") == text(before, "name"));
-            if same.is_some_and(|driver| fixed(driver) != fixed(before)) {
-                errors.push(FieldError::invalid(path.field("name"), text(before, "name"), "field is immutable"));
+            if let Some(driver) = same.filter(|driver| fixed(driver) != fixed(before)) {
+                let keys = at(driver, "topologyKeys").cloned().unwrap_or_default();
+                let shown = value!({"Name": (text(driver, "name")), "NodeID": (text(driver, "nodeID")), "TopologyKeys": (keys), "Allocatable": null});
+                errors.push(FieldError::invalid(path, shown, IMMUTABLE));
             }
         }
         errors

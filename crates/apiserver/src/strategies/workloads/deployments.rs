@@ -3,7 +3,7 @@
 use corten_schema::Value;
 
 use super::{
-    SPEC, amount, at_most_all, matches, number_or_percent, numbers, selector, selector_immutable, shared_disks, status, template,
+    SPEC, amount, at_most_all, fixed_selector, matches, number_or_percent, numbers, selector, shared_disks, status, template,
     template_warnings,
 };
 use crate::status::{ApiError, FieldError};
@@ -38,9 +38,7 @@ impl Strategy for Deployments {
     }
 
     fn validate_update(&self, scope: Scope<'_>, object: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = self.validate(scope, object);
-        selector_immutable(&mut errors, object, old);
-        errors
+        fixed_selector(self, scope, object, old)
     }
 
     fn validate_status(&self, _: Scope<'_>, object: &Value, old: &Value) -> Vec<FieldError> {
@@ -111,9 +109,7 @@ impl Strategy for ReplicaSets {
     }
 
     fn validate_update(&self, scope: Scope<'_>, object: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = self.validate(scope, object);
-        selector_immutable(&mut errors, object, old);
-        errors
+        fixed_selector(self, scope, object, old)
     }
 
     fn validate_status(&self, _: Scope<'_>, object: &Value, _: &Value) -> Vec<FieldError> {

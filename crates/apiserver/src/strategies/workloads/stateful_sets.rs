@@ -75,7 +75,7 @@ impl Strategy for StatefulSets {
         let parts = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
         status::counters(&mut errors, object, &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"]);
         status::at_most(&mut errors, object, &parts, "replicas", "status.replicas");
-        status::at_most(&mut errors, object, &["availableReplicas"], "readyReplicas", "readyReplicas");
+        status::at_most(&mut errors, object, &["availableReplicas"], "readyReplicas", "status.readyReplicas");
         status::collisions(&mut errors, object, old);
         errors
     }
