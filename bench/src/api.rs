@@ -66,7 +66,7 @@ pub(crate) fn endpoint(cluster: &Cluster) -> Result<Endpoint> {
 type Make = fn(&str) -> Vec<u8>;
 
 /// A ConfigMap of about one kibibyte.
-fn config_map(name: &str) -> Vec<u8> {
+pub(crate) fn config_map(name: &str) -> Vec<u8> {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"app": "bench"}},
         "data": {"n": "0", "text": "x".repeat(850)},
@@ -76,7 +76,7 @@ fn config_map(name: &str) -> Vec<u8> {
 }
 
 /// A Pod as controllers make them. No scheduler takes it: what is measured is the API.
-fn pod(name: &str) -> Vec<u8> {
+pub(crate) fn pod(name: &str) -> Vec<u8> {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "labels": {"app": "bench", "pod-template-hash": "5d4f8c7b9"}},

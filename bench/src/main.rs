@@ -4,6 +4,7 @@ mod api;
 mod docker;
 mod idle;
 mod kubelet;
+mod owners;
 mod runtime;
 mod start;
 mod streams;
@@ -23,7 +24,7 @@ struct Options {
     /// Starts to measure of each kind
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Only these subjects (start, idle, api, …)
+    /// Only these subjects (start, idle, api, owners, …)
     #[arg(long)]
     only: Vec<String>,
     /// Print JSON alone
@@ -68,6 +69,9 @@ fn main() -> Result<()> {
     }
     if options.wants("api") {
         figures.extend(api::measure(&options.corten)?);
+    }
+    if options.wants("owners") {
+        figures.extend(owners::measure()?);
     }
     if options.wants("runtime") {
         figures.extend(runtime::measure(&options.corten)?);

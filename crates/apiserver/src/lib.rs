@@ -99,6 +99,12 @@ impl ApiServer {
         http::serve(Arc::clone(&self.server), listener, tls, shutdown).await
     }
 
+    /// From now on plain writes record their owners in `managedFields`, or forget them. For measurements alone: they show
+    /// what recording costs.
+    pub fn record_owners(&self, record: bool) {
+        self.server.records_owners.store(record, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Ends all watches and closes the store, which finishes what it has accepted. Later writes fail.
     pub async fn close(&self) {
         self.server.ending.cancel();

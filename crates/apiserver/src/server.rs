@@ -38,6 +38,8 @@ pub struct Server {
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
     ready: AtomicBool,
+    /// Plain writes record their owners.
+    pub(crate) records_owners: AtomicBool,
 }
 
 impl Server {
@@ -62,6 +64,7 @@ impl Server {
             documents: Documents::new(&options),
             ending: CancellationToken::new(),
             ready: AtomicBool::new(false),
+            records_owners: AtomicBool::new(true),
             kinds,
             ledger,
             options,

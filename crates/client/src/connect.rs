@@ -51,11 +51,14 @@ where
     Client::new(service, "default")
 }
 
-/// The API server records the first word of the user agent as the manager of what it writes: the
-/// last word of the user's name is that of the component.
+/// The API server records the first word of the user agent as the manager of what it writes: the program's name, as the
+/// reference's programs have it. Controllers write each under an account of its own, and all are one program.
 fn user_agent(identity: &Identity) -> HeaderValue {
-    let component =
-        if identity.user.starts_with("system:node:") { "kubelet" } else { identity.user.rsplit(':').next().unwrap_or_default() };
+    let component = match identity.user.as_str() {
+        node if node.starts_with("system:node:") => "kubelet",
+        controller if controller.starts_with("system:serviceaccount:kube-system:") => "kube-controller-manager",
+        user => user.rsplit(':').next().unwrap_or_default(),
+    };
     HeaderValue::from_str(component).unwrap_or(HeaderValue::from_static("corten"))
 }
 

@@ -14,6 +14,7 @@ pub mod apply;
 mod canonical;
 pub mod convert;
 pub mod defaults;
+pub mod go;
 pub mod json;
 mod merge;
 pub mod model;

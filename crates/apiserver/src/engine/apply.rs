@@ -161,7 +161,7 @@ pub(crate) fn complete(kind: &Kind, mut object: Value) -> Value {
 }
 
 /// The first key that comes again in a document.
-fn repeated(schema: &corten_schema::Schema, body: &[u8]) -> Option<String> {
+pub(super) fn repeated(schema: &corten_schema::Schema, body: &[u8]) -> Option<String> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return yaml::decode_untyped(body).err().map(|error| error.to_string());
     }

@@ -39,7 +39,7 @@ impl Server {
     /// What admission, validation and the ledger say.
     pub(crate) async fn create(&self, creation: Creation<'_>, object: Value) -> Result<Value, ApiError> {
         let Creation { kind, namespace, .. } = creation;
-        let object = creation.complete(object)?;
+        let object = creation.complete(self, object)?;
         let generated = object.name().is_empty() && !object.generate_name().is_empty();
         for _ in 0..ATTEMPTS {
             let (object, effects) = creation.prepare(self, object.clone(), generated)?;
@@ -65,7 +65,7 @@ impl Server {
 
 impl Creation<'_> {
     /// What does not depend on the state: defaults, storage version, system metadata.
-    fn complete(&self, mut object: Value) -> Result<Value, ApiError> {
+    fn complete(&self, server: &Server, mut object: Value) -> Result<Value, ApiError> {
         let kind = self.kind;
         if !object.resource_version().is_empty() {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -78,7 +78,7 @@ impl Creation<'_> {
         meta::complete(kind, &mut object, self.namespace);
         if !self.options.applied {
             let sent = object.metadata_mut().remove("managedFields");
-            if let Some(owners) = managed::of_created(self.context, kind, &object, sent.as_ref()) {
+            if let Some(owners) = managed::of_created(server, self.context, kind, &object, sent.as_ref()) {
                 object.metadata_mut().insert("managedFields", owners);
             }
         }

@@ -3,12 +3,12 @@
 use corten_schema::{
     Resource, Schema, Str, Value,
     apply::{Managed, Operation, Paths, Versions, Write, Writer, is_reset, track},
-    convert,
+    convert, json,
 };
-use std::sync::LazyLock;
+use std::sync::{LazyLock, atomic::Ordering};
 
 use super::{Kind, meta};
-use crate::request::Context;
+use crate::{request::Context, server::Server};
 
 /// The most bytes of a manager's name.
 pub(super) const LONGEST: usize = 128;
@@ -66,12 +66,21 @@ pub(crate) fn reset(kind: &Kind, subresource: &str) -> &'static Paths {
             "spec.resources",
         ])
     });
+    static SPEC_AND_STATUS: LazyLock<Paths> = LazyLock::new(|| Paths::except(&["spec", "status"]));
+    static SPEC_AND_CONDITIONS: LazyLock<Paths> = LazyLock::new(|| Paths::except(&["spec", "status.conditions"]));
+    static SPEC_AND_CERTIFICATE: LazyLock<Paths> = LazyLock::new(|| Paths::except(&["spec", "status.certificate"]));
+    static SPEC_AND_METADATA: LazyLock<Paths> = LazyLock::new(|| Paths::except(&["spec", "metadata"]));
     static REPLICAS: LazyLock<Paths> = LazyLock::new(|| Paths::only(&["spec.replicas"]));
     match (subresource, &*kind.storage.plural) {
+        ("", "certificatesigningrequests") => &SPEC_AND_STATUS,
         ("", _) if kind.served.subresource("status").is_some() => &STATUS,
         ("status", "deployments") => &SPEC_AND_LABELS,
         ("status", "pods") => &SPEC_AND_OWNERS,
-        ("status" | "approval", _) => &SPEC,
+        ("status", "certificatesigningrequests") => &SPEC_AND_CONDITIONS,
+        ("approval", "certificatesigningrequests") => &SPEC_AND_CERTIFICATE,
+        ("status", "volumeattachments" | "resourceclaims" | "flowschemas" | "prioritylevelconfigurations") => &SPEC_AND_METADATA,
+        ("status", "customresourcedefinitions" | "validatingadmissionpolicies") => &SPEC_AND_METADATA,
+        ("status", _) => &SPEC,
         ("ephemeralcontainers", _) => &EPHEMERAL,
         ("resize", _) => &RESIZE,
         ("scale", _) => &REPLICAS,
@@ -106,9 +115,35 @@ impl Versions for KindVersions<'_> {
     }
 }
 
+/// An empty list of owners asks for them to be forgotten, as a list of one empty entry does; but the canonical form has no
+/// empty lists. Puts the entry into an object that is not canonical yet.
+pub(super) fn mark_reset(object: &mut Value) {
+    if let Some(owners) = object.at_mut(&["metadata", "managedFields"])
+        && matches!(owners, Value::List(items) if items.is_empty())
+    {
+        *owners = Value::List(vec![Value::map()]);
+    }
+}
+
+/// The same for an object that was read from a body of JSON.
+pub(super) fn mark_reset_in(body: &[u8], object: &mut Value) {
+    const NAME: &[u8] = b"\"managedFields\"";
+    let path = ["metadata", "managedFields"];
+    if object.at(&path).is_none_or(Value::is_null)
+        && body.windows(NAME.len()).any(|window| window == NAME)
+        && let Ok(sent) = json::decode_untyped(body)
+        && matches!(sent.at(&path), Some(Value::List(items)) if items.is_empty())
+    {
+        object.metadata_mut().insert("managedFields", Value::List(vec![Value::map()]));
+    }
+}
+
 /// The owners of a new object. It is in the served version, as it is before admission; `sent` is what the client sent as
 /// its `managedFields`.
-pub(super) fn of_created(context: &Context, kind: &Kind, object: &Value, sent: Option<&Value>) -> Option<Value> {
+pub(super) fn of_created(server: &Server, context: &Context, kind: &Kind, object: &Value, sent: Option<&Value>) -> Option<Value> {
+    if !server.records_owners.load(Ordering::Relaxed) {
+        return None;
+    }
     let base = if is_reset(sent) { Managed::default() } else { Managed::read_sent(sent).unwrap_or_default() };
     let writer = writer(context, kind, "", Operation::Update);
     let versions = KindVersions(kind);
@@ -121,6 +156,7 @@ pub(super) fn of_created(context: &Context, kind: &Kind, object: &Value, sent: O
 
 /// The owners of a changed object. Both are in storage version; `sent` is what the client sent as `managedFields`.
 pub(super) fn of_changed(
+    server: &Server,
     context: &Context,
     kind: &Kind,
     subresource: &str,
@@ -128,6 +164,9 @@ pub(super) fn of_changed(
     old: &Value,
     sent: Option<&Value>,
 ) -> Option<Value> {
+    if !server.records_owners.load(Ordering::Relaxed) {
+        return None;
+    }
     let before = old.at(&["metadata", "managedFields"]);
     if subresource == "binding" {
         return before.cloned();

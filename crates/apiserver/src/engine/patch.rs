@@ -1,18 +1,23 @@
 //! PATCH: from a patch document to the changed object.
 
-use corten_schema::{Value, apply_defaults, convert, json, patch, patch::PatchError, yaml};
+use corten_schema::{Schema, Strictness, Value, apply_defaults, convert, go, json, patch, patch::PatchError};
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Kind, WriteOptions, answer::served};
+use super::{FieldValidation, Kind, WriteOptions, answer::served, apply::repeated, managed};
 use crate::{
     request::Context,
-    status::{ApiError, GroupResource},
+    status::{ApiError, FieldError},
 };
 
+/// Unknown fields of a patch's operations that are told at most.
+const MAX_TOLD: usize = 100;
+
 /// A parsed patch.
-pub(super) struct Patch {
+pub(crate) struct Patch {
     format: Format,
     document: Value,
+    /// What is odd about the document itself: repeated and unknown fields.
+    oddities: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +32,12 @@ pub(crate) const ACCEPTED: &[&str] =
     &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", super::apply::MEDIA_TYPE];
 
 impl Patch {
-    /// Reads a patch, by the request's content type.
+    /// Reads a patch of objects of this shape, by the request's content type.
     ///
     /// # Errors
     ///
     /// 415 for an unknown type, 400 for a document that is malformed.
-    pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn parse(schema: &Schema, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let format = match media_type.split(';').next().unwrap_or_default().trim() {
             "application/json-patch+json" => Format::Json,
@@ -40,13 +45,15 @@ impl Patch {
             "application/strategic-merge-patch+json" => Format::Strategic,
             _ => return Err(ApiError::unsupported_media_type(ACCEPTED)),
         };
-        let document = json::decode_untyped(body)
-            .or_else(|error| if body.first() == Some(&b'{') { Err(error) } else { yaml::decode_untyped(body) })
-            .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-        match (format, &document) {
-            (Format::Json, Value::List(_)) | (Format::Merge | Format::Strategic, Value::Map(_)) => Ok(Self { format, document }),
-            _ => Err(ApiError::bad_request("error decoding patch: the document has the wrong type for this kind of patch")),
-        }
+        let refused = |why: &str| ApiError::bad_request(format!("error decoding patch: {why}"));
+        let document = json::decode_untyped(body).map_err(|error| refused(&error.to_string()))?;
+        let oddities = match (format, &document) {
+            (Format::Json, Value::List(operations)) => unknown_in_operations(operations),
+            (Format::Merge | Format::Strategic, Value::Map(_)) => repeated(schema, body).into_iter().collect(),
+            (Format::Json, other) => return Err(refused(&go::cannot_unmarshal(other, "[]handlers.jsonPatchOp"))),
+            (_, other) => return Err(refused(&go::cannot_unmarshal(other, "map[string]interface {}"))),
+        };
+        Ok(Self { format, document, oddities })
     }
 
     /// Whether the patch names single fields of owners.
@@ -56,12 +63,49 @@ impl Patch {
         self.format == Format::Json && operations.into_iter().any(|operation| within(operation, "path") || within(operation, "from"))
     }
 
+    /// Applies the patch to an object of this shape. The result is canonical, without defaults for what is new.
+    ///
+    /// # Errors
+    ///
+    /// 400, 413 and 422 for patches that do not fit, 422 for what is no object of this shape.
+    pub(crate) fn patched(&self, schema: &Schema, current: &Value, options: WriteOptions, context: &Context) -> Result<Value, ApiError> {
+        let patched = match self.format {
+            Format::Json => patch::json(current, &self.document),
+            Format::Merge => Ok(patch::merge(current, &self.document)),
+            Format::Strategic => patch::strategic(schema, current, &self.document),
+        };
+        let mut patched = patched.map_err(|error| refused(&error))?;
+        managed::mark_reset(&mut patched);
+        let invalid = |why: String| {
+            let shown = match self.format {
+                Format::Strategic => go::plain(&self.document),
+                Format::Json | Format::Merge => String::from_utf8_lossy(&json::encode(&patched)).into_owned(),
+            };
+            ApiError::invalid("", "", "", vec![FieldError::invalid("patch", shown, why)])
+        };
+        // What is odd is told all at once.
+        let strictness = if options.field_validation == FieldValidation::Ignore { Strictness::Ignore } else { Strictness::Warn };
+        let decoded = json::canonicalize(schema, &patched, strictness).map_err(|error| invalid(error.to_string()))?;
+        let oddities = self.oddities.iter().cloned().chain(decoded.warnings);
+        match options.field_validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => oddities.for_each(|oddity| context.warn(oddity)),
+            FieldValidation::Strict => {
+                let oddities: Vec<String> = oddities.collect();
+                if !oddities.is_empty() {
+                    return Err(invalid(format!("strict decoding error: {}", oddities.join(", "))));
+                }
+            }
+        }
+        Ok(decoded.value)
+    }
+
     /// Applies the patch to an object (storage version, resourceVersion set) in the version that the client sees, and
     /// returns the result in storage version, with defaults.
     ///
     /// # Errors
     ///
-    /// 400 and 422 for patches that do not fit, 400 for unknown fields under strict validation.
+    /// As [`patched`](Self::patched); and 400 for another identity.
     pub(super) fn apply(&self, kind: &Kind, object: Value, options: WriteOptions, context: &Context) -> Result<Value, ApiError> {
         let row = &kind.served;
         let mut current = served(kind, object);
@@ -69,27 +113,21 @@ impl Patch {
             unfold_owners(&mut current);
         }
         let (name, namespace) = (current.name().to_owned(), current.namespace().to_owned());
-        let patched = match self.format {
-            Format::Json => patch::json(&current, &self.document),
-            Format::Merge => Ok(patch::merge(&current, &self.document)),
-            Format::Strategic => patch::strategic(&row.schema, &current, &self.document),
-        };
-        let patched = patched.map_err(|error| refused(&kind.group_resource(), &name, &error))?;
-        let decoded = json::canonicalize(&row.schema, &patched, options.field_validation.into()).map_err(|error| {
-            ApiError::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: {error}",
-                kind = row.kind,
-                version = row.version
-            ))
-        })?;
-        if options.field_validation == super::FieldValidation::Warn {
-            decoded.warnings.into_iter().for_each(|warning| context.warn(warning));
-        }
-        let mut value = decoded.value;
+        let mut value = self.patched(&row.schema, &current, options, context)?;
         check_identity(&value, row, &name, &namespace)?;
         apply_defaults(row, &mut value);
         Ok(if kind.is_served_as_stored() { value } else { convert(row, &kind.storage, value) })
     }
+}
+
+/// Fields of operations that nothing knows.
+fn unknown_in_operations(operations: &[Value]) -> Vec<String> {
+    let fields = operations
+        .iter()
+        .enumerate()
+        .flat_map(|(at, operation)| operation.as_map().into_iter().flat_map(|map| map.iter()).map(move |(field, _)| (at, field)));
+    let unknown = fields.filter(|(_, field)| !matches!(field.as_str(), "op" | "path" | "from" | "value"));
+    unknown.take(MAX_TOLD).map(|(at, field)| format!("json patch unknown field \"[{at}].{field}\"")).collect()
 }
 
 /// Turns the sets of owned fields, which are text, into trees that a patch can change.
@@ -104,40 +142,41 @@ fn unfold_owners(object: &mut Value) {
 }
 
 fn check_identity(value: &Value, row: &corten_schema::Resource, name: &str, namespace: &str) -> Result<(), ApiError> {
-    if value.name() != name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({}) does not match the name on the URL ({name})",
-            value.name()
-        )));
-    }
     if value.namespace() != namespace {
-        return Err(ApiError::bad_request(format!(
-            "the namespace of the object ({}) does not match the namespace on the request ({namespace})",
-            value.namespace()
-        )));
+        return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
+    check_name(value, name)?;
     if value.kind() != row.kind.as_str() || value.api_version() != row.api_version() {
         return Err(ApiError::bad_request("apiVersion and kind of an object cannot be changed by a patch"));
     }
     Ok(())
 }
 
-fn refused(of: &GroupResource<'_>, name: &str, error: &PatchError) -> ApiError {
+/// The name in a body must be the one on the URL.
+///
+/// # Errors
+///
+/// 400 for another one, and for none.
+pub(crate) fn check_name(object: &Value, name: &str) -> Result<(), ApiError> {
+    match object.name() {
+        "" => Err(ApiError::bad_request(format!("the name of the object ({name} based on URL) was undeterminable: name must be provided"))),
+        sent if sent == name => Ok(()),
+        sent => Err(ApiError::bad_request(format!("the name of the object ({sent}) does not match the name on the URL ({name})"))),
+    }
+}
+
+fn refused(error: &PatchError) -> ApiError {
     match error {
         PatchError::TooLarge(why) => {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", format!("Request entity too large: {why}"))
         }
         PatchError::Malformed(why) => ApiError::bad_request(why.as_str()),
-        PatchError::Unprocessable(why) => {
-            let mut refusal = ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "Invalid",
-                format!("the server rejected our request due to an error in our request: {why}"),
-            );
-            refusal.details.group = of.group.to_owned();
-            refusal.details.kind = of.resource.to_owned();
-            refusal.details.name = name.to_owned();
-            refusal
-        }
+        PatchError::Senseless(why) => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", why.as_str()),
+        // The reference says only the first half: why, users want to know.
+        PatchError::Unprocessable(why) => ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {why}"),
+        ),
     }
 }

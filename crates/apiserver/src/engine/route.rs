@@ -10,7 +10,8 @@ use super::{
     decode::{BodyObject, decode_body},
     delete, deprecated,
     list::ListOptions,
-    patch::Patch,
+    managed,
+    patch::{Patch, check_name},
     table::Include,
     watch::{Handshake, WatchOptions},
 };
@@ -178,6 +179,7 @@ impl<'a> Verbs<'a> {
         let expected = BodyObject::from(kind);
         let mut object = decode_body(expected, self.headers, &bytes, options.field_validation, self.context)?;
         self.check_identity(&mut object)?;
+        managed::mark_reset_in(&bytes, &mut object);
         let name = self.context.info.name.as_str();
         let creates = part == Part::Main && subresource.is_empty() && kind.strategy.creates_on_update();
         if creates && self.server.entry(kind, namespace, name).is_err() {
@@ -221,7 +223,7 @@ impl<'a> Verbs<'a> {
         let options = WriteOptions::parse_patch(&self.context.info, false)?;
         let answer = self.answer()?;
         let bytes = body::read(body).await?;
-        let patch = Patch::parse(self.headers, &bytes)?;
+        let patch = Patch::parse(&self.kind.served.schema, self.headers, &bytes)?;
         let target = self.target(part, subresource, options);
         let object = self
             .server
@@ -248,6 +250,11 @@ impl<'a> Verbs<'a> {
         for _ in 0..3 {
             if creates && self.server.entry(kind, namespace, name).is_err() {
                 let mut object = configuration.apply(context, kind, subresource, None)?;
+                if !object.uid().is_empty() {
+                    let uid = object.uid();
+                    let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                    return Err(ApiError::conflict(&kind.group_resource(), name, why));
+                }
                 self.check_identity(&mut object)?;
                 self.authorize_create()?;
                 let creation = Creation { context, kind, namespace, options };
@@ -308,19 +315,8 @@ impl<'a> Verbs<'a> {
         }
     }
 
-    /// Name and namespace in a body must be those in the URL; missing ones are taken from there.
+    /// Name and namespace in a body must be those in the URL; a missing namespace is taken from there.
     fn check_identity(&self, object: &mut corten_schema::Value) -> Result<(), ApiError> {
-        let info = &self.context.info;
-        match object.name() {
-            "" => return Err(ApiError::bad_request("name must be provided")),
-            name if name != info.name => {
-                return Err(ApiError::bad_request(format!(
-                    "the name of the object ({name}) does not match the name on the URL ({})",
-                    info.name
-                )));
-            }
-            _ => {}
-        }
         let namespace = self.namespace();
         match object.namespace() {
             "" if namespace.is_empty() => {}
@@ -332,6 +328,6 @@ impl<'a> Verbs<'a> {
             }
             _ => {}
         }
-        Ok(())
+        check_name(object, &self.context.info.name)
     }
 }

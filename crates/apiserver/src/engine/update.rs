@@ -139,7 +139,7 @@ impl Target<'_> {
         // Who owns what is settled before admission: what it adds, nobody has asked for.
         let owners = match self.options.applied {
             true => sent,
-            false => managed::of_changed(context, kind, self.subresource, &new, old, sent.as_ref()),
+            false => managed::of_changed(server, context, kind, self.subresource, &new, old, sent.as_ref()),
         };
         if let Some(owners) = owners {
             new.metadata_mut().insert("managedFields", owners);

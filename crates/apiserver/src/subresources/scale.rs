@@ -1,16 +1,16 @@
 //! `scale`: the number of replicas of any workload, in one shape.
 
-use corten_schema::{Value, json, patch, value};
-use http::{StatusCode, header};
+use corten_schema::{Subresource, Value, value};
+use http::StatusCode;
 
 use super::exchange::Exchange;
 use crate::body::Response;
 use crate::engine::apply::{self, Configuration};
-use crate::engine::{Kind, Part, Target, WriteOptions};
+use crate::engine::{Kind, Part, Patch, Target, WriteOptions, check_name};
 use crate::request::{Call, Verb};
 use crate::status::{ApiError, FieldError};
 use crate::table;
-use crate::view::{at, int, text};
+use crate::view::int;
 
 /// Handles GET, PUT and PATCH of `scale`.
 pub(super) async fn serve(call: Call) -> Result<Response, ApiError> {
@@ -23,24 +23,28 @@ pub(super) async fn serve(call: Call) -> Result<Response, ApiError> {
         Verb::Update => {
             let options = exchange.options("UpdateOptions")?;
             let scale = exchange.object(options).await?;
-            if scale.name() != exchange.name() {
-                return Err(ApiError::bad_request(format!(
-                    "the name of the object ({}) does not match the name on the URL ({})",
-                    scale.name(),
-                    exchange.name()
-                )));
-            }
+            check_name(&scale, exchange.name())?;
             write(&exchange, options, |_| Ok(scale.clone())).await
         }
         Verb::Patch if apply::is_asked(&exchange.parts.headers) => apply(&exchange).await,
         Verb::Patch => {
             let options = WriteOptions::parse_patch(&exchange.context.info, false)?;
             let bytes = exchange.bytes().await?;
-            let change = Patch::parse(&exchange, &bytes)?;
-            write(&exchange, options, |current| change.apply(&exchange, &current)).await
+            let schema = &shape(&exchange)?.schema;
+            let change = Patch::parse(schema, &exchange.parts.headers, &bytes)?;
+            let patched = |current| {
+                let scale = change.patched(schema, &current, options, &exchange.context)?;
+                check_name(&scale, exchange.name()).map(|()| scale)
+            };
+            write(&exchange, options, patched).await
         }
         verb => Err(ApiError::method_not_supported(&exchange.kind.group_resource(), verb.as_str())),
     }
+}
+
+/// The shape of a Scale.
+fn shape(exchange: &Exchange) -> Result<&Subresource, ApiError> {
+    exchange.kind.served.subresource("scale").ok_or_else(ApiError::no_such_resource)
 }
 
 /// The Scale of a workload.
@@ -100,15 +104,14 @@ async fn write(
 async fn apply(exchange: &Exchange) -> Result<Response, ApiError> {
     let kind = &exchange.kind;
     let options = WriteOptions::parse_patch(&exchange.context.info, true)?;
-    let sub = kind.served.subresource("scale").ok_or_else(ApiError::no_such_resource)?;
+    let sub = shape(exchange)?;
     let bytes = exchange.bytes().await?;
     let scale = Configuration::parse(&sub.schema, &bytes, options, &exchange.context)?;
     scale.check(&sub.group, &sub.version, &sub.kind)?;
     scale.fits(&sub.schema)?;
-    let name = text(&scale.0, "metadata.name");
-    if !matches!(name, "" | "<none>") && name != exchange.name() {
-        let url = exchange.name();
-        return Err(ApiError::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({url})")));
+    // A Scale may leave its name to the URL.
+    if !scale.0.name().is_empty() {
+        check_name(&scale.0, exchange.name())?;
     }
     let mut configuration = value!({"metadata": {"name": (exchange.name())}});
     configuration.insert("apiVersion", kind.served.api_version());
@@ -145,45 +148,5 @@ fn target(exchange: &Exchange, options: WriteOptions) -> Target<'_> {
         part: Part::Custom,
         subresource: "scale",
         options,
-    }
-}
-
-/// A patch of a Scale, which has no kind of its own in the engine.
-struct Patch {
-    json_patch: bool,
-    document: Value,
-}
-
-impl Patch {
-    fn parse(exchange: &Exchange, bytes: &[u8]) -> Result<Self, ApiError> {
-        const ACCEPTED: [&str; 4] = [
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/strategic-merge-patch+json",
-            "application/apply-patch+yaml",
-        ];
-        let media_type = exchange.parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !ACCEPTED.contains(&media_type) {
-            return Err(ApiError::unsupported_media_type(&ACCEPTED));
-        }
-        let document = json::decode_untyped(bytes).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-        Ok(Self { json_patch: media_type == "application/json-patch+json", document })
-    }
-
-    /// A Scale has no lists: its strategic merge is a merge.
-    fn apply(&self, exchange: &Exchange, current: &Value) -> Result<Value, ApiError> {
-        let patched = if self.json_patch {
-            patch::json(current, &self.document).map_err(|error| ApiError::bad_request(error.to_string()))?
-        } else {
-            patch::merge(current, &self.document)
-        };
-        if at(&patched, "spec.replicas").is_some_and(|value| value.as_i64().is_none()) {
-            return Err(ApiError::bad_request("Scale in version \"v1\" cannot be handled as a Scale: spec.replicas: expected a number"));
-        }
-        if text(&patched, "metadata.name") != exchange.name() {
-            return Err(ApiError::bad_request("the name of the object does not match the name on the URL"));
-        }
-        Ok(patched)
     }
 }

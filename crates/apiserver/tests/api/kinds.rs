@@ -118,7 +118,7 @@ fn overlay(row: &Resource) -> Value {
 }
 
 /// A certificate request as users put it into CSR objects: PEM in base64.
-fn signing_request() -> String {
+pub fn signing_request() -> String {
     use base64::Engine;
     let key = rcgen::KeyPair::generate().unwrap();
     let request = rcgen::CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap();

@@ -60,7 +60,7 @@ async fn patches_that_are_refused() {
     let uid = json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}});
     api.patch(&path, "merge", uid).fails(409).await;
     let unknown = json!({"datum": {"x": "y"}});
-    let status = api.patch(&format!("{path}?fieldValidation=Strict"), "merge", unknown.clone()).fails(400).await;
+    let status = api.patch(&format!("{path}?fieldValidation=Strict"), "merge", unknown.clone()).fails(422).await;
     assert!(status["message"].as_str().unwrap().contains("unknown field \"datum\""), "{status}");
     let warned = api.patch(&path, "merge", unknown).send().await;
     assert_eq!(warned.header("warning"), "299 - \"unknown field \\\"datum\\\"\"");

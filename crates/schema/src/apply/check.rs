@@ -5,7 +5,7 @@ use super::set::Path;
 use super::shape::Shape;
 use crate::merge::Kind;
 use crate::model::{Field, ListType, SchemaOr, Type, TypeSet};
-use crate::{Schema, Value, json};
+use crate::{Schema, Value, go};
 use std::collections::BTreeSet;
 
 /// Problems that are told at most.
@@ -66,28 +66,28 @@ impl<'t> Check<'t> {
                     self.below(Element::Field(name.clone()), |check| check.value(item, &ListType::Default, entry));
                 }
             }
-            (Type::Struct(_) | Type::Map(_), other) => self.tell(format_args!("expected map, got &{{{}}}", go(other))),
+            (Type::Struct(_) | Type::Map(_), other) => self.tell(format_args!("expected map, got &{{{}}}", go::plain(other))),
             (Type::List(item), Value::List(items)) => self.items(item, merge, items),
             (Type::Strings, Value::List(items)) => self.items(&Type::String, merge, items),
-            (Type::List(_) | Type::Strings, other) => self.tell(format_args!("expected list, got &{{{}}}", go(other))),
+            (Type::List(_) | Type::Strings, other) => self.tell(format_args!("expected list, got &{{{}}}", go::plain(other))),
             (Type::Bool, Value::Bool(_)) | (Type::Int32 | Type::Int64 | Type::Double, Value::Int(_) | Value::Float(_)) => {}
             (Type::String | Type::Bytes | Type::Time | Type::MicroTime, Value::String(_)) => {}
-            (Type::Bool, other) => self.tell(format_args!("expected boolean, got &value.valueUnstructured{{Value:{}}}", go_syntax(other))),
+            (Type::Bool, other) => self.tell(format_args!("expected boolean, got &value.valueUnstructured{{Value:{}}}", go::syntax(other))),
             (Type::Int32 | Type::Int64 | Type::Double, other) => {
-                self.tell(format_args!("expected numeric (int or float), got {}", go_type(other)));
+                self.tell(format_args!("expected numeric (int or float), got {}", go::type_name(other)));
             }
             (Type::String | Type::Bytes | Type::Time | Type::MicroTime, other) => {
-                self.tell(format_args!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(other)));
+                self.tell(format_args!("expected string, got &value.valueUnstructured{{Value:{}}}", go::syntax(other)));
             }
             (Type::Quantity | Type::IntOrString, other @ (Value::List(_) | Value::Map(_))) => {
-                self.tell(format_args!("expected any scalar, got &{{{}}}", go(other)));
+                self.tell(format_args!("expected any scalar, got &{{{}}}", go::plain(other)));
             }
             (Type::Quantity | Type::IntOrString, _) => {}
             (Type::SchemaOr(which, id), value) => match (which, value) {
                 (_, Value::Map(_)) | (SchemaOr::Schemas | SchemaOr::Strings, Value::List(_)) | (SchemaOr::Bool, Value::Bool(_)) => {
                     let _ = id;
                 }
-                (_, other) => self.tell(format_args!("expected map, got &{{{}}}", go(other))),
+                (_, other) => self.tell(format_args!("expected map, got &{{{}}}", go::plain(other))),
             },
         }
     }
@@ -112,46 +112,5 @@ impl<'t> Check<'t> {
                 }
             }
         }
-    }
-}
-
-/// A value as Go prints it.
-fn go(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.to_string(),
-        Value::List(items) => format!("[{}]", items.iter().map(go).collect::<Vec<_>>().join(" ")),
-        Value::Map(map) => {
-            let mut entries: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", go(value))).collect();
-            entries.sort();
-            format!("map[{}]", entries.join(" "))
-        }
-        other => String::from_utf8_lossy(&json::encode(other)).into_owned(),
-    }
-}
-
-/// A value as Go would write it in a program.
-fn go_syntax(value: &Value) -> String {
-    match value {
-        Value::Null => "interface {}(nil)".to_owned(),
-        Value::List(items) => format!("[]interface {{}}{{{}}}", items.iter().map(go_syntax).collect::<Vec<_>>().join(", ")),
-        Value::Map(map) => {
-            let mut entries: Vec<String> = map.iter().map(|(key, value)| format!("{:?}:{}", key.as_str(), go_syntax(value))).collect();
-            entries.sort();
-            format!("map[string]interface {{}}{{{}}}", entries.join(", "))
-        }
-        other => String::from_utf8_lossy(&json::encode(other)).into_owned(),
-    }
-}
-
-const fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "int64",
-        Value::Float(_) => "float64",
-        Value::String(_) => "string",
-        Value::List(_) => "[]interface {}",
-        Value::Map(_) | Value::Json(_) => "map[string]interface {}",
     }
 }

@@ -2,8 +2,9 @@
 
 use super::element::Element;
 use super::set::{FieldSet, Node};
+use super::settle::settle;
 use crate::json::{Kind, Reader};
-use crate::{Str, Value, json, table};
+use crate::{Schema, Str, Value, json, table};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
@@ -43,10 +44,23 @@ impl Fields {
             return Ok(Arc::clone(set));
         }
         let set = match self.0.text.get() {
-            Some(text) => cached(text)?,
+            Some(text) => cached(None, text)?.set,
             None => Arc::default(),
         };
         Ok(Arc::clone(self.0.set.get_or_init(|| set)))
+    }
+
+    /// The same fields as the schema has them now; `None` if that is what they are, or if nobody can read them.
+    pub(super) fn settled(&self, schema: &Schema) -> Option<Self> {
+        if let Some(set) = self.0.set.get() {
+            return settle(schema, set).map(Self::from_set);
+        }
+        let known = cached(Some(schema), self.0.text.get()?).ok()?;
+        if known.settled {
+            return Some(Self(Arc::new(Both { text: OnceLock::new(), set: OnceLock::from(known.set) })));
+        }
+        let _ = self.0.set.set(known.set);
+        None
     }
 
     /// The text.
@@ -67,33 +81,53 @@ impl Fields {
     }
 }
 
+/// A set that was read once.
+#[derive(Clone)]
+struct Known {
+    set: Arc<FieldSet>,
+    /// The set is not what the text says, but what the schema makes of it.
+    settled: bool,
+}
+
+/// The schema by which a text was read (0, 0: none), and the text.
+type Key = (u64, u32, Str);
+
 /// Two generations of decoded texts: what is used again moves to the young one, the old one is dropped.
 #[derive(Default)]
 struct Cache {
-    young: HashMap<Str, Arc<FieldSet>>,
-    old: HashMap<Str, Arc<FieldSet>>,
+    young: HashMap<Key, Known>,
+    old: HashMap<Key, Known>,
 }
 
 /// Objects made by the same program own the same fields: most texts are known already.
 static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
 
-fn cached(text: &Str) -> Result<Arc<FieldSet>, String> {
+fn cached(schema: Option<&Schema>, text: &Str) -> Result<Known, String> {
+    let read = || {
+        let set = decode(text)?;
+        Ok::<_, String>(match schema.and_then(|schema| settle(schema, &set)) {
+            Some(set) => Known { set: Arc::new(set), settled: true },
+            None => Known { set: Arc::new(set), settled: false },
+        })
+    };
     if text.len() > LONGEST {
-        return decode(text).map(Arc::new);
+        return read();
     }
+    let (types, root) = schema.map_or((0, 0), |schema| (schema.types().number(), schema.root().0));
+    let key = (types, root, text.clone());
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(set) = cache.young.get(text) {
-        return Ok(Arc::clone(set));
+    if let Some(known) = cache.young.get(&key) {
+        return Ok(known.clone());
     }
-    let set = match cache.old.remove(text) {
-        Some(set) => set,
-        None => Arc::new(decode(text)?),
+    let known = match cache.old.remove(&key) {
+        Some(known) => known,
+        None => read()?,
     };
     if cache.young.len() >= CACHED {
         cache.old = std::mem::take(&mut cache.young);
     }
-    cache.young.insert(text.clone(), Arc::clone(&set));
-    Ok(set)
+    cache.young.insert(key, known.clone());
+    Ok(known)
 }
 
 /// The names of all fields of the kind table, so that the same name is the same text.

@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::set::FieldSet;
+use super::track::Versions;
 use crate::{Map, Str, Value, scalar};
 
 /// Managers of plain writes that are kept apart; older ones are merged.
@@ -197,6 +198,15 @@ impl Managed {
     pub fn same_apart_from_times(&self, other: &Self) -> bool {
         let found = |entry: &Entry| other.entries.iter().any(|other| entry.same_apart_from_time(other));
         self.entries.len() == other.entries.len() && self.entries.iter().all(found)
+    }
+
+    /// The same as the schemas of the entries' versions have them now.
+    pub(super) fn settle(&mut self, versions: &dyn Versions) {
+        for entry in &mut self.entries {
+            if let Some(fields) = versions.schema(&entry.writer.api_version).and_then(|schema| entry.fields.settled(schema)) {
+                entry.fields = fields;
+            }
+        }
     }
 
     pub(super) fn position(&self, writer: &Writer) -> Option<usize> {

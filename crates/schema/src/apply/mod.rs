@@ -17,6 +17,7 @@ mod owned;
 mod paths;
 mod remove;
 mod set;
+mod settle;
 mod shape;
 mod track;
 mod update;

@@ -105,25 +105,25 @@ pub fn track(schema: &Schema, write: Write<'_>, managed: &Managed, writer: &Writ
     }
     let mut differences = Differences::new(write, writer.api_version.clone(), comparison);
     let mut result = Managed { entries: Vec::with_capacity(managed.entries.len() + 1) };
-    let (mut kept, mut rewritten) = (None, managed.entries.len());
-    for entry in &managed.entries {
+    let mut managed = managed.clone();
+    managed.settle(write.versions);
+    let mut kept = false;
+    for entry in managed.entries {
         let own = entry.writer.is(writer);
         if own && let Some((comparison, changed)) = differences.in_version(&writer.api_version) {
             // Mostly a writer sets what it has set before.
             let set = entry.fields.set().unwrap_or_default();
             if set.contains_all(changed) && !set.is_reduced_by(&comparison.removed) && !set.is_empty() {
                 let time = if changed.is_empty() { entry.time.clone() } else { Some(now.clone()) };
-                result.entries.push(Entry { time, ..entry.clone() });
-                kept = Some(());
+                result.entries.push(Entry { time, ..entry });
+                kept = true;
                 continue;
             }
         }
-        let left = dispossess(entry.clone(), &mut differences);
-        rewritten = rewritten.saturating_sub(1);
-        result.entries.extend(left);
+        result.entries.extend(dispossess(entry, &mut differences));
     }
     let changed = differences.in_version(&writer.api_version).map(|(_, changed)| changed.clone()).unwrap_or_default();
-    if kept.is_none() && !changed.is_empty() {
+    if !kept && !changed.is_empty() {
         match result.position(writer).and_then(|at| result.entries.get_mut(at)) {
             Some(entry) => {
                 let set = entry.fields.set().unwrap_or_default().union(&changed);

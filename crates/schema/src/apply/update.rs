@@ -122,9 +122,9 @@ impl Application<'_> {
 
     fn once(&self, owners: &Managed) -> Result<Applied, ApplyError> {
         check(self.schema, self.configuration).map_err(ApplyError::Configuration)?;
-        let former = if owners.is_empty() { self.claim_what_was_there() } else { owners.clone() };
+        let mut managed = if owners.is_empty() { self.claim_what_was_there() } else { owners.clone() };
+        managed.settle(self.versions);
         let merged = merge(self.schema, self.live, self.configuration);
-        let mut managed = former.clone();
         let last = managed.position(self.writer).map(|at| managed.entries.remove(at));
         let set = self.reset.reduce_set(owned(self.schema, self.configuration));
         let own =
@@ -136,8 +136,10 @@ impl Application<'_> {
         };
         let object = canonicalize(self.schema, &pruned, Strictness::Ignore).map_err(|error| ApplyError::Result(error.to_string()))?.value;
         self.take(&mut managed, &object)?;
-        let changed = object != *self.live || !managed.same_apart_from_times(&former);
-        if changed && let Some(entry) = managed.position(self.writer).and_then(|at| managed.entries.get_mut(at)) {
+        // A time says when the object was changed: who only begins or ceases to own what is there keeps the old one, or none.
+        if object != *self.live
+            && let Some(entry) = managed.position(self.writer).and_then(|at| managed.entries.get_mut(at))
+        {
             entry.time = Some(self.now.clone());
         }
         managed.cap();

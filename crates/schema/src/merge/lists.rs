@@ -53,9 +53,35 @@ pub(super) fn merge<'t, R: Rule<'t>>(rule: &R, kind: Kind<'t>, target: Vec<Value
         }
     }
     Ok(match R::ORDER {
-        Order::Target => slots.into_iter().flatten().collect(),
+        Order::Interleaved => interleaved(&given, slots, before),
         Order::Change => in_order_of(&given, slots, before),
     })
+}
+
+/// Puts the items that the change gives into its order, and the others, in theirs, among them: one that stood before an
+/// item that the change gives comes before it. What is new stood nowhere, so it comes as early as the change's order allows.
+fn interleaved(given: &[Given<'_>], mut slots: Vec<Option<Value>>, before: usize) -> Vec<Value> {
+    let mut named = vec![false; slots.len()];
+    let mut order = Vec::with_capacity(given.len());
+    for at in given.iter().flat_map(|given| &given.at) {
+        if let Some(named) = named.get_mut(*at).filter(|named| !**named) {
+            *named = true;
+            order.push(*at);
+        }
+    }
+    order.retain(|at| slots.get(*at).is_some_and(Option::is_some));
+    let mut result = Vec::with_capacity(slots.len());
+    let mut others = (0..before).filter(|at| named.get(*at) == Some(&false)).peekable();
+    for at in order {
+        while let Some(other) = others.next_if(|other| *other < at && at < before) {
+            result.extend(slots.get_mut(other).and_then(Option::take));
+        }
+        result.extend(slots.get_mut(at).and_then(Option::take));
+    }
+    for other in others {
+        result.extend(slots.get_mut(other).and_then(Option::take));
+    }
+    result
 }
 
 /// Puts the items that the change gives into its order. The others keep theirs and come as early as they can: only

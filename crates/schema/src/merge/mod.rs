@@ -28,8 +28,8 @@ pub(crate) enum Step {
 /// Whose order the items of a merged list have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// The target's; new items come last.
-    Target,
+    /// The change's for what it gives, the target's for the rest, and for both together as far as they agree.
+    Interleaved,
     /// The change's; other items stay before the item that they stood before.
     Change,
 }

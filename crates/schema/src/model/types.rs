@@ -3,6 +3,7 @@
 use crate::{Str, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Index of a struct in its [`TypeSet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -260,13 +261,20 @@ impl Struct {
 pub struct TypeSet {
     structs: Vec<Struct>,
     by_name: HashMap<Str, TypeId>,
+    number: u64,
 }
 
 impl TypeSet {
     /// A set of these structs; `TypeId`s in them are positions.
     pub(crate) fn new(structs: Vec<Struct>) -> Self {
         let by_name = structs.iter().zip(0..).map(|(s, index)| (s.name.clone(), TypeId(index))).collect();
-        Self { structs, by_name }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self { structs, by_name, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// A number that no other set of this process has, for what is remembered of sets.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// The struct of an OpenAPI name.

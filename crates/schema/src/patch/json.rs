@@ -1,14 +1,14 @@
 //! JSON patch (RFC 6902).
 
 use super::PatchError;
-use crate::{Map, Str, Value};
+use crate::{Map, Str, Value, go};
 
 /// Operations that one patch may have, as in the reference.
 const MAX_OPERATIONS: usize = 10_000;
-/// Values that all `copy` operations of a patch may make together: each could double the object.
-const MAX_COPIED: usize = 1_000_000;
-/// Values that all `move` operations of a patch may look through.
-const MAX_MOVED: usize = 10_000_000;
+/// Bytes that all `copy` operations of a patch may make together, as in the reference: each could double the object.
+const MAX_COPIED: usize = 3 << 20;
+/// Values that the operations of a patch may move, in lists and by `move`.
+const MAX_MOVED: usize = 50_000_000;
 /// Nesting that the result may have, as what is read: each operation could add to it.
 const MAX_DEPTH: usize = 400;
 
@@ -16,10 +16,13 @@ type Result<T> = std::result::Result<T, PatchError>;
 
 /// Applies a JSON patch.
 pub fn json(target: &Value, patch: &Value) -> Result<Value> {
-    let operations = patch.as_list().ok_or_else(|| malformed("json: cannot unmarshal object into Go value of type jsonpatch.Patch"))?;
+    let operations = patch.as_list().ok_or_else(|| malformed(&go::cannot_unmarshal(patch, "jsonpatch.Patch")))?;
     if operations.len() > MAX_OPERATIONS {
         let text = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", operations.len());
         return Err(PatchError::TooLarge(text));
+    }
+    if let Some(other) = operations.iter().find(|operation| !matches!(operation, Value::Map(_))) {
+        return Err(malformed(&go::cannot_unmarshal(other, "jsonpatch.Operation")));
     }
     let mut document = target.clone();
     let mut work = Work::default();
@@ -34,6 +37,16 @@ pub fn json(target: &Value, patch: &Value) -> Result<Value> {
 struct Work {
     copied: usize,
     moved: usize,
+}
+
+impl Work {
+    fn moves(&mut self, values: usize) -> Result<()> {
+        self.moved += values;
+        if self.moved <= MAX_MOVED {
+            return Ok(());
+        }
+        Err(PatchError::TooLarge("the operations move too much".to_owned()))
+    }
 }
 
 /// Checks that a value is not nested too deeply where it is put.
@@ -51,12 +64,12 @@ fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<()>
     match name {
         "add" => {
             let value = value();
-            fits(&path, measure(&value).1)?;
-            add(document, &path, value, name)
+            fits(&path, Measure::of(&value).depth)?;
+            add(document, &path, value, name, work)
         }
-        "remove" => remove(document, &path, name).map(drop),
+        "remove" => remove(document, &path, name, work).map(drop),
         "replace" => {
-            fits(&path, operation.get("value").map_or(0, |value| measure(value).1))?;
+            fits(&path, operation.get("value").map_or(0, |value| Measure::of(value).depth))?;
             *find_mut(document, &path, name)? = value();
             Ok(())
         }
@@ -65,25 +78,24 @@ fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<()>
             if path.starts_with(&from) {
                 return Err(unprocessable(name, &path));
             }
-            let moved = remove(document, &from, name)?;
-            let (values, depth) = measure(&moved);
-            work.moved += values;
-            if work.moved > MAX_MOVED {
-                return Err(PatchError::TooLarge("unable to move, the operations move too much".to_owned()));
-            }
-            fits(&path, depth)?;
-            add(document, &path, moved, name)
+            let moved = remove(document, &from, name, work)?;
+            let measure = Measure::of(&moved);
+            work.moves(measure.values)?;
+            fits(&path, measure.depth)?;
+            add(document, &path, moved, name, work)
         }
         "copy" => {
             let value = find_mut(document, &Pointer::of(operation, "from")?, name)?;
-            let (values, depth) = measure(value);
-            work.copied += values;
+            let measure = Measure::of(value);
+            work.copied = work.copied.saturating_add(measure.bytes);
             if work.copied > MAX_COPIED {
-                return Err(PatchError::TooLarge("unable to copy, the accumulated size increase of copy is too large".to_owned()));
+                let copied = work.copied;
+                let text = format!("Unable to copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}");
+                return Err(PatchError::Unprocessable(text));
             }
-            fits(&path, depth)?;
+            fits(&path, measure.depth)?;
             let value = value.clone();
-            add(document, &path, value, name)
+            add(document, &path, value, name, work)
         }
         "test" => {
             let wanted = operation.get("value").unwrap_or(&Value::Null);
@@ -92,8 +104,7 @@ fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<()>
             }
             Err(PatchError::Unprocessable(format!("testing value {path} failed: test failed")))
         }
-        "" => Err(malformed("missing value: patch operation has no op")),
-        other => Err(malformed(&format!("Unexpected kind: {other}"))),
+        other => Err(PatchError::Unprocessable(format!("Unexpected kind: {}", if other.is_empty() { "unknown" } else { other }))),
     }
 }
 
@@ -105,16 +116,32 @@ fn unprocessable(operation: &str, path: &Pointer) -> PatchError {
     PatchError::Unprocessable(format!("{operation} operation does not apply: doc is missing path: \"{path}\": missing value"))
 }
 
-/// How many values a tree has, and how deeply they are nested.
-fn measure(value: &Value) -> (usize, usize) {
-    fn all<'v>(values: impl Iterator<Item = &'v Value>) -> (usize, usize) {
-        let (count, depth) = values.map(measure).fold((0, 0), |(count, depth), (more, deeper)| (count + more, depth.max(deeper)));
-        (count + 1, depth + 1)
-    }
-    match value {
-        Value::List(items) => all(items.iter()),
-        Value::Map(map) => all(map.values()),
-        _ => (1, 0),
+/// How large a tree is.
+#[derive(Clone, Copy, Default)]
+struct Measure {
+    /// Values in it.
+    values: usize,
+    /// About the bytes of its text.
+    bytes: usize,
+    /// Levels of nesting.
+    depth: usize,
+}
+
+impl Measure {
+    fn of(value: &Value) -> Self {
+        let all = |parts: &mut dyn Iterator<Item = (usize, Self)>| {
+            parts.fold(Self { values: 1, bytes: 2, depth: 1 }, |all, (name, part)| Self {
+                values: all.values + part.values,
+                bytes: all.bytes + name + part.bytes + 1,
+                depth: all.depth.max(part.depth + 1),
+            })
+        };
+        match value {
+            Value::List(items) => all(&mut items.iter().map(|item| (0, Self::of(item)))),
+            Value::Map(map) => all(&mut map.iter().map(|(name, value)| (name.len() + 3, Self::of(value)))),
+            Value::String(text) | Value::Json(text) => Self { values: 1, bytes: text.len() + 2, depth: 0 },
+            _ => Self { values: 1, bytes: 8, depth: 0 },
+        }
     }
 }
 
@@ -124,12 +151,12 @@ struct Pointer(Vec<String>);
 
 impl Pointer {
     fn of(operation: &Value, field: &str) -> Result<Self> {
-        let text = operation.get(field).and_then(Value::as_str);
-        let text = text.ok_or_else(|| malformed(&format!("missing value: patch operation has no {field}")))?;
+        let missing = |why: &str| PatchError::Unprocessable(format!("{} operation does not apply: {why}", operation.str_at(&["op"])));
+        let text = operation.get(field).and_then(Value::as_str).ok_or_else(|| missing(&format!("operation has no {field}: missing value")))?;
         match text.strip_prefix('/') {
             Some(rest) => Ok(Self(rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect())),
             None if text.is_empty() => Ok(Self(Vec::new())),
-            None => Err(malformed(&format!("{field} must start with a slash: {text:?}"))),
+            None => Err(missing(&format!("doc is missing {field}: {text:?}: missing value"))),
         }
     }
 
@@ -157,25 +184,28 @@ fn descend<'a>(document: &'a mut Value, tokens: &[String]) -> Option<&'a mut Val
     })
 }
 
-/// A list index: digits without a leading zero.
+/// The place in a list of this length; negative ones count from its end.
 fn index(token: &str, len: usize) -> Option<usize> {
-    let plain = token == "0" || (!token.starts_with(['0', '+']) && !token.is_empty());
-    token.parse().ok().filter(|index| plain && *index <= len)
+    let index: i64 = token.parse().ok()?;
+    let at = if index < 0 { len.checked_sub(usize::try_from(index.unsigned_abs()).ok()?) } else { usize::try_from(index).ok() };
+    at.filter(|at| *at < len)
 }
 
-fn add(document: &mut Value, path: &Pointer, value: Value, operation: &str) -> Result<()> {
+fn add(document: &mut Value, path: &Pointer, value: Value, operation: &str, work: &mut Work) -> Result<()> {
     let Some((last, parents)) = path.0.split_last() else {
         *document = value;
         return Ok(());
     };
     match descend(document, parents) {
         Some(Value::Map(map)) => {
+            work.moves(map.len())?;
             map.insert(Str::from(last), value);
             Ok(())
         }
         Some(Value::List(items)) => {
-            let at = if last == "-" { Some(items.len()) } else { index(last, items.len()) };
+            let at = if last == "-" { Some(items.len()) } else { index(last, items.len() + 1) };
             let at = at.ok_or_else(|| unprocessable(operation, path))?;
+            work.moves(items.len() - at)?;
             items.insert(at, value);
             Ok(())
         }
@@ -188,13 +218,22 @@ fn add(document: &mut Value, path: &Pointer, value: Value, operation: &str) -> R
     }
 }
 
-fn remove(document: &mut Value, path: &Pointer, operation: &str) -> Result<Value> {
+fn remove(document: &mut Value, path: &Pointer, operation: &str, work: &mut Work) -> Result<Value> {
     let Some((last, parents)) = path.0.split_last() else {
         return Ok(std::mem::replace(document, Value::Map(Map::new())));
     };
     let removed = match descend(document, parents) {
-        Some(Value::Map(map)) => map.remove(last),
-        Some(Value::List(items)) => index(last, items.len()).filter(|at| *at < items.len()).map(|at| items.remove(at)),
+        Some(Value::Map(map)) => {
+            work.moves(map.len())?;
+            map.remove(last)
+        }
+        Some(Value::List(items)) => match index(last, items.len()) {
+            Some(at) => {
+                work.moves(items.len() - at)?;
+                Some(items.remove(at))
+            }
+            None => None,
+        },
         _ => None,
     };
     removed.ok_or_else(|| unprocessable(operation, path))

@@ -23,6 +23,9 @@ pub enum PatchError {
     /// The patch does not fit the object: a failed test, a missing path (422).
     #[error("{0}")]
     Unprocessable(String),
+    /// The patch says what makes no sense where it says it (500, as the reference answers).
+    #[error("{0}")]
+    Senseless(String),
     /// The patch would take too much work or memory (413).
     #[error("{0}")]
     TooLarge(String),

@@ -6,7 +6,7 @@
 use super::PatchError;
 use crate::apply::Element;
 use crate::merge::{self, Kind, Order, Rule, Step};
-use crate::{Map, Schema, Str, Value};
+use crate::{Map, Schema, Str, Value, go};
 use std::collections::{BTreeMap, BTreeSet};
 
 const DIRECTIVE: &str = "$patch";
@@ -29,8 +29,12 @@ fn malformed(text: &str) -> PatchError {
     PatchError::Malformed(text.to_owned())
 }
 
-fn unknown_directive(directive: &Value) -> PatchError {
-    malformed(&format!("Unknown patch type found: {}", directive.as_str().unwrap_or_default()))
+fn senseless(text: String) -> PatchError {
+    PatchError::Senseless(text)
+}
+
+fn unknown_directive(directive: &Value, patch: &Value) -> PatchError {
+    senseless(format!("unknown patch type: {} in map: {}", go::plain(directive), go::plain(patch)))
 }
 
 /// The rule of strategic merge patches.
@@ -39,7 +43,7 @@ struct Strategic;
 impl<'t> Rule<'t> for Strategic {
     type Error = PatchError;
     type Id = Element;
-    const ORDER: Order = Order::Target;
+    const ORDER: Order = Order::Interleaved;
     const MERGES_REPEATED: bool = true;
 
     fn step(&self, kind: Kind<'t>, target: Option<&Value>, change: &Value) -> Result<Step> {
@@ -48,25 +52,25 @@ impl<'t> Rule<'t> for Strategic {
             (Some(Value::Map(_)), Value::Map(patch)) => match patch.get(DIRECTIVE) {
                 None => Step::Maps,
                 Some(directive) => match directive.as_str() {
-                    Some("merge") => Step::Maps,
                     Some("replace") => {
                         let rest = patch.iter().filter(|(key, _)| **key != DIRECTIVE);
                         Step::Take(Value::Map(rest.map(|(key, value)| (key.clone(), value.clone())).collect()))
                     }
                     Some("delete") => Step::Take(Value::map()),
-                    _ => return Err(unknown_directive(directive)),
+                    _ => return Err(unknown_directive(directive, change)),
                 },
             },
-            (Some(Value::List(_)), Value::List(items)) if kind.patch.is_some_and(|patch| patch.merge) => {
+            (Some(Value::List(before)), Value::List(items)) if kind.patch.is_some_and(|patch| patch.merge) => {
+                check_items(before, items)?;
                 if merge_key(kind).is_some() && items.iter().any(|item| item.str_at(&[DIRECTIVE]) == "replace") {
                     let given = items.iter().filter(|item| item.get(DIRECTIVE).is_none());
-                    return Ok(Step::Take(Value::List(given.map(plain).collect())));
+                    return Ok(Step::Take(Value::List(given.filter_map(plain).collect())));
                 }
                 Step::Lists
             }
             (Some(Value::List(_)), Value::List(_)) => Step::Take(change.clone()),
             // Nothing to merge with: what the patch says, without what it says about merging.
-            _ => Step::Take(plain(change)),
+            _ => plain(change).map_or(Step::Drop, Step::Take),
         })
     }
 
@@ -74,12 +78,12 @@ impl<'t> Rule<'t> for Strategic {
         match (change, change.get(DIRECTIVE)) {
             (Value::Map(_), Some(directive)) => match directive.as_str() {
                 Some("delete") => Ok(Step::Drop),
-                Some("merge") => self.step(kind, target, change),
-                _ => Err(unknown_directive(directive)),
+                Some("merge") => Err(senseless("merging lists cannot yet be specified in the patch".to_owned())),
+                _ => Err(unknown_directive(directive, change)),
             },
             (Value::Map(_), None) => self.step(kind, target, change),
             // An item of a set is there already, or is new.
-            _ => Ok(if target.is_some() { Step::Keep } else { Step::Take(plain(change)) }),
+            _ => Ok(if target.is_some() { Step::Keep } else { plain(change).map_or(Step::Drop, Step::Take) }),
         }
     }
 
@@ -91,11 +95,15 @@ impl<'t> Rule<'t> for Strategic {
             if let Some(name) = key.strip_prefix(ORDER) {
                 ordered(self, target, patch, name, directive, kind.entry(name))?;
             } else if let Some(name) = key.strip_prefix(DELETE_FROM) {
-                let gone = directive.as_list().ok_or_else(|| malformed("invalid patch format of primitive list"))?;
-                let gone: BTreeSet<Element> = gone.iter().cloned().map(Element::Item).collect();
+                // What is no list has nothing to take out of one.
+                let gone: BTreeSet<Element> = directive.as_list().unwrap_or_default().iter().cloned().map(Element::Item).collect();
                 if let Some(items) = target.get_mut(name).and_then(Value::as_list_mut) {
                     items.retain(|item| !gone.contains(&Element::Item(item.clone())));
                 }
+            } else if key.starts_with(ORDER.trim_end_matches('/')) {
+                return Err(malformed("invalid patch format of setElementOrder list"));
+            } else if key.starts_with(DELETE_FROM.trim_end_matches('/')) {
+                return Err(malformed("invalid patch format of primitive list"));
             }
         }
         Ok(())
@@ -110,13 +118,9 @@ impl<'t> Rule<'t> for Strategic {
 
     fn identify(&self, list: Kind<'t>, item: &Value) -> Result<Element> {
         let Some(key) = merge_key(list) else { return Ok(Element::Item(item.clone())) };
-        let Value::Map(map) = item else { return Err(malformed("invalid JSON document")) };
-        match map.get(key) {
+        match item.get(key) {
             Some(value) if !value.is_null() => Ok(Element::Item(value.clone())),
-            _ => {
-                let text = String::from_utf8_lossy(&crate::json::encode(item)).into_owned();
-                Err(malformed(&format!("map: {text} does not contain declared merge key: {key}")))
-            }
+            _ => Err(senseless(format!("map: {} does not contain declared merge key: {key}", go::plain(item)))),
         }
     }
 
@@ -125,26 +129,64 @@ impl<'t> Rule<'t> for Strategic {
     }
 }
 
+/// The items of both lists must be of one type, and no lists.
+fn check_items(before: &[Value], items: &[Value]) -> Result<()> {
+    let mut all = before.iter().chain(items);
+    if before.iter().chain(items).any(|item| matches!(item, Value::List(_))) {
+        return Err(PatchError::Unprocessable("lists of lists are not supported".to_owned()));
+    }
+    let Some(first) = all.next() else { return Ok(()) };
+    if all.all(|item| go::type_name(item) == go::type_name(first)) {
+        return Ok(());
+    }
+    let shown = |items: &[Value]| items.iter().map(go::plain).collect::<Vec<_>>().join(" ");
+    Err(senseless(format!("list element types are not identical: [[{}] [{}]]", shown(before), shown(items))))
+}
+
 /// Merges the list in a field that the patch gives an order for, and puts it into that order.
 fn ordered(rule: &Strategic, target: &mut Map, patch: &Map, name: &str, order: &Value, kind: Kind<'_>) -> Result<()> {
-    let order = order.as_list().ok_or_else(|| malformed("invalid patch format of setElementOrder list"))?;
+    let list = |value: &Value| senseless(format!("expected a []interface {{}}, but received a {}", go::type_name(value)));
+    let order = order.as_list().ok_or_else(|| list(order))?;
     let before = match target.get(name) {
         Some(Value::List(items)) => Some(items.clone()),
         _ => None,
     };
-    let merged = match (patch.get(name), before.clone()) {
-        (Some(Value::Null), _) => {
+    match patch.get(name) {
+        Some(Value::Null) => {
             target.remove(name);
             return Ok(());
         }
+        Some(Value::List(items)) => check_order(items, order, merge_key(kind))?,
+        Some(other) => return Err(list(other)),
+        None => {}
+    }
+    let merged = match (patch.get(name), before.clone()) {
         (None, None) => return Ok(()),
         (Some(change), before) => merge::merge(rule, kind, before.map(Value::List), change)?,
         (None, Some(items)) => Some(Value::List(items)),
     };
-    let Some(Value::List(merged)) = merged else { return Err(malformed("invalid patch format of setElementOrder list")) };
+    let Some(Value::List(merged)) = merged else { return Ok(()) };
     let sorted = arrange(merged, order, &before.unwrap_or_default(), merge_key(kind));
     target.insert(Str::from(name), Value::List(sorted));
     Ok(())
+}
+
+/// The items that a patch gives must all be in the order that it gives, and stand in it.
+fn check_order(items: &[Value], order: &[Value], key: Option<&Str>) -> Result<()> {
+    if order.is_empty() {
+        return Ok(());
+    }
+    let mut places = order.iter();
+    let stays = |item: &&Value| key.is_none() || item.get(DIRECTIVE).is_none();
+    let in_place = |item: &Value| match key {
+        Some(key) => places.any(|place| place.get(key) == item.get(key)),
+        None => places.any(|place| place == item),
+    };
+    if items.iter().filter(stays).all(in_place) {
+        return Ok(());
+    }
+    let shown = |items: &[Value]| go::plain(&Value::List(items.to_vec()));
+    Err(senseless(format!("The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n", shown(items), shown(order))))
 }
 
 fn merge_key(kind: Kind<'_>) -> Option<&Str> {
@@ -202,20 +244,17 @@ fn arrange(merged: Vec<Value>, order: &[Value], before: &[Value], key: Option<&S
     }
 }
 
-/// A patch's value where nothing was: without directives and nulls.
-fn plain(value: &Value) -> Value {
+/// A patch's value where nothing was: without directives and nulls; `None` if it is nothing but a directive.
+fn plain(value: &Value) -> Option<Value> {
     match value {
+        Value::Map(map) if map.contains_key(DIRECTIVE) => None,
         Value::Map(map) => {
             let kept = map.iter().filter(|(key, value)| {
-                !value.is_null() && **key != DIRECTIVE && **key != RETAIN_KEYS && !key.starts_with(ORDER) && !key.starts_with(DELETE_FROM)
+                !value.is_null() && **key != RETAIN_KEYS && !key.starts_with(ORDER) && !key.starts_with(DELETE_FROM)
             });
-            Value::Map(Map::from_entries(kept.map(|(key, value)| (key.clone(), plain(value))).collect()))
+            Some(Value::Map(Map::from_entries(kept.filter_map(|(key, value)| Some((key.clone(), plain(value)?))).collect())))
         }
-        Value::List(items) => {
-            // An item with either directive says what becomes of others; here there are none.
-            let says_only = |item: &Value| matches!(item.get(DIRECTIVE).and_then(Value::as_str), Some("delete" | "replace"));
-            Value::List(items.iter().filter(|item| !says_only(item)).map(plain).collect())
-        }
-        other => other.clone(),
+        Value::List(items) => Some(Value::List(items.iter().filter_map(plain).collect())),
+        other => Some(other.clone()),
     }
 }

@@ -62,13 +62,34 @@ fn json_patches() {
     ] {
         assert_eq!(json(&target, &patch), Err(PatchError::Unprocessable(message.to_owned())));
     }
-    for patch in
-        [value!({}), value!([{"op": "jump", "path": "/a"}]), value!([{"path": "/a"}]), value!([{"op": "add", "path": "a"}]), value!([1])]
-    {
+    for (patch, message) in [
+        (value!([{"op": "jump", "path": "/a"}]), "Unexpected kind: jump"),
+        (value!([{"path": "/a"}]), "Unexpected kind: unknown"),
+        (value!([{"op": "add"}]), "add operation does not apply: operation has no path: missing value"),
+        (value!([{"op": "add", "path": "a"}]), "add operation does not apply: doc is missing path: \"a\": missing value"),
+        (value!([{"op": "copy", "path": "/c"}]), "copy operation does not apply: operation has no from: missing value"),
+        (value!([{"op": "remove", "path": "/a/b/-3"}]), "remove operation does not apply: doc is missing path: \"/a/b/-3\": missing value"),
+    ] {
+        assert_eq!(json(&target, &patch), Err(PatchError::Unprocessable(message.to_owned())));
+    }
+    for patch in [value!({}), value!([1]), value!("add")] {
         assert!(matches!(json(&target, &patch), Err(PatchError::Malformed(_))), "{patch:?}");
     }
-    let bomb = (0..60).map(|_| value!({"op": "copy", "from": "/a", "path": "/a/b/-"})).collect::<Vec<_>>();
-    assert!(matches!(json(&target, &Value::List(bomb)), Err(PatchError::TooLarge(_))));
+}
+
+#[test]
+fn places_in_lists_may_count_from_the_end() {
+    let target = value!({"l": [1, 2, 3]});
+    for (patch, expected) in [
+        (value!([{"op": "remove", "path": "/l/-1"}]), value!({"l": [1, 2]})),
+        (value!([{"op": "add", "path": "/l/-1", "value": 4}]), value!({"l": [1, 2, 3, 4]})),
+        (value!([{"op": "add", "path": "/l/-2", "value": 4}]), value!({"l": [1, 2, 4, 3]})),
+        (value!([{"op": "replace", "path": "/l/01", "value": 4}]), value!({"l": [1, 4, 3]})),
+        (value!([{"op": "test", "path": "/l/-3", "value": 1}]), target.clone()),
+        (value!([{"op": "test", "path": "/none", "value": null}]), target.clone()),
+    ] {
+        assert_eq!(json(&target, &patch), Ok(expected));
+    }
 }
 
 #[test]
@@ -94,7 +115,7 @@ fn lists_merge_by_key() {
     );
     let schema = &table().kind_of("v1", "Pod").unwrap().schema;
     let error = strategic(schema, &target, &pod(value!({"containers": [{"image": "z"}]}))).unwrap_err();
-    assert_eq!(error.to_string(), "map: {\"image\":\"z\"} does not contain declared merge key: name");
+    assert_eq!(error, PatchError::Senseless("map: map[image:z] does not contain declared merge key: name".to_owned()));
 }
 
 #[test]
@@ -113,9 +134,57 @@ fn atomic_lists_and_maps() {
 fn directives_where_nothing_was_leave_nothing() {
     apply(
         &pod(value!({})),
-        pod(value!({"containers": [{"$patch": "replace"}, {"name": "a"}, {"$patch": "delete", "name": "b"}]})),
+        pod(value!({"containers": [{"$patch": "replace"}, {"name": "a"}, {"$patch": "delete", "name": "b"}], "nodeSelector": {"$patch": "delete"}})),
         pod(value!({"containers": [{"name": "a"}]})),
     );
+    apply(&value!({}), value!({"spec": {"$patch": "replace", "hostname": "h"}}), value!({}));
+}
+
+/// As in the example of the documentation: an item that is new comes before those that the patch does not name.
+#[test]
+fn what_a_patch_gives_has_its_order() {
+    let names = |names: &[&str]| Value::List(names.iter().map(|name| value!({"name": (*name)})).collect());
+    for (before, patch, after) in [
+        (&["a"][..], &["n"][..], &["n", "a"][..]),
+        (&["a", "b"], &["b", "n"], &["a", "b", "n"]),
+        (&["a", "b", "c"], &["c", "a"], &["b", "c", "a"]),
+        (&["a", "b", "c"], &["n", "b"], &["n", "a", "b", "c"]),
+        (&["a", "b", "c", "d"], &["d", "b"], &["a", "c", "d", "b"]),
+    ] {
+        let list = |items: &[&str]| pod(value!({"containers": (names(items))}));
+        apply(&list(before), list(patch), list(after));
+    }
+    apply(
+        &value!({"metadata": {"finalizers": ["a", "b"]}}),
+        value!({"metadata": {"finalizers": ["c", "a"]}}),
+        value!({"metadata": {"finalizers": ["c", "a", "b"]}}),
+    );
+}
+
+#[test]
+fn patches_without_sense() {
+    let target = pod(value!({"containers": [{"name": "a"}], "nodeSelector": {"a": "b"}}));
+    let schema = &table().kind_of("v1", "Pod").unwrap().schema;
+    let senseless = |text: &str| PatchError::Senseless(text.to_owned());
+    for (patch, error) in [
+        (value!({"nodeSelector": {"$patch": "merge"}}), senseless("unknown patch type: merge in map: map[$patch:merge]")),
+        (value!({"containers": [{"name": "a", "$patch": "merge"}]}), senseless("merging lists cannot yet be specified in the patch")),
+        (value!({"containers": [{"name": "a", "$patch": "x"}]}), senseless("unknown patch type: x in map: map[$patch:x name:a]")),
+        (value!({"containers": ["a"]}), senseless("list element types are not identical: [[map[name:a]] [a]]")),
+        (value!({"containers": [["a"]]}), PatchError::Unprocessable("lists of lists are not supported".to_owned())),
+        (
+            value!({"$setElementOrder/containers": [{"name": "a"}, {"name": "b"}], "containers": [{"name": "b"}, {"name": "a"}]}),
+            senseless(
+                "The order in patch list:\n[map[name:b] map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:a] map[name:b]]\n",
+            ),
+        ),
+        (value!({"$setElementOrder/containers": "a"}), senseless("expected a []interface {}, but received a string")),
+        (value!({"$setElementOrder": []}), PatchError::Malformed("invalid patch format of setElementOrder list".to_owned())),
+        (value!({"$deleteFromPrimitiveList": []}), PatchError::Malformed("invalid patch format of primitive list".to_owned())),
+        (value!({"$retainKeys": "a"}), PatchError::Malformed("invalid patch format of retainKeys".to_owned())),
+    ] {
+        assert_eq!(strategic(schema, &target, &pod(patch)), Err(error));
+    }
 }
 
 #[test]
@@ -124,7 +193,7 @@ fn element_order() {
     apply(
         &target,
         pod(
-            value!({"$setElementOrder/containers": [{"name": "b"}, {"name": "new"}, {"name": "a"}], "containers": [{"name": "new"}, {"name": "b", "image": "x"}]}),
+            value!({"$setElementOrder/containers": [{"name": "b"}, {"name": "new"}, {"name": "a"}], "containers": [{"name": "b", "image": "x"}, {"name": "new"}]}),
         ),
         pod(value!({"containers": [{"name": "server"}, {"name": "b", "image": "x"}, {"name": "new"}, {"name": "a"}]})),
     );
@@ -181,6 +250,12 @@ fn hostile_patches_are_bounded() {
             .collect();
         assert!(matches!(json(&value!({"a": 1}), &Value::List(deeper)), Err(PatchError::TooLarge(_))), "{word}");
     }
+    // Each copy would double the object; a long text is as large as many values.
+    for bomb in [value!({"b": [1, 2]}), value!({"b": [("x".repeat(10_000))]})] {
+        let copies = (0..60).map(|_| value!({"op": "copy", "from": "/a", "path": "/a/b/-"})).collect::<Vec<_>>();
+        let error = json(&value!({"a": (bomb)}), &Value::List(copies)).unwrap_err();
+        assert!(error.to_string().starts_with("Unable to copy, the accumulated size increase of copy is "), "{error}");
+    }
     let path = "/a".repeat(500);
     let deep = value!([{"op": "add", "path": (path), "value": 1}]);
     assert!(json(&value!({}), &deep).is_err());
@@ -190,7 +265,10 @@ fn hostile_patches_are_bounded() {
     let tests = (0..10_000).map(|_| value!({"op": "test", "path": "/l", "value": []})).collect::<Vec<_>>();
     assert!(json(&value!({"l": (large.clone())}), &Value::List(tests)).is_err());
     let tests = (0..10_000).map(|_| value!({"op": "test", "path": "/l/7", "value": 7})).collect::<Vec<_>>();
-    assert!(json(&value!({"l": (large)}), &Value::List(tests)).is_ok());
+    assert!(json(&value!({"l": (large.clone())}), &Value::List(tests)).is_ok());
+    // Each operation makes room at the beginning of a long list.
+    let adds = (0..10_000).map(|_| value!({"op": "add", "path": "/l/0", "value": 7})).collect::<Vec<_>>();
+    assert!(matches!(json(&value!({"l": (large)}), &Value::List(adds)), Err(PatchError::TooLarge(_))));
 
     // Long lists and maps.
     let schema = &table().kind_of("v1", "Pod").unwrap().schema;

@@ -6,6 +6,9 @@ use ::serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, MapAc
 use ::serde::{Deserialize, Serialize, Serializer, forward_to_deserialize_any};
 use std::fmt;
 
+/// Maps of more entries are sorted: in the order in which they came, each would be searched for among those before it.
+const LONG: usize = 64;
+
 /// Why a tree does not fit a type, or a type is not a tree.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -107,8 +110,15 @@ impl<'de> Visitor<'de> for Tree {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
+        let mut entries = Vec::new();
         while let Some((key, value)) = access.next_entry::<String, Value>()? {
+            entries.push((key, value));
+        }
+        if entries.len() > LONG {
+            return Ok(Value::Map(entries.into_iter().collect()));
+        }
+        let mut map = Map::with_capacity(entries.len());
+        for (key, value) in entries {
             map.insert(key, value);
         }
         Ok(Value::Map(map))

@@ -160,7 +160,7 @@ fn times_and_order() {
         map.managed.entries().iter().map(|entry| format!("{} {}", entry.writer.manager, entry.time.as_deref().unwrap())).collect()
     };
     assert_eq!(shown(&map), ["b 2026-01-01T00:00:02Z", "a 2026-01-01T00:00:03Z", "u 2026-01-01T00:00:01Z"]);
-    // The same again changes nothing, not even the time.
+    // The same again changes nothing, not even the time; and who begins to own what is there has none.
     map.apply("b", value!({"data": {"y": "1"}}), false).unwrap();
     map.update("u", map.live.clone());
     assert_eq!(shown(&map), ["b 2026-01-01T00:00:02Z", "a 2026-01-01T00:00:03Z", "u 2026-01-01T00:00:01Z"]);
@@ -224,4 +224,79 @@ fn reading_and_writing_entries() {
     assert!(Managed::read_sent(Some(&broken)).is_err());
     assert!(is_reset(Some(&value!([{}]))));
     assert!(!is_reset(Some(&value!([]))) && !is_reset(None) && !is_reset(Some(&entries)));
+}
+
+/// A custom kind of two versions in time: first its list `l` and its struct `s` were owned by their parts, then as wholes.
+#[test]
+fn what_became_atomic_is_owned_as_a_whole() {
+    use crate::model::{Field, ListType, Presence, Struct, Type, TypeId, TypeSet};
+    use std::sync::Arc;
+    let schema = |lists: ListType, structs: ListType| {
+        let field = |name: &str, ty: Type, list_type: ListType, presence| Field { name: name.into(), ty, list_type, presence, ..Field::text("") };
+        let text = |name: &str| field(name, Type::String, ListType::Default, Presence::Omit);
+        let spec = vec![
+            field("l", Type::List(Box::new(Type::Struct(TypeId(2)))), lists, Presence::Omit),
+            field("s", Type::Struct(TypeId(2)), structs, Presence::Pointer),
+        ];
+        let root = vec![text("apiVersion"), text("kind"), field("spec", Type::Struct(TypeId(1)), ListType::Default, Presence::Pointer)];
+        let structs = [("Root", root), ("Spec", spec), ("Item", vec![text("name"), text("a"), text("b")])];
+        let structs = structs.into_iter().map(|(name, fields)| Struct::new(name.into(), fields, Vec::new(), false, false));
+        Schema::new(Arc::new(TypeSet::new(structs.collect())), TypeId(0))
+    };
+    let granular = schema(ListType::Map(vec!["name".into()]), ListType::Default);
+    let atomic = schema(ListType::Atomic, ListType::Atomic);
+    let run = |schema: &Schema, live: &Value, owners: &Managed, configuration: &Value, force: bool| {
+        let versions = OneVersion { api_version: "example.com/v1", schema };
+        let application = Application {
+            schema,
+            versions: &versions,
+            live,
+            empty: &canonical(schema, &value!({})),
+            configuration,
+            reset: &Paths::none(),
+            writer: &writer("a", Operation::Apply, "example.com/v1"),
+            force,
+            now: &"2026-01-01T00:00:00Z".into(),
+        };
+        application.run(owners).map_err(|error| error.to_string())
+    };
+    let update = |schema: &Schema, manager: &str, old: &Value, new: &Value, owners: &Managed| {
+        let versions = OneVersion { api_version: "example.com/v1", schema };
+        let write = Write { versions: &versions, old, new, reset: &Paths::none() };
+        let now = "2026-01-01T00:00:00Z".into();
+        track(schema, write, owners, &writer(manager, Operation::Update, "example.com/v1"), &now).unwrap()
+    };
+    // Owners as they are stored: text.
+    let stored = |managed: &Managed| Managed::read(managed.value().as_ref()).unwrap();
+    let text_of = |managed: &Managed, manager: &str| -> Option<String> {
+        managed.entries().iter().find(|entry| entry.writer.manager == *manager).map(|entry| entry.fields.text().to_string())
+    };
+
+    let configuration = value!({"spec": {"l": [{"name": "x", "a": "1"}], "s": {"a": "1"}}});
+    let first = run(&granular, &canonical(&granular, &value!({})), &Managed::default(), &configuration, false).unwrap();
+    assert_eq!(
+        text_of(&first.managed, "a").unwrap(),
+        r#"{"f:spec":{"f:l":{"k:{\"name\":\"x\"}":{".":{},"f:a":{},"f:name":{}}},"f:s":{"f:a":{}}}}"#
+    );
+    let changed = canonical(&granular, &value!({"spec": {"l": [{"name": "x", "a": "1", "b": "2"}], "s": {"a": "1", "b": "2"}}}));
+    let owners = update(&granular, "u", &first.object, &changed, &first.managed);
+
+    // The next write finds another schema: both own both as wholes, and who changes one takes it.
+    let newer = canonical(&atomic, &value!({"spec": {"l": [{"name": "y"}], "s": {"a": "1", "b": "2"}}}));
+    let after = update(&atomic, "w", &canonical(&atomic, &changed), &newer, &stored(&owners));
+    assert_eq!(text_of(&after, "w").unwrap(), r#"{"f:spec":{"f:l":{}}}"#);
+    assert_eq!(text_of(&after, "a").unwrap(), r#"{"f:spec":{"f:s":{}}}"#);
+    assert_eq!(text_of(&after, "u").unwrap(), r#"{"f:spec":{"f:s":{}}}"#);
+    let error = run(&atomic, &newer, &stored(&owners), &value!({"spec": {"s": {"a": "2"}}}), false).unwrap_err();
+    assert_eq!(error, "Apply failed with 1 conflict: conflict with \"u\" using example.com/v1: .spec.s");
+    // What the applier gives up goes as a whole, unless somebody else has it.
+    let given_up = run(&atomic, &newer, &stored(&after), &value!({"spec": {}}), false).unwrap();
+    assert_eq!(given_up.object, newer);
+
+    // The other way round, who owned the whole owns it as such: a part of it is free to take.
+    let whole = run(&atomic, &canonical(&atomic, &value!({})), &Managed::default(), &value!({"spec": {"s": {"a": "1"}}}), false).unwrap();
+    let newer = canonical(&granular, &value!({"spec": {"s": {"a": "2"}}}));
+    let after = update(&granular, "w", &whole.object, &newer, &stored(&whole.managed));
+    assert_eq!(text_of(&after, "a").unwrap(), r#"{"f:spec":{"f:s":{}}}"#);
+    assert_eq!(text_of(&after, "w").unwrap(), r#"{"f:spec":{"f:s":{"f:a":{}}}}"#);
 }
