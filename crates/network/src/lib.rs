@@ -7,7 +7,8 @@
 //! - [`netns`]: network namespaces pinned as files, and work done inside them;
 //! - [`PodNetwork`]: address and link of every pod sandbox on this node;
 //! - [`node`]: what a node needs before its first pod (guard routes, forwarding, routes to its peers);
-//! - [`cni`]: the same for other container runtimes, as a CNI plugin;
+//! - [`Network`]: either that, or what CNI plugins make of the pods' network;
+//! - [`cni`]: the pod network for other container runtimes, as a CNI plugin;
 //! - [`fabric`]: the wire between the nodes of a cluster whose nodes are namespaces of one machine.
 
 pub mod cni;
@@ -15,9 +16,13 @@ pub mod fabric;
 mod ipam;
 mod links;
 pub mod netns;
+mod network;
 pub mod node;
+mod plugins;
 mod pods;
 
+pub use network::Network;
+pub use plugins::{Directories, Plugins, PluginError, Pod};
 pub use pods::{Attachment, NetworkError, Options, PodNetwork};
 
 #[cfg(test)]

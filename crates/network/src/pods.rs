@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::ipam::Pool;
 use crate::links::{self, Mac};
 use crate::netns::{self, NetnsError};
+use crate::plugins::PluginError;
 
 /// The gateway that every pod sees: link-local, so it can never be a pod or a host. It exists only as a neighbour entry.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -68,6 +69,9 @@ pub enum NetworkError {
         /// The kernel's answer.
         source: rtnetlink::Error,
     },
+    /// A plugin of the pods' network failed.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// An attachment record could not be read or written.
     #[error("attachment record {path}: {source}")]
     Record {
