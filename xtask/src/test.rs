@@ -14,16 +14,24 @@ pub(crate) struct Options {
     /// `kubectl cp` as is promised
     #[arg(long)]
     full: bool,
+    /// Run only the end-to-end tests, with their nodes on this container runtime: containerd-1.6 or containerd-1.7
+    #[arg(long, value_name = "RUNTIME")]
+    on: Option<String>,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
 
 fn run_tests(options: &Options) -> Result<bool> {
-    let runner: &[&str] =
-        if has_nextest()? { &["nextest", "run", "--locked", "--workspace"] } else { &["test", "--locked", "--workspace"] };
+    let runner: &[&str] = if has_nextest()? { &["nextest", "run", "--locked"] } else { &["test", "--locked"] };
     let mut command = setup::cargo(runner);
+    if options.on.is_none() {
+        command.arg("--workspace");
+    }
     if options.full {
         command.env("CORTEN_TEST_FULL", "1");
+    }
+    if let Some(runtime) = &options.on {
+        command.args(["--package", "corten", "--test", "*"]).env("CORTEN_TEST_RUNTIME", runtime);
     }
     if let Some(filter) = &options.filter {
         command.arg(filter);

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use corten_cri::{Clients, connect};
 use corten_image::Store;
 use corten_image::build::Image;
-use corten_network::PodNetwork;
+use corten_network::Network;
 use corten_testkit::containerd::{Containerd, Version};
 use corten_testkit::{Enclosure, images};
 use tokio_util::sync::CancellationToken;
@@ -151,7 +151,7 @@ pub(crate) fn daemon(dir: &Path, cgroup_root: String) -> Result<()> {
     threads.block_on(async {
         let images = Store::open(corten_image::Options { dir: dir.join("images"), ..Default::default() }).await?;
         images.import(&image()?, &[IMAGE.parse()?])?;
-        let network = PodNetwork::open(corten_network::Options { dir: dir.join("network"), node_address: None, mtu: 1500 }).await?;
+        let network = Network::open(corten_network::Options { dir: dir.join("network"), node_address: None, mtu: 1500 }, None).await?;
         network.set_pod_cidr("10.99.0.0/24".parse()?)?;
         let runtime = corten_runtime::Runtime::open(corten_runtime::Options {
             state_dir: dir.join("state"),
@@ -160,6 +160,7 @@ pub(crate) fn daemon(dir: &Path, cgroup_root: String) -> Result<()> {
             images,
             network: Arc::new(network),
             cgroup_root,
+            systemd_cgroups: false,
             streaming_address: SocketAddr::from(([127, 0, 0, 1], 0)),
             shim: corten_embedded::SHIM,
             handlers: BTreeMap::new(),

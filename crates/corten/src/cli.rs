@@ -134,10 +134,30 @@ pub(crate) struct RuntimeOptions {
     /// a node of `up` looks for it in its own namespaces
     #[arg(long, value_name = "URL")]
     pub(crate) container_runtime_endpoint: Option<RuntimeEndpoint>,
+    /// Let the CNI plugins of this directory's first configuration attach pods, instead of the built-in network
+    #[arg(long, value_name = "DIR")]
+    #[serde(default)]
+    pub(crate) cni_conf_dir: Option<PathBuf>,
+    /// Directories of CNI plugins, separated by commas
+    #[arg(long, value_name = "DIR,…", value_delimiter = ',', default_value = CNI_BIN_DIR, requires = "cni_conf_dir")]
+    #[serde(default)]
+    pub(crate) cni_bin_dir: Vec<PathBuf>,
     /// OCI runtime for the RuntimeClass handler NAME, beside the built-in `corten`; may be repeated
     #[serde(default)]
     #[arg(long = "runtime-handler", value_name = "NAME=PROGRAM", value_parser = runtime_handler)]
     pub(crate) runtime_handlers: Vec<(String, corten_runtime::Handler)>,
+}
+
+/// Where distributions put CNI plugins.
+const CNI_BIN_DIR: &str = "/opt/cni/bin";
+
+impl RuntimeOptions {
+    /// The CNI plugins that attach pods, if any do.
+    pub(crate) fn plugins(&self) -> Option<corten_network::Directories> {
+        let configurations = self.cni_conf_dir.clone()?;
+        let programs = if self.cni_bin_dir.is_empty() { vec![PathBuf::from(CNI_BIN_DIR)] } else { self.cni_bin_dir.clone() };
+        Some(corten_network::Directories { configurations, programs })
+    }
 }
 
 /// `NAME=PROGRAM`, the program with further options of its own after blanks.

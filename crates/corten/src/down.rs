@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use corten_network::PodNetwork;
 use corten_network::node::NodeNetwork;
+use corten_network::{Network, NetworkError, netns};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -59,6 +59,10 @@ fn take_down(layout: &Layout) -> Result<()> {
     if layout.run().exists() && !namespaces::exist(layout) {
         unmount_below(layout)?;
         remove_network(layout)?;
+    } else if namespaces::exist(layout) {
+        let (node, layout) = (layout.namespace("net"), layout.clone());
+        // Links go with their namespace, but not what plugins wrote down elsewhere.
+        netns::run(&node, move || with_network(&layout, async |network| network.detach_from_plugins().await))??;
     }
     namespaces::remove(layout)?;
     remove_tree(layout.run())?;
@@ -173,7 +177,9 @@ fn cgroups(layout: &Layout) -> Result<Vec<PathBuf>> {
             continue;
         }
         let Some(at) = left.split(' ').nth(4) else { continue };
-        walk_directories(&Path::new(at).join(layout.cgroup().trim_start_matches('/')), &mut groups)?;
+        for cgroup in layout.cgroups() {
+            walk_directories(&Path::new(at).join(cgroup.trim_start_matches('/')), &mut groups)?;
+        }
     }
     Ok(groups)
 }
@@ -229,13 +235,16 @@ fn remove_network(layout: &Layout) -> Result<()> {
         text => serde_json::from_slice(&text.with_context(|| format!("cannot read {}", path.display()))?)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let removed: Result<()> = runtime.block_on(async {
-        let pods = PodNetwork::open(pod_network(layout, None)).await?;
-        pods.disconnect_all().await?;
-        NodeNetwork::open()?.unguard(&ranges).await?;
-        Ok(())
-    });
+    with_network(layout, async |network| network.disconnect_all().await)?;
+    let removed = runtime.block_on(async { NodeNetwork::open()?.unguard(&ranges).await });
     removed.context("cannot remove the network of the node")
+}
+
+/// Works on the pods' network in this network namespace.
+fn with_network(layout: &Layout, work: impl AsyncFnOnce(&Network) -> Result<(), NetworkError>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async { work(&Network::open(pod_network(layout, None), None).await?).await });
+    done.context("cannot remove the network of the pods")
 }
 
 fn remove_tree(directory: &Path) -> Result<()> {

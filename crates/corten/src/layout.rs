@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use corten_kubelet::config::CgroupDriver;
 use sha2::{Digest, Sha256};
 
 /// The data directory of a cluster that was not told another.
@@ -158,6 +159,11 @@ impl Layout {
     /// The path of the cgroup below which everything of this node runs, in every hierarchy.
     pub(crate) fn cgroup(&self) -> String {
         format!("/{}", self.name)
+    }
+
+    /// All that it can have been, by how cgroups were named at any time.
+    pub(crate) fn cgroups(&self) -> [String; 2] {
+        [CgroupDriver::Cgroupfs, CgroupDriver::Systemd].map(|driver| driver.path([self.name()]))
     }
 
     /// The data directory of a further node of an `up` cluster, inside the cluster's.

@@ -1,13 +1,17 @@
-//! The cgroups of pods: `<root>/kubepods[/<qos>]/pod<uid>`, on cgroup v1 and v2.
+//! The cgroups of pods: `<root>/kubepods[/<qos>]/pod<uid>`, or the same as systemd names it, on cgroup v1 and v2.
 //!
 //! The kubelet makes them, with the limits of the whole pod, and removes them; containers' own
 //! cgroups below are the runtime's. Everything is best effort where the kernel lacks a
 //! controller: a pod without a limit is better than no pod.
 
+mod driver;
+
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use driver::CgroupDriver;
 
 use crate::pod::qos::Qos;
 use crate::pod::resources::{CPU_PERIOD, Limits};
@@ -47,6 +51,9 @@ impl Hierarchy {
 /// The cgroups of one node's pods.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
+    driver: CgroupDriver,
+    /// The parts of the name of the cgroup that all pods are in: `corten`, `1a2b3c`, `kubepods`.
+    parts: Vec<String>,
     /// `/corten/1a2b3c/kubepods`
     kubepods: String,
     hierarchies: Vec<Hierarchy>,
@@ -56,10 +63,11 @@ pub(crate) struct Cgroups {
 
 impl Cgroups {
     /// Finds the hierarchies of this process's mount namespace and makes the tree's upper part.
-    pub(crate) fn open(root: &str, whole: Limits) -> Result<Self, CgroupError> {
+    pub(crate) fn open(root: &str, driver: CgroupDriver, whole: Limits) -> Result<Self, CgroupError> {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").map_err(CgroupError::Mounts)?;
-        let cgroups =
-            Self { kubepods: format!("{}/kubepods", root.trim_end_matches('/')), hierarchies: parse_mounts(&mountinfo), processes: None };
+        let parts: Vec<String> = root.split('/').filter(|part| !part.is_empty()).chain(["kubepods"]).map(str::to_owned).collect();
+        let kubepods = driver.path(parts.iter().map(String::as_str));
+        let cgroups = Self { driver, parts, kubepods, hierarchies: parse_mounts(&mountinfo), processes: None };
         cgroups.create(&cgroups.kubepods, whole)?;
         for qos in [Qos::Burstable, Qos::BestEffort] {
             // Classes have no limit of their own; best effort gets what nobody else wants.
@@ -81,16 +89,21 @@ impl Cgroups {
     }
 
     fn class(&self, qos: Qos) -> String {
-        match qos {
-            Qos::Guaranteed => self.kubepods.clone(),
-            Qos::Burstable => format!("{}/burstable", self.kubepods),
-            Qos::BestEffort => format!("{}/besteffort", self.kubepods),
-        }
+        self.named(qos, None)
+    }
+
+    fn named(&self, qos: Qos, pod: Option<&str>) -> String {
+        let class = match qos {
+            Qos::Guaranteed => None,
+            Qos::Burstable => Some("burstable"),
+            Qos::BestEffort => Some("besteffort"),
+        };
+        self.driver.path(self.parts.iter().map(String::as_str).chain(class).chain(pod))
     }
 
     /// Where a pod's cgroup is, in the form that CRI wants.
     pub(crate) fn path(&self, qos: Qos, uid: &str) -> String {
-        format!("{}/pod{uid}", self.class(qos))
+        self.named(qos, Some(&format!("pod{uid}")))
     }
 
     /// Makes a pod's cgroup, or updates its limits, and gives its path.
@@ -167,9 +180,8 @@ impl Cgroups {
                     continue;
                 };
                 for entry in entries.flatten() {
-                    let name = entry.file_name();
-                    let uid = name.to_str().and_then(|n| n.strip_prefix("pod"));
-                    uids.extend(uid.map(str::to_owned));
+                    let part = entry.file_name().to_str().and_then(|name| self.driver.last_part(name));
+                    uids.extend(part.as_deref().and_then(|part| part.strip_prefix("pod")).map(str::to_owned));
                 }
             }
         }

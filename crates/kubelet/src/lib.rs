@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use corten_client::events::Recorder;
 use corten_client::informer::{Informer, Selection};
+use corten_cri::v1;
 use kube::Api;
 use tokio_util::sync::CancellationToken;
 
@@ -134,7 +135,8 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         domain: config.cluster_domain.clone().unwrap_or(options.cluster_domain),
     };
     let taints = options.taints.into_iter().chain(config.register_with_taints.iter().cloned()).collect();
-    let cgroups = Cgroups::open(&options.cgroup_root, whole)?.limiting_processes(config.pod_pids_limit);
+    let driver = cgroup_driver(&runtime, &config).await;
+    let cgroups = Cgroups::open(&options.cgroup_root, driver, whole)?.limiting_processes(config.pod_pids_limit);
     if config.fail_cgroup_v1 && !cgroups.is_v2() {
         return Err(Error::CgroupV1);
     }
@@ -173,6 +175,25 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         tracing::error!(%error, "the kubelet's server failed");
     }
     Ok(())
+}
+
+/// How the container runtime wants cgroups named; the configuration's way if it does not know.
+async fn cgroup_driver(runtime: &Runtime, config: &config::Configuration) -> config::CgroupDriver {
+    let mut client = runtime.clients.runtime.clone();
+    let told = match client.runtime_config(v1::RuntimeConfigRequest {}).await {
+        Ok(response) => response.into_inner().linux.map(|linux| linux.cgroup_driver()),
+        // It came with v1.28's definition of CRI: containerd 1 has no such call.
+        Err(status) if status.code() == tonic::Code::Unimplemented => None,
+        Err(error) => {
+            tracing::warn!(%error, "the container runtime does not tell its cgroup driver");
+            None
+        }
+    };
+    match told {
+        Some(v1::CgroupDriver::Systemd) => config::CgroupDriver::Systemd,
+        Some(v1::CgroupDriver::Cgroupfs) => config::CgroupDriver::Cgroupfs,
+        None => config.cgroup_driver,
+    }
 }
 
 /// A directory that the node's other users cannot look into: below it are Secrets and tokens, whose own modes are those

@@ -22,7 +22,7 @@ mod plugins;
 mod pods;
 
 pub use network::Network;
-pub use plugins::{Directories, Plugins, PluginError, Pod};
+pub use plugins::{Directories, PluginError, Plugins, Pod};
 pub use pods::{Attachment, NetworkError, Options, PodNetwork};
 
 #[cfg(test)]

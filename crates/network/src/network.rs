@@ -56,6 +56,11 @@ impl Network {
         Ok(self.plugins.retain(live).await?)
     }
 
+    /// Lets CNI plugins take away what the pods have of them, also outside of this network namespace.
+    pub async fn detach_from_plugins(&self) -> Result<(), NetworkError> {
+        Ok(self.plugins.detach_all().await?)
+    }
+
     /// Takes away what the pods have in this network namespace, and returns when it is gone. Addresses of the built-in network
     /// stay reserved.
     pub async fn disconnect_all(&self) -> Result<(), NetworkError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use corten_cri::v1;
 use corten_image::Store;
-use corten_network::PodNetwork;
+use corten_network::Network;
 use corten_shim::protocol::Event;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -30,11 +30,12 @@ const EVENTS: usize = 1024;
 /// The runtime's state.
 pub(crate) struct Engine {
     pub(crate) images: Store,
-    pub(crate) network: Arc<PodNetwork>,
+    pub(crate) network: Arc<Network>,
     pub(crate) paths: Paths,
     pub(crate) layout: Layout,
     pub(crate) program: Program,
     pub(crate) cgroup_root: String,
+    pub(crate) systemd_cgroups: bool,
     pub(crate) handlers: Handlers,
     pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) modules: Modules,
@@ -67,6 +68,7 @@ impl Engine {
             layout: Layout::detect()?,
             program,
             cgroup_root: options.cgroup_root,
+            systemd_cgroups: options.systemd_cgroups,
             handlers: Handlers::new(options.handlers)?,
             cdi_dirs: options.cdi_dirs.unwrap_or_else(|| cdi::DIRS.map(PathBuf::from).to_vec()),
             modules: Modules::detect(),

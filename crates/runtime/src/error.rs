@@ -113,6 +113,7 @@ impl From<corten_network::NetworkError> for Error {
     fn from(error: corten_network::NetworkError) -> Error {
         match error {
             corten_network::NetworkError::NotReady => Error::Unavailable(error.to_string()),
+            corten_network::NetworkError::Plugin(error) => Error::Internal(format!("network of the sandbox: {error}")),
             other => Error::internal(other),
         }
     }

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use corten_image::Store;
-use corten_network::PodNetwork;
+use corten_network::Network;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
@@ -56,10 +56,12 @@ pub struct Options {
     /// The images.
     pub images: Store,
     /// The pods' network.
-    pub network: Arc<PodNetwork>,
+    pub network: Arc<Network>,
     /// The cgroup below each hierarchy's root that all of this node's cgroups are in, such as `/corten/1a2b`. A CRI
     /// `cgroup_parent` that already lies in it is taken as it is, any other is put below it.
     pub cgroup_root: String,
+    /// Whether kubelets are told to name cgroups as systemd does. Both forms are understood.
+    pub systemd_cgroups: bool,
     /// Where the streaming server listens; port 0 takes a free one. Loopback: its URLs are for this node's kubelet.
     pub streaming_address: SocketAddr,
     /// The shim's executable, as `corten_embedded::SHIM` has it.

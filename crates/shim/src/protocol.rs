@@ -29,6 +29,9 @@ pub struct Serve {
     /// The pod's user namespace, which the PID namespace then belongs to.
     #[serde(default)]
     pub userns: Option<PathBuf>,
+    /// Directories of the cgroup that the shim moves itself to, so that it does not end with the service that started it.
+    #[serde(default)]
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// An OCI runtime program that containers are made with instead of the shim's own.

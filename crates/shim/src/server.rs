@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use corten_shim::protocol::{Body, Event, Fault, FaultCode, Message, Outcome, Reply, Request, Serve};
@@ -46,6 +46,7 @@ pub(crate) struct Server {
 /// Serves until told to shut down.
 pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
     close_inherited()?;
+    leave(&serve.cgroups);
     detach()?;
     // No directory is held: the state's file system can be unmounted.
     std::env::set_current_dir("/")?;
@@ -85,6 +86,16 @@ fn close_inherited() -> Result<()> {
     match unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()).context("cannot close inherited descriptors"),
+    }
+}
+
+/// Moves to a cgroup. A shim that cannot is as good as any until the service that it is in ends, so this only tells.
+fn leave(cgroups: &[PathBuf]) {
+    for dir in cgroups {
+        // 0 is the writer itself.
+        if let Err(error) = fs::write(dir.join("cgroup.procs"), "0") {
+            eprintln!("cannot move to cgroup {}: {error}", dir.display());
+        }
     }
 }
 

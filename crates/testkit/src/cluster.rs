@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use corten_network::netns;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -29,6 +29,21 @@ pub struct Options {
     pub busybox: bool,
     /// Run the node on this containerd instead of the built-in container runtime.
     pub containerd: Option<containerd::Version>,
+    /// Run the node on the built-in container runtime whatever the other tests run on: the test is about it.
+    pub built_in: bool,
+}
+
+/// Names the container runtime of all clusters that do not choose one: `containerd-1.6` or `containerd-1.7`.
+/// `cargo xtask test --on RUNTIME` sets it.
+pub const RUNTIME: &str = "CORTEN_TEST_RUNTIME";
+
+fn chosen() -> Result<Option<containerd::Version>> {
+    match std::env::var(RUNTIME).unwrap_or_default().as_str() {
+        "" => Ok(None),
+        "containerd-1.6" => Ok(Some(containerd::Version::V1_6)),
+        "containerd-1.7" => Ok(Some(containerd::Version::V1_7)),
+        other => bail!("{RUNTIME} is {other:?}, not containerd-1.6 or containerd-1.7"),
+    }
 }
 
 /// Makes a test of each of these functions for every container runtime that a node can stand on: the built-in one, and both
@@ -91,7 +106,8 @@ impl Cluster {
             containerd: None,
         };
         let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
-        if let Some(version) = options.containerd {
+        let chosen = if options.built_in { None } else { chosen()? };
+        if let Some(version) = options.containerd.or(chosen) {
             cluster.start_on_containerd(version, &arguments)?;
         }
         for version in &options.nginx {
@@ -113,8 +129,7 @@ impl Cluster {
         version.programs()?;
         let state = Path::new("/run/containerd");
         let mut up = self.corten("up");
-        up.arg("--no-kubeconfig").args(self.calm(arguments)?).args(arguments);
-        up.arg(endpoint(&containerd::socket(state)));
+        up.arg("--no-kubeconfig").args(self.settings(arguments, Some((version, &containerd::socket(state))))?).args(arguments);
         let up = std::thread::spawn(move || run(up).and_then(Outcome::check));
         let pin = |kind: &str| self.data.path().join("run").join("namespaces").join(kind);
         wait::until("the node's namespaces are there", PATIENCE, || {
@@ -143,10 +158,9 @@ impl Cluster {
     /// Runs `corten up` (again) on this cluster's data directory.
     pub fn start(&mut self, arguments: &[&str]) -> Result<String> {
         let mut up = self.corten("up");
-        up.arg("--no-kubeconfig").args(self.calm(arguments)?).args(arguments);
-        if let Some(containerd) = &self.containerd {
-            up.arg(endpoint(&containerd.socket()));
-        }
+        let containerd = self.containerd.as_ref().map(|containerd| (containerd.version(), containerd.socket()));
+        let settings = self.settings(arguments, containerd.as_ref().map(|(version, socket)| (*version, socket.as_path())))?;
+        up.arg("--no-kubeconfig").args(settings).args(arguments);
         let said = run(up)?.check()?;
         self.note_run_directory()?;
         Ok(said)
@@ -154,16 +168,28 @@ impl Cluster {
 
     /// How full the machine is that tests run on must not decide where pods go: nodes are under pressure only when nothing is
     /// left. Tests that are about pressure bring a configuration of their own.
-    fn calm(&self, arguments: &[&str]) -> Result<Vec<String>> {
+    ///
+    /// Of another container runtime the node is told in one of the two ways that there are.
+    fn settings(&self, arguments: &[&str], containerd: Option<(containerd::Version, &Path)>) -> Result<Vec<String>> {
         const CALM: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
             imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n\
             evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}\n";
-        if arguments.contains(&"--kubelet-config") {
-            return Ok(Vec::new());
+        let (mut settings, mut text) = (Vec::new(), CALM.to_owned());
+        let own = arguments.iter().any(|argument| argument.starts_with("--kubelet-config"));
+        match containerd {
+            Some((containerd::Version::V1_7, socket)) if !own => {
+                text.push_str(&format!("containerRuntimeEndpoint: unix://{}\n", socket.display()));
+            }
+            Some((_, socket)) => settings.push(format!("--container-runtime-endpoint=unix://{}", socket.display())),
+            None => {}
+        }
+        if own {
+            return Ok(settings);
         }
         let path = self.data.path().join("testkit-kubelet.yaml");
-        std::fs::write(&path, CALM).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(vec!["--kubelet-config".to_owned(), path.display().to_string()])
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        settings.extend(["--kubelet-config".to_owned(), path.display().to_string()]);
+        Ok(settings)
     }
 
     fn note_run_directory(&mut self) -> Result<()> {
@@ -309,10 +335,6 @@ impl Cluster {
     pub fn http_get(&self, address: SocketAddr) -> Result<String> {
         http_get_within(&self.run.join("namespaces").join("net"), address)
     }
-}
-
-fn endpoint(socket: &Path) -> String {
-    format!("--container-runtime-endpoint=unix://{}", socket.display())
 }
 
 /// One HTTP GET from inside a network namespace; the answer's body.

@@ -100,6 +100,11 @@ impl Containerd {
         socket(&self.options.state)
     }
 
+    /// Which one it is.
+    pub fn version(&self) -> Version {
+        self.options.version
+    }
+
     /// Takes an image archive in.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::packages::exclusive;
+use crate::packages::{cache, exclusive};
 use crate::run;
 
 /// Where packages come from.
@@ -42,10 +42,19 @@ impl<'a> Packages<'a> {
     ///
     /// If a package cannot be downloaded or unpacked.
     pub fn kept(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
+        self.kept_with(name, packages, |_| false)
+    }
+
+    /// The same, with those of the packages that they depend on that `wanted` names.
+    ///
+    /// # Errors
+    ///
+    /// If a package cannot be downloaded or unpacked.
+    pub fn kept_with(&self, name: &str, packages: &[&str], wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
         let kept = self.cache.join("trees").join(name);
         let _alone = exclusive(&format!("tree-{name}"))?;
         if !kept.is_dir() {
-            let tree = self.unpack(packages, |_| false)?;
+            let tree = self.unpack(packages, wanted)?;
             fs::create_dir_all(self.cache.join("trees"))?;
             fs::rename(tree.path(), &kept).with_context(|| format!("cannot move a tree to {}", kept.display()))?;
         }
@@ -132,6 +141,30 @@ impl<'a> Packages<'a> {
         ];
         Ok(settings.into_iter().flat_map(|(name, value)| ["-o".to_owned(), format!("{name}={value}")]).collect())
     }
+}
+
+/// The directory of Debian's CNI plugins: bridge, host-local, portmap, …
+///
+/// # Errors
+///
+/// If the package cannot be had.
+pub fn cni_plugins() -> Result<PathBuf> {
+    let tree = Packages::new(cache()?).kept("containernetworking-plugins", &["containernetworking-plugins"])?;
+    Ok(tree.join("usr/lib/cni"))
+}
+
+/// A command for CRIU of Debian 13, which knows newer kernels than that of Debian 12; with its libraries, for they are newer
+/// than the machine's too.
+///
+/// # Errors
+///
+/// If the packages cannot be had.
+pub fn criu() -> Result<Vec<String>> {
+    let library = |name: &str| name.starts_with("lib") || name == "zlib1g";
+    let tree = Packages::of(cache()?, Suite::Other("trixie")).kept_with("criu-4", &["criu"], library)?;
+    let path = |name: &str| tree.join(name).display().to_string();
+    let (loader, libraries) = (path("usr/lib64/ld-linux-x86-64.so.2"), path("usr/lib/x86_64-linux-gnu"));
+    Ok(vec![loader, "--library-path".to_owned(), libraries, path("usr/sbin/criu")])
 }
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

@@ -192,7 +192,7 @@ fn kill(pid: i32) {
 }
 
 /// The directories of a cgroup.
-fn hierarchies(cgroup: &str) -> Vec<PathBuf> {
+pub fn hierarchies(cgroup: &str) -> Vec<PathBuf> {
     let name = cgroup.trim_start_matches('/');
     let mounts = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path().join(name));
     mounts.chain([Path::new("/sys/fs/cgroup").join(name)]).filter(|dir| dir.is_dir()).collect()

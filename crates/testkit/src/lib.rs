@@ -31,9 +31,9 @@ pub mod tools;
 pub mod wait;
 
 #[cfg(feature = "clusters")]
-pub use cluster::{Cluster, Options, PATIENCE, cgroup, http_get_within, memory_limit_file};
+pub use cluster::{Cluster, Options, PATIENCE, RUNTIME, cgroup, http_get_within, memory_limit_file};
 #[cfg(feature = "clusters")]
-pub use enclosure::{Enclosure, clear};
+pub use enclosure::{Enclosure, clear, hierarchies};
 #[cfg(feature = "clusters")]
 pub use pods::{BUSYBOX, Pod};
 pub use runner::{Outcome, run, run_with_input};

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::AgentOptions;
 use crate::layout::Layout;
 use crate::lock::Lock;
-use crate::server::node::{NodeSetup, follow_peers};
+use crate::server::node::NodeSetup;
 use crate::server::phases::Phases;
 use crate::server::{named, require_root, stop_on_signal, too_early};
 use token::JoinToken;
@@ -70,7 +70,7 @@ async fn serve(options: &AgentOptions, layout: &Layout, phases: Phases) -> Resul
     };
     phases.done("joined");
 
-    let peers = tokio::spawn(follow_peers(joined.client.clone(), setup.name.clone(), token.clone()));
+    let peers = tokio::spawn(setup.follow_peers(joined.client.clone(), token.clone()));
     let (ready, became_ready) = tokio::sync::oneshot::channel();
     let kubelet = setup.start_kubelet(joined.client, joined.tls, ready, &token)?;
     tokio::spawn(async move {

@@ -174,7 +174,7 @@ async fn bring_up(
     }
 
     let client = || in_process(api.service(), Identity::node(&setup.name));
-    let peers = node::follow_peers(client(), setup.name.clone(), token.clone());
+    let peers = setup.follow_peers(client(), token.clone());
     components.spawn(async { ("routes to other nodes", peers.await) });
     let (ready, became_ready) = tokio::sync::oneshot::channel();
     let kubelet = setup.start_kubelet(client(), identities.kubelet_tls.clone(), ready, token)?;

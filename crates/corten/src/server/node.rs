@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use corten_client::informer::{Informer, Selection};
-use corten_network::PodNetwork;
+use corten_kubelet::config::CgroupDriver;
+use corten_network::Network;
 use corten_network::node::NodeNetwork;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
@@ -46,11 +47,19 @@ impl NodeSetup {
     ) -> Result<Self> {
         let (file, drop_ins) = (options.kubelet_config.as_deref(), options.kubelet_config_dir.as_deref());
         let kubelet = corten_kubelet::config::Configuration::load(file, drop_ins).context("the kubelet's configuration")?;
+        let mut runtime = runtime.clone();
+        // As with the reference, what the command line says goes before the file.
+        if let (None, Some(url)) = (&runtime.container_runtime_endpoint, &kubelet.container_runtime_endpoint) {
+            let endpoint = url.parse().context("containerRuntimeEndpoint of the kubelet's configuration")?;
+            runtime.container_runtime_endpoint = Some(endpoint);
+        }
+        // Plugins lead pods' packets where they think right.
+        let ranges = if runtime.plugins().is_some() { &ranges[1..] } else { &ranges[..] };
         let network = NodeNetwork::open()?;
         // Noted before they are made: `down` takes them away again.
         let note = layout.guarded();
-        corten_pki::write_private(&note, &serde_json::to_vec(&ranges)?).with_context(|| format!("cannot write {}", note.display()))?;
-        network.guard(&ranges).await?;
+        corten_pki::write_private(&note, &serde_json::to_vec(ranges)?).with_context(|| format!("cannot write {}", note.display()))?;
+        network.guard(ranges).await?;
         network.enable_forwarding()?;
         let address = match options.node_ip {
             Some(address) => address,
@@ -61,7 +70,7 @@ impl NodeSetup {
             address: general(address),
             options: options.clone(),
             kubelet,
-            runtime: runtime.clone(),
+            runtime,
             layout: layout.clone(),
             cluster_domain: cluster_domain.to_owned(),
         })
@@ -81,14 +90,15 @@ impl NodeSetup {
             .await
             .with_context(|| format!("cannot open the image store {}", layout.images().display()))?;
         let IpAddr::V4(address) = self.address else { anyhow::bail!("node address {} is not IPv4", self.address) };
-        let network = PodNetwork::open(pod_network(layout, Some(address))).await?;
+        let network = Network::open(pod_network(layout, Some(address)), self.runtime.plugins()).await?;
         let runtime = corten_runtime::Runtime::open(corten_runtime::Options {
             state_dir: layout.runtime(),
             run_dir: layout.run().to_owned(),
             socket: layout.cri_socket(),
             images,
             network: Arc::new(network),
-            cgroup_root: layout.cgroup(),
+            cgroup_root: self.kubelet.cgroup_driver.path([layout.name()]),
+            systemd_cgroups: self.kubelet.cgroup_driver == CgroupDriver::Systemd,
             streaming_address: crate::cli::loopback(0),
             shim: corten_embedded::SHIM,
             handlers: self.runtime.runtime_handlers.iter().cloned().collect(),
@@ -103,6 +113,18 @@ impl NodeSetup {
             runtime.serve(token).await;
             Ok(())
         }))
+    }
+
+    /// Keeps a route to every other node's pods, unless CNI plugins do what they think right.
+    pub(crate) fn follow_peers(&self, client: Client, token: CancellationToken) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (name, plugins) = (self.name.clone(), self.runtime.plugins().is_some());
+        async move {
+            if plugins {
+                token.cancelled().await;
+                return Ok(());
+            }
+            follow_peers(client, name, token).await
+        }
     }
 
     /// Starts the kubelet; `ready` is told when the Node is Ready.
@@ -175,7 +197,7 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Keeps a route to every other node's pods.
-pub(crate) async fn follow_peers(client: Client, own_name: String, token: CancellationToken) -> Result<()> {
+async fn follow_peers(client: Client, own_name: String, token: CancellationToken) -> Result<()> {
     let mut routes = NodeNetwork::open()?;
     let nodes = Informer::<Node>::start(Api::all(client), Selection::default(), token.clone());
     let changed = Arc::new(Notify::new());

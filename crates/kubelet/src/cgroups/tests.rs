@@ -28,7 +28,7 @@ fn weights_span_the_range() {
 #[test]
 fn a_pods_cgroup_is_made_with_its_limits_and_removed() {
     let root = format!("/corten-test-{}", std::process::id());
-    let Ok(cgroups) = Cgroups::open(&root, Limits::default()) else {
+    let Ok(cgroups) = Cgroups::open(&root, CgroupDriver::Cgroupfs, Limits::default()) else {
         return; // Not root, or no cgroups here: nothing to test.
     };
     let limits = Limits { cpu_shares: 512, cpu_quota: 20_000, memory: 64 << 20 };
@@ -53,5 +53,42 @@ fn a_pods_cgroup_is_made_with_its_limits_and_removed() {
     assert!(!exists(&path));
     for hierarchy in &cgroups.hierarchies {
         remove_tree(&join(hierarchy.mount(), &root));
+    }
+}
+
+#[test]
+fn systemds_names_say_where_a_slice_is() {
+    let systemd = CgroupDriver::Systemd;
+    assert_eq!(
+        systemd.path(["kubepods", "besteffort", "pod5a-6b"]),
+        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod5a_6b.slice"
+    );
+    assert_eq!(systemd.path(["corten-1a"]), "/corten_1a.slice");
+    assert_eq!(systemd.last_part("kubepods-besteffort-pod5a_6b.slice").unwrap(), "pod5a-6b");
+    assert_eq!(systemd.last_part("corten-abc.scope"), None);
+    assert_eq!(CgroupDriver::Cgroupfs.path(["kubepods", "pod5a-6b"]), "/kubepods/pod5a-6b");
+    assert_eq!((CgroupDriver::named("systemd"), CgroupDriver::named("other")), (Some(systemd), None));
+}
+
+/// The same as the one before with systemd's names.
+#[test]
+fn pods_have_slices_with_systemd() {
+    let root = format!("/corten-slices-{}", std::process::id());
+    let Ok(cgroups) = Cgroups::open(&root, CgroupDriver::Systemd, Limits::default()) else {
+        return; // Not root, or no cgroups here: nothing to test.
+    };
+    let name = root.trim_start_matches('/').replace('-', "_");
+    let limits = Limits { cpu_shares: 512, cpu_quota: 20_000, memory: 64 << 20 };
+    let path = cgroups.ensure(Qos::Burstable, "u-1", limits).unwrap();
+    let burstable = format!("/{name}.slice/{name}-kubepods.slice/{name}-kubepods-burstable.slice");
+    assert_eq!(path, format!("{burstable}/{name}-kubepods-burstable-podu_1.slice"));
+    cgroups.ensure(Qos::Guaranteed, "u-2", limits).unwrap();
+    assert_eq!(cgroups.uids(), HashSet::from(["u-1".to_owned(), "u-2".to_owned()]));
+    for uid in ["u-1", "u-2"] {
+        cgroups.remove(uid);
+    }
+    assert_eq!(cgroups.uids(), HashSet::new());
+    for hierarchy in &cgroups.hierarchies {
+        remove_tree(&join(hierarchy.mount(), &format!("{name}.slice")));
     }
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 pub use read::ConfigError;
 
+pub use crate::cgroups::CgroupDriver;
 pub use crate::eviction::threshold::Thresholds;
 
 /// What a kubelet can be configured to. The defaults are the reference's but for three: swap and cgroup v1 are no reason not
@@ -24,6 +25,10 @@ pub use crate::eviction::threshold::Thresholds;
 pub struct Configuration {
     /// Sysctls that pods may set besides the safe ones: names, or prefixes that end in `*`.
     pub allowed_unsafe_sysctls: Vec<String>,
+    /// How cgroups are named, where the container runtime does not say so itself.
+    pub cgroup_driver: CgroupDriver,
+    /// The container runtime to drive, if given.
+    pub container_runtime_endpoint: Option<String>,
     /// DNS servers of the cluster, if given.
     pub cluster_dns: Option<Vec<std::net::IpAddr>>,
     /// DNS domain of the cluster, if given.
@@ -100,6 +105,8 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             allowed_unsafe_sysctls: Vec::new(),
+            cgroup_driver: CgroupDriver::default(),
+            container_runtime_endpoint: None,
             cluster_dns: None,
             cluster_domain: None,
             address: None,

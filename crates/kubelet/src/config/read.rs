@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::fields::{Effect, FIELDS, Kind};
 use super::limits::Limits;
-use super::{Configuration, duration};
+use super::{CgroupDriver, Configuration, duration};
 use crate::eviction::threshold::{ThresholdError, Thresholds};
 
 const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
@@ -132,6 +132,11 @@ impl Configuration {
         }
         check_shutdown(&settings)?;
         let limits = Limits::of(&settings)?;
+        let cgroup_driver = match settings.text("cgroupDriver").filter(|name| !name.is_empty()) {
+            None => defaults.cgroup_driver,
+            Some(name) => CgroupDriver::named(&name)
+                .ok_or_else(|| wrong("cgroupDriver", format!("must be \"cgroupfs\" or \"systemd\", not {name:?}")))?,
+        };
         Ok(Self {
             address: limits.address,
             port: limits.port,
@@ -150,6 +155,8 @@ impl Configuration {
             register_node: settings.bool("registerNode").unwrap_or(true),
             reserved_cpus: limits.reserved_cpus,
             allowed_unsafe_sysctls: settings.texts("allowedUnsafeSysctls"),
+            cgroup_driver,
+            container_runtime_endpoint: settings.text("containerRuntimeEndpoint").filter(|url| !url.is_empty()),
             cluster_dns,
             cluster_domain: settings.text("clusterDomain").filter(|d| !d.is_empty()),
             eviction,

@@ -68,6 +68,7 @@ fn what_is_wrong_is_said_with_its_path() {
             "shutdownGracePeriodByPodPriority[0].shutdownGracePeriodSeconds: must be a number",
         ),
         ("crashLoopBackOff: {maxContainerRestartPeriod: 10m}", "crashLoopBackOff.maxContainerRestartPeriod: must be between 1s and 300s"),
+        ("cgroupDriver: openrc", "cgroupDriver: must be \"cgroupfs\" or \"systemd\", not \"openrc\""),
         ("staticPodPath: here", "staticPodPath: must be an absolute path"),
         ("systemReserved: {gpu: '1'}", "systemReserved[gpu]: unknown resource"),
         ("featureGates: {A: maybe}", "featureGates[A]: must be true or false, not \"maybe\""),

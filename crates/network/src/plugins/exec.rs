@@ -43,11 +43,8 @@ impl<'a> Job<'a> {
 
     /// Runs the plugin to its end and returns what it wrote.
     pub(super) async fn run(&self, program: &Path, input: &Value) -> Result<Vec<u8>, PluginError> {
-        let failed = |message: String| PluginError::Failed {
-            plugin: self.plugin.to_owned(),
-            command: self.command.to_lowercase(),
-            message,
-        };
+        let failed =
+            |message: String| PluginError::Failed { plugin: self.plugin.to_owned(), command: self.command.to_lowercase(), message };
         let mut command = tokio::process::Command::new(program);
         command.env_clear().env("PATH", PATH).env("CNI_COMMAND", self.command);
         command.env("CNI_PATH", self.path.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(":"));

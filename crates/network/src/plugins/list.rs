@@ -170,6 +170,5 @@ fn version(given: &Map<String, Value>) -> Result<String, String> {
         None => {}
     }
     let best = VERSIONS.iter().rev().find(|known| offered.iter().any(|offer| offer == *known));
-    best.map(|known| (*known).to_owned())
-        .ok_or_else(|| format!("CNI version {} is not one of {}", offered.join(", "), VERSIONS.join(", ")))
+    best.map(|known| (*known).to_owned()).ok_or_else(|| format!("CNI version {} is not one of {}", offered.join(", "), VERSIONS.join(", ")))
 }

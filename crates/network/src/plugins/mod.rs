@@ -215,10 +215,8 @@ impl Plugins {
             record.result = Some(result);
             name.clone_into(&mut last);
         }
-        let addresses = record.result.as_ref().map_or_else(
-            || Err("there is none".to_owned()),
-            |given| result::addresses(given, &record.interface),
-        );
+        let addresses =
+            record.result.as_ref().map_or_else(|| Err("there is none".to_owned()), |given| result::addresses(given, &record.interface));
         let addresses = addresses.map_err(|message| PluginError::Result { plugin: last, message })?;
         self.publish(id, record)?;
         Ok(addresses)
@@ -314,8 +312,9 @@ impl Plugins {
             return Ok(versions);
         }
         let answer = Job::plain("VERSION", name, path).run(program, &json!({"cniVersion": list::newest()})).await?;
-        let told: Option<Vec<String>> =
-            serde_json::from_slice::<Value>(&answer).ok().and_then(|answer| serde_json::from_value(answer["supportedVersions"].clone()).ok());
+        let told: Option<Vec<String>> = serde_json::from_slice::<Value>(&answer)
+            .ok()
+            .and_then(|answer| serde_json::from_value(answer["supportedVersions"].clone()).ok());
         let told = told.ok_or_else(|| PluginError::Result {
             plugin: name.to_owned(),
             message: format!("VERSION was answered with {:?}", String::from_utf8_lossy(&answer).trim()),

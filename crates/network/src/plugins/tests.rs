@@ -93,13 +93,6 @@ fn results_of_every_version_are_read_and_checked() {
     assert_eq!(result::parse(b" ", "1.0.0").unwrap_err(), "it is empty");
 }
 
-/// The plugins of Debian.
-fn programs() -> PathBuf {
-    let cache = corten_testkit::packages::cache().unwrap();
-    let tree = corten_testkit::debs::Packages::new(cache).kept("containernetworking-plugins", &["containernetworking-plugins"]);
-    tree.unwrap().join("usr/lib/cni")
-}
-
 /// A node with a network of plugins.
 struct Node {
     namespaces: Namespaces,
@@ -115,7 +108,7 @@ impl Node {
         for name in ["records", "conf", "bin"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        let programs = vec![dir.path().join("bin"), programs()];
+        let programs = vec![dir.path().join("bin"), corten_testkit::debs::cni_plugins().unwrap()];
         Self { namespaces, node, dir, programs }
     }
 
@@ -172,7 +165,8 @@ impl Node {
     }
 
     fn bridge(&self) -> Value {
-        let ipam = json!({"type": "host-local", "subnet": "10.77.0.0/24", "dataDir": self.path("leases"), "routes": [{"dst": "0.0.0.0/0"}]});
+        let ipam =
+            json!({"type": "host-local", "subnet": "10.77.0.0/24", "dataDir": self.path("leases"), "routes": [{"dst": "0.0.0.0/0"}]});
         json!({"type": "bridge", "bridge": "br-test", "isGateway": true, "ipam": ipam})
     }
 }

@@ -1,6 +1,8 @@
 //! Control groups, v1 (each hierarchy mounted for itself, or hybrid) and v2.
 
 mod limits;
+pub(crate) mod names;
+mod service;
 mod stats;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,14 @@
 //! `CheckpointContainer`: a container's state as an archive, by CRIU.
 //!
-//! What is written is what the reference's runtimes write: `checkpoint/` with CRIU's images, `config.dump` and `spec.dump`, packed
-//! as a tar archive at the place that the caller names. The container goes on running.
+//! What is written is what the reference's runtimes write, packed as a tar archive at the place that the caller names:
+//! `checkpoint/` with CRIU's images, `dump.log` and `stats-dump` of CRIU, `config.dump` and `spec.dump`, and `rootfs-diff.tar`
+//! with `deleted.files`, what the container has changed of its image. The container goes on running.
+//!
+//! <https://kubernetes.io/docs/reference/node/kubelet-checkpoint-api/>
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -73,7 +78,14 @@ async fn dump(criu: &str, container: &Container, pid: i32, work: &Path, limit: D
     let mut command = tokio::process::Command::new(criu);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.args(["dump", "--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", "--manage-cgroups=ignore"]);
-    command.arg("--tree").arg(pid.to_string()).arg("--images-dir").arg(&images).args(["--log-file", "dump.log"]);
+    command
+        .arg("--tree")
+        .arg(pid.to_string())
+        .arg("--images-dir")
+        .arg(&images)
+        .arg("--work-dir")
+        .arg(work)
+        .args(["--log-file", "dump.log"]);
     command.arg("--root").arg(container.paths.rootfs());
     // Everything that the node mounted or that others share is named, not dumped.
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
@@ -95,7 +107,7 @@ async fn dump(criu: &str, container: &Container, pid: i32, work: &Path, limit: D
     if output.status.success() {
         return Ok(());
     }
-    let log = fs::read(images.join("dump.log")).unwrap_or(output.stderr);
+    let log = fs::read(work.join("dump.log")).unwrap_or(output.stderr);
     Err(Error::Internal(format!("criu could not dump container {}: {}", container.id, complaint(&log))))
 }
 
@@ -115,10 +127,41 @@ fn pack(container: &Container, work: &Path, target: &Path) -> Result<()> {
     files::publish(&work.join("config.dump"), &config)?;
     let spec: serde_json::Value = files::load(&container.paths.spec())?.unwrap_or_default();
     files::publish(&work.join("spec.dump"), &spec)?;
+    changes(&container.paths.upper(), work).map_err(Error::io("read", &container.paths.upper()))?;
     let write = || -> std::io::Result<()> {
         let mut archive = tar::Builder::new(fs::File::create(target)?);
         archive.append_dir_all(".", work)?;
         archive.into_inner()?.sync_all()
     };
     write().map_err(Error::io("write", target)).inspect_err(|_| drop(fs::remove_file(target)))
+}
+
+/// Writes what the container has changed of its root file system: what it wrote, and the names of what it deleted.
+fn changes(upper: &Path, work: &Path) -> io::Result<()> {
+    let mut archive = tar::Builder::new(fs::File::create(work.join("rootfs-diff.tar"))?);
+    archive.follow_symlinks(false);
+    let mut deleted = Vec::new();
+    collect(upper, Path::new(""), &mut archive, &mut deleted)?;
+    archive.into_inner()?;
+    if !deleted.is_empty() {
+        fs::write(work.join("deleted.files"), serde_json::to_vec(&deleted)?)?;
+    }
+    Ok(())
+}
+
+fn collect(upper: &Path, below: &Path, archive: &mut tar::Builder<fs::File>, deleted: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(upper.join(below))? {
+        let entry = entry?;
+        let (name, kind) = (below.join(entry.file_name()), entry.file_type()?);
+        if kind.is_char_device() && entry.metadata()?.rdev() == 0 {
+            // How an overlay notes that something is gone.
+            deleted.push(name);
+        } else if kind.is_dir() {
+            archive.append_path_with_name(entry.path(), &name)?;
+            collect(upper, &name, archive, deleted)?;
+        } else if !kind.is_socket() {
+            archive.append_path_with_name(entry.path(), &name)?;
+        }
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use corten_image::Image;
 
 use super::{Container, Life};
 use crate::cdi;
+use crate::cgroup;
 use crate::engine::Engine;
 use crate::error::{Error, Result, blocking};
 use crate::events::Kind;
@@ -75,7 +76,7 @@ impl Engine {
             image_ref: image.repo_digests.first().cloned().unwrap_or_else(|| image.id.to_string()),
             stop_signal: super::stop::signal(config.stop_signal, &image.config.config.stop_signal)?,
             log: log_path(&sandbox.record.config.0.log_directory, &config.log_path),
-            cgroup: format!("{}/{id}", sandbox.record.cgroup_parent),
+            cgroup: cgroup::names::container(&sandbox.record.cgroup_parent, &id),
             uid: 0,
             gid: 0,
             groups: Vec::new(),

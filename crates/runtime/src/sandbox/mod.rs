@@ -1,6 +1,7 @@
 //! Pod sandboxes.
 
 mod etc;
+mod network;
 mod remove;
 mod run;
 mod status;

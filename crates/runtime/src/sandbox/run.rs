@@ -7,7 +7,7 @@ use std::sync::Arc;
 use corten_cri::v1::{self, NamespaceMode};
 use corten_shim::protocol::Serve;
 
-use super::{Sandbox, etc};
+use super::{Sandbox, etc, network};
 use crate::engine::Engine;
 use crate::error::{Error, Result, blocking};
 use crate::events::Kind;
@@ -16,7 +16,7 @@ use crate::namespaces::{self, Wanted};
 use crate::paths::SandboxPaths;
 use crate::record::{Encoded, Made, SandboxRecord};
 use crate::shim::Shim;
-use crate::{mounts, names, spec, userns};
+use crate::{cgroup, mounts, names, spec, userns};
 
 impl Engine {
     /// Makes a sandbox, or nothing at all.
@@ -71,9 +71,10 @@ impl Engine {
             sandbox: record.id.clone(),
             pause: options.pid == NamespaceMode::Pod as i32,
             userns: mapping.is_some().then(|| paths.user.clone()),
+            cgroups: self.layout.shim_cgroups(&self.cgroup_root)?,
         };
         let engine = self.clone();
-        let (layout, network) = (self.layout.clone(), (!host_network).then(|| paths.netns.clone()));
+        let (layout, netns) = (self.layout.clone(), (!host_network).then(|| paths.netns.clone()));
         let (prepared, from) = (paths.clone(), record.clone());
         // The record first: from here on a crash leaves something that recovery finds.
         blocking(move || {
@@ -88,7 +89,7 @@ impl Engine {
                 made: mapping.is_some(),
                 ipc: (!host_ipc).then(|| prepared.ipc.clone()),
                 uts: (!host_network).then(|| prepared.uts.clone()),
-                network,
+                network: netns,
                 hostname: from.hostname.clone(),
                 sysctls: config.linux.as_ref().map(|linux| linux.sysctls.clone()).unwrap_or_default(),
             };
@@ -105,7 +106,7 @@ impl Engine {
             namespaces::make(wanted)?;
             layout.create(&from.cgroup_parent)?;
             if let Some(resources) = config.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
-                crate::cgroup::apply(&layout, &from.cgroup_parent, resources)?;
+                cgroup::apply(&layout, &from.cgroup_parent, resources)?;
             }
             Ok(())
         })
@@ -114,7 +115,7 @@ impl Engine {
             if host_network {
                 return Ok(Made::default());
             }
-            let attachment = self.network.attach(&record.id, &paths.netns).await?;
+            let attachment = self.network.attach(&network::pod(&record, &paths)).await?;
             Ok(Made { addresses: attachment.addresses.iter().map(ToString::to_string).collect() })
         };
         let start = async {
@@ -136,11 +137,11 @@ impl Engine {
             return Err(Error::Invalid(format!("cgroup parent {asked:?} leads upwards")));
         }
         let root = self.cgroup_root.trim_end_matches('/');
-        let asked = asked.trim_matches('/');
+        let asked = cgroup::names::parent(asked)?;
         if asked.is_empty() {
             return Ok(format!("{root}/sandbox-{id}"));
         }
-        let inside = Path::new("/").join(asked).starts_with(if root.is_empty() { "/" } else { root });
+        let inside = Path::new("/").join(&asked).starts_with(if root.is_empty() { "/" } else { root });
         Ok(if inside { format!("/{asked}") } else { format!("{root}/{asked}") })
     }
 }

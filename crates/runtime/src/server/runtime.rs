@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use corten_cri::v1::{self, runtime_service_server::RuntimeService};
 use corten_cri::{NETWORK_READY, RUNTIME_READY};
+use corten_network::NetworkError;
 use futures::{Stream, StreamExt};
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status, async_trait};
@@ -13,6 +14,9 @@ use crate::error::Error;
 
 /// What a call returns.
 type Answer<T> = Result<Response<T>, Status>;
+
+/// The reason that kubelets know for a network that pods cannot be attached to.
+const NETWORK_NOT_READY: &str = "NetworkPluginNotReady";
 
 /// The version of CRI, and of the kubelet's older interface, that `Version` must name.
 const KUBELET_API: &str = "0.1.0";
@@ -31,7 +35,7 @@ impl RuntimeService for Service {
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
-        let network = self.engine.network.ready();
+        let network = self.engine.network.ready().await;
         let condition = |name: &str, status: bool, reason: &str, message: &str| v1::RuntimeCondition {
             r#type: name.to_owned(),
             status,
@@ -41,8 +45,9 @@ impl RuntimeService for Service {
         let conditions = vec![
             condition(RUNTIME_READY, true, "", ""),
             match network {
-                true => condition(NETWORK_READY, true, "", ""),
-                false => condition(NETWORK_READY, false, "NetworkPluginNotReady", "the node has no pod CIDR yet"),
+                Ok(()) => condition(NETWORK_READY, true, "", ""),
+                Err(NetworkError::NotReady) => condition(NETWORK_READY, false, NETWORK_NOT_READY, "the node has no pod CIDR yet"),
+                Err(error) => condition(NETWORK_READY, false, NETWORK_NOT_READY, &format!("Network plugin returns error: {error}")),
             },
         ];
         let user_namespaces = crate::userns::supported();
@@ -64,7 +69,8 @@ impl RuntimeService for Service {
     }
 
     async fn runtime_config(&self, _: Request<v1::RuntimeConfigRequest>) -> Answer<v1::RuntimeConfigResponse> {
-        let linux = v1::LinuxRuntimeConfiguration { cgroup_driver: v1::CgroupDriver::Cgroupfs as i32 };
+        let driver = if self.engine.systemd_cgroups { v1::CgroupDriver::Systemd } else { v1::CgroupDriver::Cgroupfs };
+        let linux = v1::LinuxRuntimeConfiguration { cgroup_driver: driver as i32 };
         Ok(Response::new(v1::RuntimeConfigResponse { linux: Some(linux) }))
     }
 

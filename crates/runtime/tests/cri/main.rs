@@ -4,15 +4,18 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod attaching;
+mod checkpoint;
 mod crash;
 mod devices;
 mod exec;
 mod footprint;
 mod handlers;
 mod hostile;
+mod images;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod network;
 mod refused;
 mod restart;
 mod security;

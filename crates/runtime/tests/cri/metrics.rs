@@ -69,23 +69,3 @@ async fn the_resources_of_a_pod_can_be_changed() {
     let error = node.cri.runtime.update_pod_sandbox_resources(request("no-such-sandbox")).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_is_made_or_refused_with_the_reason() {
-    let mut node = Node::start().await;
-    let sandbox = node.run(node.pod("p")).await;
-    let id = node.launch(&sandbox, shell("c", "while :; do sleep 0.1; done")).await;
-    let location = node.path("checkpoint.tar");
-    let request =
-        |id: &str| v1::CheckpointContainerRequest { container_id: id.to_owned(), location: location.display().to_string(), timeout: 60 };
-    match node.cri.runtime.checkpoint_container(request(&id)).await {
-        Ok(_) => assert!(fs::metadata(&location).unwrap().len() > 10_000),
-        Err(error) => {
-            assert_eq!(error.code(), Code::Unimplemented, "{error}");
-            assert!(error.message().starts_with("checkpoint is not supported"), "{error}");
-            assert!(!location.exists());
-        }
-    }
-    assert_eq!(node.exec(&id, "echo alive", 10).await.unwrap().stdout, b"alive\n");
-    assert_eq!(node.cri.runtime.checkpoint_container(request("no-such")).await.unwrap_err().code(), Code::NotFound);
-}

@@ -7,13 +7,17 @@ use std::sync::Arc;
 
 use corten_image::Store;
 use corten_image::build::Image;
-use corten_network::PodNetwork;
+use corten_network::{Directories, Network};
 use corten_runtime::{Handler, Options, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// Its settings, which only a test gives it.
 pub(crate) const DIR: &str = "CORTEN_RUNTIME_TEST_DIR";
 pub(crate) const CGROUP: &str = "CORTEN_RUNTIME_TEST_CGROUP";
+
+/// Files of a node's directory that change its configuration.
+pub(crate) const SYSTEMD: &str = "systemd";
+pub(crate) const CNI: &str = "cni";
 
 /// Said when the socket is there.
 pub(crate) const READY: &str = "the runtime listens";
@@ -46,7 +50,7 @@ async fn serve(dir: &Path, cgroup_root: String) {
         images.import(&busybox(), &[IMAGE.parse().expect("a name")]).expect("the image is imported");
     }
     let options = corten_network::Options { dir: dir.join("network"), node_address: None, mtu: 1500 };
-    let network = PodNetwork::open(options).await.expect("a network");
+    let network = Network::open(options, plugins(dir)).await.expect("a network");
     network.set_pod_cidr("10.99.0.0/24".parse().expect("a range")).expect("the range is set");
     let runtime = Runtime::open(Options {
         state_dir: dir.join("state"),
@@ -55,6 +59,7 @@ async fn serve(dir: &Path, cgroup_root: String) {
         images,
         network: Arc::new(network),
         cgroup_root,
+        systemd_cgroups: dir.join(SYSTEMD).exists(),
         streaming_address: SocketAddr::from(([127, 0, 0, 1], 0)),
         shim: corten_embedded::SHIM,
         handlers: handlers(),
@@ -70,6 +75,12 @@ async fn serve(dir: &Path, cgroup_root: String) {
 fn handlers() -> BTreeMap<String, Handler> {
     let programs = [("runc", "/usr/sbin/runc"), ("crun", "/usr/bin/crun"), ("broken", "/no/such/runtime")];
     programs.map(|(name, path)| (name.to_owned(), Handler { binary: PathBuf::from(path), options: Vec::new() })).into()
+}
+
+/// The CNI plugins that attach pods, where a test has put any.
+fn plugins(dir: &Path) -> Option<Directories> {
+    let cni = dir.join(CNI);
+    cni.is_dir().then(|| Directories { configurations: cni.join("net.d"), programs: vec![cni.join("bin")] })
 }
 
 /// The image, with the programs that the tests' scripts use.

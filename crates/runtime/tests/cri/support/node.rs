@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use corten_cri::v1::PodSandboxConfig;
@@ -32,7 +32,13 @@ enum Daemon {
 
 impl Node {
     pub(crate) async fn start() -> Node {
+        Node::start_with(|_| ()).await
+    }
+
+    /// A node whose directory is prepared before its daemon starts.
+    pub(crate) async fn start_with(prepare: impl FnOnce(&Path)) -> Node {
         let enclosure = Enclosure::new().expect("an enclosure");
+        prepare(enclosure.dir());
         let daemon = Daemon::Corten(launch(&enclosure));
         let cri = connect(&enclosure.dir().join("cri.sock")).await.expect("the daemon answers");
         Node { daemon, cgroup: enclosure.cgroup().to_owned(), enclosure, cri, configs: HashMap::new() }
@@ -75,6 +81,12 @@ impl Node {
         let Daemon::Corten(daemon) = &mut self.daemon else { panic!("the reference is not ours to kill") };
         daemon.kill().expect("the daemon is killed");
         daemon.wait().expect("the daemon is reaped");
+    }
+
+    /// The daemon's process.
+    pub(crate) fn daemon(&self) -> u32 {
+        let Daemon::Corten(daemon) = &self.daemon else { panic!("the reference is not ours to look at") };
+        daemon.id()
     }
 
     /// Starts the daemon again.
