@@ -197,6 +197,7 @@ async fn lifecycle(api: &Api, row: &Resource) -> Result<(), String> {
             return Err(format!("{field} is {}", made[field]));
         }
     }
+    let made = if row.plural == "servicecidrs" { taken_up(api, &path).await } else { made };
     let read = expect(api.get(&path).send().await, 200)?;
     if read != made {
         return Err(format!("created {made}\nread {read}"));
@@ -214,6 +215,21 @@ async fn lifecycle(api: &Api, row: &Resource) -> Result<(), String> {
     let gone = api.delete(&format!("{path}?gracePeriodSeconds=0")).send().await;
     expect(gone, 200)?;
     Ok(())
+}
+
+/// A range of Services' addresses, which the server itself writes to soon after it is made.
+async fn taken_up(api: &Api, path: &str) -> Value {
+    let ready = async {
+        loop {
+            let range = api.get(path).ok().await;
+            if range["metadata"]["finalizers"].is_array() && range["status"]["conditions"].is_array() {
+                return range;
+            }
+            // Nothing tells when the server has written.
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(crate::common::DEADLINE, ready).await.expect("a range that is in use")
 }
 
 fn changed_only_annotations(before: &Value, after: &Value) -> Result<(), String> {
