@@ -140,6 +140,51 @@ fn differences_are_shown_and_nothing_is_written(cluster: &Cluster, name: &str) {
     cluster.kubectl(&["delete", "deployment", name]);
 }
 
+/// What kubectl notes of client-side apply can be looked at, set and edited; and what a manifest no longer has is pruned.
+fn notes_and_pruning(cluster: &Cluster, name: &str) {
+    let manifest = |replicas| deployment(name, Some(replicas), "nginx:1", "front");
+    apply(cluster, &[], &manifest(2)).check().unwrap();
+    let what = format!("deployment/{name}");
+    let noted = || -> Value { serde_json::from_str(&cluster.kubectl(&["apply", "view-last-applied", &what, "-o", "json"])).unwrap() };
+    assert_eq!(noted()["spec"]["replicas"], 2);
+    let set = cluster.kubectl_input(&["apply", "set-last-applied", "-f", "-"], &manifest(5));
+    assert!(set.succeeded() && set.stdout.contains("configured"), "{set:?}");
+    assert_eq!(noted()["spec"]["replicas"], 5);
+    assert_eq!(get(cluster, name)["spec"]["replicas"], 2, "only the note changes");
+    let editor = cluster.data().join("apply-editor.sh");
+    std::fs::write(&editor, "#!/bin/sh\nsed -i 's/replicas: 5/replicas: 6/' \"$1\"\n").unwrap();
+    std::fs::set_permissions(&editor, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = cluster.kubectl_command(&["apply", "edit-last-applied", &what]);
+    let edited = command.env("EDITOR", &editor).env("KUBE_EDITOR", &editor).output().unwrap();
+    assert!(edited.status.success(), "{edited:?}");
+    assert_eq!(noted()["spec"]["replicas"], 6);
+    cluster.kubectl(&["delete", &what]);
+
+    let map = |part: &str| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}-{part}, labels: {{pruned: {name}}}}}\n");
+    let selector = format!("pruned={name}");
+    let prune = ["--prune", "--prune-allowlist=core/v1/ConfigMap", "-l", selector.as_str()];
+    apply(cluster, &prune, &(map("a") + &map("b"))).check().unwrap();
+    let said = apply(cluster, &prune, &map("a")).check().unwrap();
+    assert!(said.contains(&format!("configmap/{name}-b pruned")), "{said}");
+    let left = cluster.kubectl(&["get", "configmaps", "-l", &selector, "-o", "name"]);
+    assert_eq!(left.trim(), format!("configmap/{name}-a"));
+    cluster.kubectl(&["delete", "configmaps", "-l", selector.as_str()]);
+}
+
+/// Who writes for the cluster owns what it writes, under the names that the reference's programs have.
+fn the_clusters_own_programs_are_owners(cluster: &Cluster) {
+    let manifest = deployment("owned", Some(0), "nginx:1", "front").replace("  paused: true\n", "");
+    server_side(cluster, "kubectl", &manifest).check().unwrap();
+    cluster.kubectl(&["rollout", "status", "deployment/owned", "--timeout=60s"]);
+    let status = get(cluster, "owned");
+    assert_eq!(owners(&status, "/f:status/f:observedGeneration"), [pair("kube-controller-manager", "Update")]);
+    let sets = cluster.json(&["get", "replicasets", "-l", "app=owned", "--show-managed-fields"]);
+    assert_eq!(owners(&sets["items"][0], "/f:spec/f:replicas"), [pair("kube-controller-manager", "Update")]);
+    let nodes = cluster.json(&["get", "nodes", "--show-managed-fields"]);
+    assert_eq!(owners(&nodes["items"][0], "/f:status/f:nodeInfo"), [pair("kubelet", "Update")]);
+    cluster.kubectl(&["delete", "deployment", "owned"]);
+}
+
 #[test]
 fn kubectl_applies_on_the_servers_side() {
     let mut cluster = Cluster::up(CORTEN, Options::default());
@@ -148,5 +193,7 @@ fn kubectl_applies_on_the_servers_side() {
         managers_share_and_conflict(&cluster, &format!("shared-{minor}"));
         there_and_back(&cluster, &format!("moved-{minor}"));
         differences_are_shown_and_nothing_is_written(&cluster, &format!("diff-{minor}"));
+        notes_and_pruning(&cluster, &format!("noted-{minor}"));
     }
+    the_clusters_own_programs_are_owners(&cluster);
 }

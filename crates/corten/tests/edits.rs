@@ -214,7 +214,13 @@ fn patches(desk: &Desk) {
     );
     let refused =
         desk.refused(&["patch", "deployment", "web", "--type=json", "-p", r#"[{"op": "test", "path": "/spec/replicas", "value": 7}]"#]);
-    assert!(refused.contains("invalid"), "{refused}");
+    assert!(refused.contains("The request is invalid: the server rejected our request due to an error in our request"), "{refused}");
+    // A container that is new comes first, as in the example of the documentation.
+    let added = r#"{"spec": {"template": {"spec": {"containers": [{"name": "third", "image": "busybox:1.36"}]}}}}"#;
+    desk.run(&["patch", "deployment", "web", "--patch", added]);
+    assert_eq!(desk.container(0)["name"], "third");
+    let gone = r#"{"spec": {"template": {"spec": {"containers": [{"name": "third", "$patch": "delete"}]}}}}"#;
+    desk.run(&["patch", "deployment", "web", "--patch", gone]);
     let dry = desk.run(&[
         "patch",
         "deployment",
@@ -255,6 +261,19 @@ fn nodes(desk: &Desk) {
     let refused = desk.refused(&["taint", "node", &name, "example.com/busy=no:PreferNoSchedule"]);
     assert!(refused.contains("already has example.com/busy taint(s) with same effect(s) and --overwrite is false"), "{refused}");
     desk.run(&["taint", "node", &name, "example.com/busy-"]);
+    // Only by its status, and the kubelet leaves what is not its own.
+    let capacity = r#"[{"op": "add", "path": "/status/capacity/example.com~1dongle", "value": "4"}]"#;
+    desk.run(&["patch", "node", &name, "--subresource=status", "--type=json", "-p", capacity]);
+    assert_eq!(desk.json(&format!("node/{name}"))["status"]["capacity"]["example.com/dongle"], "4");
+    desk.run(&[
+        "patch",
+        "node",
+        &name,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status": {"capacity": {"example.com/dongle": null}}}"#,
+    ]);
     desk.run(&["cordon", &name]);
     assert_eq!(desk.json(&format!("node/{name}"))["spec"]["unschedulable"], true);
     desk.run(&["uncordon", &name]);
