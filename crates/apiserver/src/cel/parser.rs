@@ -9,7 +9,7 @@ use super::types::Type;
 /// The deepest tree.
 const DEEPEST: usize = 250;
 /// The deepest nesting of brackets, each of which takes several calls.
-const MOST_NESTED: usize = 100;
+const MOST_NESTED: usize = 64;
 
 const OPERAND: &str = "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER";
 const COMPARING: &str = "'==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '['";
