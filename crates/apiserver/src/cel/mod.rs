@@ -23,6 +23,8 @@ pub use types::Type;
 
 /// The longest expression, in characters.
 const LONGEST: usize = 100_000;
+/// The most issues that are told.
+const MOST_ISSUES: usize = 100;
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,11 @@ pub struct Refused(String);
 impl Refused {
     fn new(source: &str, mut issues: Vec<Issue>) -> Self {
         issues.sort_by_key(|issue| issue.at);
-        let all: Vec<String> = issues.iter().map(|issue| show(source, issue)).collect();
+        let more = issues.len().saturating_sub(MOST_ISSUES);
+        let mut all: Vec<String> = issues.iter().take(MOST_ISSUES).map(|issue| show(source, issue)).collect();
+        if more > 0 {
+            all.push(format!("{more} more errors were truncated"));
+        }
         Self(all.join("\n"))
     }
 }

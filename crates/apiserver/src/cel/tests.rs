@@ -168,6 +168,7 @@ fn deep_and_long_expressions_are_bounded() {
     assert!(wrong(&format!("{}1", "1+".repeat(300))).contains("expression recursion limit exceeded: 250"));
     assert_eq!(check(&format!("{}1{}", "(".repeat(60), ")".repeat(60)), &environment()).unwrap().result, Type::Int);
     assert_eq!(check(&format!("{}1", "1+".repeat(240)), &environment()).unwrap().result, Type::Int);
+    assert!(check(&"@".repeat(90_000), &environment()).unwrap_err().to_string().ends_with("\n89901 more errors were truncated"));
     let long = vec!["true"; 5000].join(" && ");
     assert_eq!(check(&long, &environment()).unwrap().result, Type::Bool);
     assert!(check(&" ".repeat(100_001), &environment()).unwrap_err().to_string().contains("size exceeds limit"));
