@@ -9,6 +9,7 @@ use kube::{
     client::Body,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use tokio::sync::watch;
 use tower::{BoxError, Service, ServiceExt as _};
 
 /// Why there is no client.
@@ -60,6 +61,16 @@ fn user_agent(identity: &Identity) -> HeaderValue {
         user => user.rsplit(':').next().unwrap_or_default(),
     };
     HeaderValue::from_str(component).unwrap_or(HeaderValue::from_static("corten"))
+}
+
+/// A client that stands for another one, which may be replaced at any time: by one with a newer certificate, for example.
+/// Requests under way end with the one that they began with.
+pub fn replaceable(current: watch::Receiver<Client>) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let client = current.borrow().clone();
+        async move { client.send(request).await }
+    });
+    Client::new(service, "default")
 }
 
 /// A client for the current context of a kubeconfig.

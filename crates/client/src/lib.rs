@@ -17,6 +17,6 @@ pub mod quantity;
 pub mod queue;
 pub mod selector;
 
-pub use connect::{ConnectError, in_process, remote};
+pub use connect::{ConnectError, in_process, remote, replaceable};
 pub use key::ObjectKey;
 pub use meta::{controller_of, has_finalizer, is_already_exists, is_conflict, is_deleting, is_gone, is_not_found, now};

@@ -125,6 +125,10 @@ pub(crate) struct NodeOptions {
     #[arg(long, value_name = "DIR")]
     #[serde(default)]
     pub(crate) kubelet_config_dir: Option<PathBuf>,
+    /// Directory of manifests, or one manifest, that the node runs by itself as static pods
+    #[arg(long, value_name = "PATH")]
+    #[serde(default)]
+    pub(crate) pod_manifest_path: Option<PathBuf>,
 }
 
 /// Which container runtime a node drives.

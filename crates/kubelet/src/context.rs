@@ -7,6 +7,7 @@ use std::sync::Arc;
 use corten_client::events::{EventType, Recorder};
 use corten_client::informer::Informer;
 use k8s_openapi::api::core::v1::{Container, Node, ObjectReference, Pod, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Resource as _;
 
 use crate::admit::{NodeFacts, Pressure, Registry};
@@ -20,6 +21,8 @@ use crate::pod::dns::ClusterDns;
 use crate::pod::downward::Surroundings;
 use crate::pod::requests;
 use crate::runtime::Runtime;
+use crate::shutdown::Shutdown;
+use crate::statics::mirror::Mirrors;
 
 /// Connections and configuration of one node.
 pub(crate) struct Context {
@@ -39,8 +42,14 @@ pub(crate) struct Context {
     pub(crate) share: Share,
     /// This node's own object, and nothing else.
     pub(crate) node: Informer<Node>,
+    /// The labels that the Node gets from its kubelet.
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) runtime_classes: Informer<RuntimeClass>,
+    /// The API's signs of static pods.
+    pub(crate) mirrors: Mirrors,
     pub(crate) admission: Registry,
     pub(crate) pressures: Pressures,
+    pub(crate) shutdown: Shutdown,
     pub(crate) probes: crate::probe::counts::Counts,
     pub(crate) config: Configuration,
 }
@@ -64,10 +73,11 @@ impl Context {
         let conditions = self.pressures.conditions();
         NodeFacts {
             name: self.node_name.clone(),
-            labels: node.as_ref().and_then(|n| n.metadata.labels.clone()).unwrap_or_default(),
+            labels: node.as_ref().map_or_else(|| self.labels.clone(), |n| n.metadata.labels.clone().unwrap_or_default()),
             taints: node.as_ref().and_then(|n| n.spec.as_ref()?.taints.clone()).unwrap_or_default(),
             allocatable,
             allowed_unsafe_sysctls: self.config.allowed_unsafe_sysctls.clone(),
+            shutting_down: self.shutdown.now(),
             pressure: (!conditions.is_empty()).then_some(Pressure { conditions }),
         }
     }

@@ -30,8 +30,8 @@ pub(crate) struct Eviction {
     pub(crate) grace: Option<i64>,
     /// What the condition `DisruptionTarget` says, if it was no fault of the pod's.
     pub(crate) disruption: Option<String>,
-    /// Reason and text of the event.
-    pub(crate) event: (&'static str, String),
+    /// Reason and text of the event, if there is one.
+    pub(crate) event: Option<(&'static str, String)>,
 }
 
 impl Eviction {
@@ -43,7 +43,7 @@ impl Eviction {
             message: words.clone(),
             grace: None,
             disruption: Some("Pod was preempted by Kubelet to accommodate a critical pod.".to_owned()),
-            event: ("Preempting", words),
+            event: Some(("Preempting", words)),
         }
     }
 }

@@ -22,6 +22,8 @@ mod pods;
 mod probe;
 mod runtime;
 mod server;
+mod shutdown;
+mod statics;
 mod volume;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -36,6 +38,8 @@ use kube::Api;
 use tokio_util::sync::CancellationToken;
 
 pub use options::{Capacity, Options};
+pub use shutdown::Class as ShutdownClass;
+pub use statics::Sources as StaticPods;
 
 use crate::cgroups::{CgroupError, Cgroups};
 use crate::context::Context;
@@ -126,6 +130,7 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         Limits { cpu_shares: cpu_shares(share.allocatable.cpu_millis), cpu_quota: 0, memory: share.memory_of_pods(&options.config) };
     let client = options.client.clone();
     let services = Informer::start(Api::all(client.clone()), Selection::default(), token.clone());
+    let runtime_classes = Informer::start(Api::all(client.clone()), Selection::default(), token.clone());
     let selection = Selection::fields(format!("metadata.name={}", options.node_name));
     let node = Informer::start(Api::all(client.clone()), selection, token.clone());
     let config = options.config;
@@ -145,7 +150,10 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         objects: Arc::new(Objects::new(&client)),
         cgroups,
         services,
+        runtime_classes,
         client,
+        labels: node::labels(&options.node_name, options.labels),
+        mirrors: statics::mirror::Mirrors::default(),
         node_name: options.node_name,
         node_addresses: vec![options.node_ip.to_string()],
         root_dir: options.root_dir,
@@ -155,6 +163,7 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         node,
         admission: admit::Registry::default(),
         pressures: eviction::Pressures::default(),
+        shutdown: shutdown::Shutdown::default(),
         probes: probe::counts::Counts::default(),
         images: images::Images::new(&config),
         config,
@@ -162,10 +171,11 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         share,
     });
     let port = options.listener.local_addr().map_err(Error::Socket)?.port();
-    let registration = node::Registration { labels: options.labels, taints, version: options.version, port, ready: options.ready };
+    let registration = node::Registration { taints, version: options.version, port, ready: options.ready };
     let pods = pods::Pods::start(&context, &token);
     tokio::spawn(logs::rotate::keep(Arc::clone(&context), token.clone()));
     tokio::spawn(images::garbage::keep(Arc::clone(&context), token.clone()));
+    tokio::spawn(shutdown::keep(Arc::clone(&context), options.system_bus, token.clone()));
     tokio::spawn(eviction::keep(Arc::clone(&context), token.clone()));
     let serving = server::serve(Arc::clone(&context), pods, options.listener, options.tls, token.clone());
     let serving = tokio::spawn(serving);

@@ -234,6 +234,25 @@ impl PodObjects {
     }
 }
 
+/// What in a pod's definition only the API could give, if there is anything.
+pub(crate) fn referred(pod: &Pod) -> Option<&'static str> {
+    let spec = pod.spec.as_ref()?;
+    let found = references(pod);
+    let given = |name: &Option<String>| name.as_deref().is_some_and(|name| !name.is_empty());
+    let volumes = || spec.volumes.iter().flatten();
+    let projections = || volumes().filter_map(|v| v.projected.as_ref()).flat_map(|p| p.sources.iter().flatten());
+    let any = [
+        ("a ServiceAccount", given(&spec.service_account_name) || given(&spec.service_account)),
+        ("ConfigMaps", !found.config_maps.is_empty()),
+        ("Secrets", !found.secrets.is_empty()),
+        ("PersistentVolumeClaims", volumes().any(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some())),
+        ("ServiceAccount tokens", projections().any(|p| p.service_account_token.is_some())),
+        ("ClusterTrustBundles", projections().any(|p| p.cluster_trust_bundle.is_some())),
+        ("ResourceClaims", spec.resource_claims.iter().flatten().next().is_some()),
+    ];
+    any.into_iter().find(|(_, there)| *there).map(|(what, _)| what)
+}
+
 #[derive(Default)]
 struct References {
     config_maps: std::collections::BTreeSet<String>,

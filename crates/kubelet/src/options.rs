@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Taint;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The kubelet's configuration and its connections.
 pub struct Options {
@@ -31,7 +31,8 @@ pub struct Options {
     pub listener: TcpListener,
     /// TLS of the node API. It should ask for client certificates of the cluster's client CA;
     /// a connection without one gets 401.
-    pub tls: Arc<rustls::ServerConfig>,
+    /// New connections get the newest one.
+    pub tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     /// DNS domain of the cluster, for example `cluster.local`.
     pub cluster_domain: String,
     /// Addresses of the cluster's DNS servers; empty when there is none.
@@ -40,6 +41,8 @@ pub struct Options {
     pub max_pods: u32,
     /// The file configuration; what it says goes before what is said here.
     pub config: crate::config::Configuration,
+    /// The socket of the system's message bus, where systemd-logind tells that the machine goes down.
+    pub system_bus: PathBuf,
     /// What the node offers, when it is not the whole machine.
     pub capacity: Capacity,
     /// Labels to put on the Node besides the standard ones.

@@ -136,6 +136,26 @@ pub fn certificate_expiry(pem: &str) -> Result<(SystemTime, SystemTime), Authori
     Ok((at(validity.not_before.timestamp()), at(validity.not_after.timestamp())))
 }
 
+/// The DNS names and the addresses that a server's certificate is for.
+///
+/// # Errors
+/// When it is no certificate.
+pub fn certificate_names(pem: &str) -> Result<(Vec<String>, Vec<IpAddr>), AuthorityError> {
+    let der = first(pem)?;
+    let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| AuthorityError::Pem(error.to_string()))?;
+    let extension = parsed.subject_alternative_name().map_err(|error| AuthorityError::Pem(error.to_string()))?;
+    let (mut names, mut addresses) = (Vec::new(), Vec::new());
+    for name in extension.iter().flat_map(|extension| &extension.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => names.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => addresses
+                .extend(<[u8; 4]>::try_from(*bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok()),
+            _ => {}
+        }
+    }
+    Ok((names, addresses))
+}
+
 /// Whether less than a third of a certificate's validity is left.
 pub(crate) fn is_due(pem: &str, now: SystemTime) -> Result<bool, AuthorityError> {
     let (start, end) = certificate_expiry(pem)?;

@@ -16,7 +16,7 @@ mod token;
 
 pub use anyone::Anyone;
 pub use authority::{Authority, AuthorityError};
-pub use certificate::{Credential, Leaf, Usages, ca_public_key_hash, certificate_expiry};
+pub use certificate::{Credential, Leaf, Usages, ca_public_key_hash, certificate_expiry, certificate_names};
 pub use csr::{CertificateRequest, CsrError, NewRequest, RequestedUsage};
 pub use files::write_private;
 pub use identity::{Identity, IdentityError};

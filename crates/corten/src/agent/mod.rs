@@ -3,25 +3,22 @@
 //! A join token is `<id>.<secret>.<hash>`: a bootstrap token, and the SHA-256 of the cluster CA's public key, by which
 //! the agent knows the server before it sends the secret.
 
+mod certificates;
 mod token;
 mod trust;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use corten_apiserver::ApiServer;
-use corten_client::informer::{Delta, Informer, Selection};
 use corten_client::remote;
-use corten_pki::{
-    Authority, CertificateRequest, ClientVerification, Credential, Identity, Kubeconfig, KubeconfigUser, server_config, write_private,
-};
-use k8s_openapi::ByteString;
-use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
-use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client, ResourceExt};
+use corten_pki::{Authority, ClientVerification, Credential, Identity, Kubeconfig, KubeconfigUser, server_config, write_private};
+use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::AgentOptions;
@@ -30,9 +27,13 @@ use crate::lock::Lock;
 use crate::server::node::NodeSetup;
 use crate::server::phases::Phases;
 use crate::server::{named, require_root, stop_on_signal, too_early};
+use certificates::{Member, Signer, request, store, stored};
 use token::JoinToken;
 
 pub(crate) use token::publish as publish_join_token_with;
+
+/// Pause before a server that is away is looked for again.
+const RETRY: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(options: &AgentOptions) -> Result<()> {
     start(options, Phases::report_text())
@@ -71,6 +72,7 @@ async fn serve(options: &AgentOptions, layout: &Layout, phases: Phases) -> Resul
     phases.done("joined");
 
     let peers = tokio::spawn(setup.follow_peers(joined.client.clone(), token.clone()));
+    tokio::spawn(joined.member.keep(token.clone()));
     let (ready, became_ready) = tokio::sync::oneshot::channel();
     let kubelet = setup.start_kubelet(joined.client, joined.tls, ready, &token)?;
     tokio::spawn(async move {
@@ -90,41 +92,81 @@ async fn serve(options: &AgentOptions, layout: &Layout, phases: Phases) -> Resul
     ended
 }
 
-/// What a member of the cluster has.
+/// What a member of the cluster has. Both change when their certificates are renewed.
 struct Joined {
     client: Client,
-    tls: Arc<rustls::ServerConfig>,
+    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    member: Member,
 }
 
-/// Joins, or finds that it has joined before.
+/// Joins as soon as the server is there: it may start later than its nodes.
 async fn join(options: &AgentOptions, layout: &Layout, name: &str, address: IpAddr) -> Result<Joined> {
-    let pki = layout.pki();
+    let mut told = false;
+    loop {
+        match try_join(options, layout, name, address).await {
+            Err(error) if is_away(&error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(error = format!("{error:#}"), "waiting for the server");
+                }
+                // Nothing tells when it is there.
+                tokio::time::sleep(RETRY).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether an error says that the server cannot be reached, and not that it refuses.
+fn is_away(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let unreached = matches!(cause.downcast_ref::<kube::Error>(), Some(kube::Error::HyperError(_) | kube::Error::Service(_)));
+        let kinds = [
+            ErrorKind::ConnectionRefused,
+            ErrorKind::ConnectionReset,
+            ErrorKind::HostUnreachable,
+            ErrorKind::NetworkUnreachable,
+            ErrorKind::TimedOut,
+            ErrorKind::UnexpectedEof,
+        ];
+        unreached || cause.downcast_ref::<std::io::Error>().is_some_and(|error| kinds.contains(&error.kind()))
+    })
+}
+
+async fn try_join(options: &AgentOptions, layout: &Layout, name: &str, address: IpAddr) -> Result<Joined> {
     let token = JoinToken::of(options)?;
     let authority = authority(layout, options, &token).await?;
 
-    let client_credential = match stored(layout, "node")? {
+    let client_credential = match stored(layout, Signer::Client.file())? {
         Some(credential) => credential,
         None => {
             let bootstrap = connect(layout, "bootstrap", &authority, &options.server, KubeconfigUser::Token(token.bootstrap())).await?;
             let credential = request(&bootstrap, name, Signer::Client, &[], &[]).await?;
             // The secret has served.
             fs::remove_file(layout.data().join("bootstrap.kubeconfig")).context("cannot remove the bootstrap kubeconfig")?;
-            store(layout, "node", &credential)?;
+            store(layout, Signer::Client.file(), &credential)?;
             credential
         }
     };
     let client = connect(layout, "node", &authority, &options.server, KubeconfigUser::Certificate(client_credential)).await?;
-    let serving = match stored(layout, "kubelet")? {
+    let serving = match stored(layout, Signer::Serving.file())? {
         Some(credential) => credential,
         None => {
             let credential = request(&client, name, Signer::Serving, &[name.to_owned()], &[address]).await?;
-            store(layout, "kubelet", &credential)?;
+            store(layout, Signer::Serving.file(), &credential)?;
             credential
         }
     };
-    let tls = server_config(&serving, &ClientVerification::Optional(authority), &["http/1.1"])
-        .with_context(|| format!("certificates in {}", pki.display()))?;
-    Ok(Joined { client, tls })
+    let (serving, tls) = watch::channel(serving_config(&serving, &authority)?);
+    let (client, current) = watch::channel(client);
+    let (layout, name, server) = (layout.clone(), name.to_owned(), options.server.clone());
+    let member = Member { layout, name, address, server, authority, client, serving };
+    Ok(Joined { client: corten_client::replaceable(current), tls, member })
+}
+
+/// How the kubelet serves: every member of the cluster may come, with a certificate of its authority.
+fn serving_config(credential: &Credential, authority: &str) -> Result<Arc<rustls::ServerConfig>> {
+    let clients = ClientVerification::Optional(authority.to_owned());
+    server_config(credential, &clients, &["http/1.1"]).context("the node's serving certificate")
 }
 
 /// The cluster's CA certificate: the one of an earlier join, so that a node starts its pods while the server is away, else the server's.
@@ -146,93 +188,4 @@ async fn connect(layout: &Layout, file: &str, authority: &str, server: &str, use
     let kubeconfig = Kubeconfig { name: "corten".to_owned(), server: server.to_owned(), authority: authority.to_owned(), user };
     write_private(&path, kubeconfig.render().as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(remote(&path).await?)
-}
-
-/// A credential of an earlier run that is still valid for at least a day.
-fn stored(layout: &Layout, name: &str) -> Result<Option<Credential>> {
-    const MARGIN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
-    let (certificate, key) = (layout.pki().join(format!("{name}.crt")), layout.pki().join(format!("{name}.key")));
-    if !certificate.exists() || !key.exists() {
-        return Ok(None);
-    }
-    let read = |path: &std::path::Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-    let credential = Credential { certificate: read(&certificate)?, key: read(&key)? };
-    let (_, expires) = corten_pki::certificate_expiry(&credential.certificate)?;
-    Ok((SystemTime::now() + MARGIN < expires).then_some(credential))
-}
-
-fn store(layout: &Layout, name: &str, credential: &Credential) -> Result<()> {
-    let directory = layout.pki();
-    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    for (extension, text) in [("key", &credential.key), ("crt", &credential.certificate)] {
-        let path = directory.join(format!("{name}.{extension}"));
-        write_private(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Signer {
-    Client,
-    Serving,
-}
-
-impl Signer {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Client => "kubernetes.io/kube-apiserver-client-kubelet",
-            Self::Serving => "kubernetes.io/kubelet-serving",
-        }
-    }
-
-    fn usages(self) -> Vec<String> {
-        let purpose = match self {
-            Self::Client => "client auth",
-            Self::Serving => "server auth",
-        };
-        vec!["digital signature".to_owned(), purpose.to_owned()]
-    }
-}
-
-/// Asks the cluster for a certificate and waits until it is signed or denied.
-async fn request(client: &Client, node: &str, signer: Signer, names: &[String], addresses: &[IpAddr]) -> Result<Credential> {
-    let made = CertificateRequest::create(&Identity::node(node), names, addresses)?;
-    let requests = Api::<CertificateSigningRequest>::all(client.clone());
-    let object = CertificateSigningRequest {
-        metadata: ObjectMeta { generate_name: Some("csr-".to_owned()), ..ObjectMeta::default() },
-        spec: CertificateSigningRequestSpec {
-            request: ByteString(made.request.into_bytes()),
-            signer_name: signer.name().to_owned(),
-            usages: Some(signer.usages()),
-            ..CertificateSigningRequestSpec::default()
-        },
-        status: None,
-    };
-    let created = requests.create(&PostParams::default(), &object).await.context("the server refuses the certificate request")?;
-
-    let token = CancellationToken::new();
-    let _ended = token.clone().drop_guard();
-    let (answer, mut answers) = tokio::sync::mpsc::channel(16);
-    let watch =
-        Informer::<CertificateSigningRequest>::start(requests, Selection::fields(format!("metadata.name={}", created.name_any())), token);
-    watch.on_event(move |delta: &Delta<CertificateSigningRequest>| {
-        // Only the newest state counts; when the channel is full, one that will be looked at is in it.
-        let _ = answer.try_send(delta.object().clone());
-    });
-    while let Some(object) = answers.recv().await {
-        let Some(status) = &object.status else { continue };
-        if let Some(condition) =
-            status.conditions.iter().flatten().find(|condition| condition.type_ == "Denied" || condition.type_ == "Failed")
-        {
-            bail!(
-                "the certificate request {} was not granted: {}",
-                created.name_any(),
-                condition.message.as_deref().unwrap_or(&condition.type_)
-            );
-        }
-        if let Some(ByteString(certificate)) = &status.certificate {
-            return Ok(Credential { certificate: String::from_utf8(certificate.clone())?, key: made.key });
-        }
-    }
-    bail!("the watch on certificate request {} ended", created.name_any())
 }

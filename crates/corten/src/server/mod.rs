@@ -177,7 +177,7 @@ async fn bring_up(
     let peers = setup.follow_peers(client(), token.clone());
     components.spawn(async { ("routes to other nodes", peers.await) });
     let (ready, became_ready) = tokio::sync::oneshot::channel();
-    let kubelet = setup.start_kubelet(client(), identities.kubelet_tls.clone(), ready, token)?;
+    let kubelet = setup.start_kubelet(client(), tokio::sync::watch::channel(identities.kubelet_tls.clone()).1, ready, token)?;
     components.spawn(named("kubelet", kubelet));
     tokio::spawn(async move {
         // Not told when the kubelet ends first; that is reported by its end.

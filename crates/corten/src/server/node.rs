@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::phases::Phases;
@@ -46,7 +46,10 @@ impl NodeSetup {
         ranges: [Ipv4Net; 2],
     ) -> Result<Self> {
         let (file, drop_ins) = (options.kubelet_config.as_deref(), options.kubelet_config_dir.as_deref());
-        let kubelet = corten_kubelet::config::Configuration::load(file, drop_ins).context("the kubelet's configuration")?;
+        let mut kubelet = corten_kubelet::config::Configuration::load(file, drop_ins).context("the kubelet's configuration")?;
+        if let Some(path) = &options.pod_manifest_path {
+            kubelet.static_pods.path = Some(std::path::absolute(path)?);
+        }
         let mut runtime = runtime.clone();
         // As with the reference, what the command line says goes before the file.
         if let (None, Some(url)) = (&runtime.container_runtime_endpoint, &kubelet.container_runtime_endpoint) {
@@ -131,7 +134,7 @@ impl NodeSetup {
     pub(crate) fn start_kubelet(
         &self,
         client: Client,
-        tls: Arc<rustls::ServerConfig>,
+        tls: watch::Receiver<Arc<rustls::ServerConfig>>,
         ready: oneshot::Sender<()>,
         token: &CancellationToken,
     ) -> Result<Component> {
@@ -166,6 +169,7 @@ impl NodeSetup {
             cluster_dns: Vec::new(),
             max_pods: self.options.max_pods,
             config: self.kubelet.clone(),
+            system_bus: system_bus(),
             capacity: corten_kubelet::Capacity {
                 cpu_millis: self.options.cpus.map(|cores| u64::from(cores) * 1000),
                 memory_bytes: self.options.memory.map(|mebibytes| mebibytes << 20),
@@ -179,6 +183,13 @@ impl NodeSetup {
         let token = token.clone();
         Ok(tokio::spawn(async move { corten_kubelet::run(options, token).await.context("kubelet") }))
     }
+}
+
+/// The system's message bus: where the environment says, or the usual place.
+fn system_bus() -> PathBuf {
+    let given = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
+    let path = given.split(';').find_map(|address| address.strip_prefix("unix:path=")).and_then(|rest| rest.split(',').next());
+    PathBuf::from(path.unwrap_or("/run/dbus/system_bus_socket"))
 }
 
 /// The pod network of a layout's node.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
 
-pub(crate) use preempt::is_critical;
+pub(crate) use preempt::{CRITICAL, is_critical};
 pub(crate) use registry::{Decision, Registry};
 
 use crate::pod::qos::all_containers;
@@ -28,6 +28,8 @@ pub(crate) struct NodeFacts {
     /// What the node has for pods, `pods` included; resources that are not in it are somebody else's business.
     pub(crate) allocatable: BTreeMap<String, i64>,
     pub(crate) allowed_unsafe_sysctls: Vec<String>,
+    /// The machine goes down.
+    pub(crate) shutting_down: bool,
     /// Why no pod is accepted now for want of a resource, with the class that may still come.
     pub(crate) pressure: Option<Pressure>,
 }
@@ -60,6 +62,9 @@ impl Rejection {
 /// Decides about one pod beside those that the node has.
 pub(crate) fn check(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Result<(), Rejection> {
     let Some(spec) = &pod.spec else { return Ok(()) };
+    if node.shutting_down {
+        return Err(Rejection::new("NodeShutdown", "Pod was rejected as the node is shutting down."));
+    }
     under_pressure(pod, node)?;
     sysctls::check(pod, &node.allowed_unsafe_sysctls).map_err(|words| Rejection::new("SysctlForbidden", words))?;
     let selected = spec.node_selector.as_ref().and_then(|s| s.get("kubernetes.io/os"));
@@ -79,7 +84,7 @@ pub(crate) fn check(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Result<
     if ports_clash(pod, others) {
         return Err(Rejection::predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports"));
     }
-    if !crate::pod::is_static(pod)
+    if !crate::statics::is_static(pod)
         && let Some(taint) = node.taints.iter().find(|t| t.effect == "NoExecute" && !tolerated(t, spec.tolerations.iter().flatten()))
     {
         let taint = format!("{{{}: {}}}", taint.key, taint.value.as_deref().unwrap_or_default());

@@ -11,18 +11,18 @@ use crate::pod::qos::Qos;
 use crate::pod::requests::request;
 
 /// From this priority on a pod is critical.
-const CRITICAL: i32 = 2_000_000_000;
+pub(crate) const CRITICAL: i32 = 2_000_000_000;
 
 /// Whether the node must make room for a pod: system-critical ones and those that come from the node itself.
 pub(crate) fn is_critical(pod: &Pod) -> bool {
-    pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0) >= CRITICAL || crate::pod::is_static(pod)
+    pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0) >= CRITICAL || crate::statics::is_static(pod)
 }
 
 /// Whether one pod may take the place of another.
 fn may_preempt(pod: &Pod, victim: &Pod) -> bool {
     let priority = |pod: &Pod| pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
     let both_critical = is_critical(victim);
-    if crate::pod::is_static(pod) && !crate::pod::is_static(victim) && !both_critical {
+    if crate::statics::is_static(pod) && !crate::statics::is_static(victim) && !both_critical {
         return true;
     }
     if both_critical { priority(pod) > priority(victim) } else { true }

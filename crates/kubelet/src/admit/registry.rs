@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::{NodeFacts, Rejection, check, is_critical, preempt};
 use crate::inbox::{Eviction, Inbox};
@@ -30,6 +31,7 @@ struct Place {
 pub(crate) struct Registry {
     places: Mutex<BTreeMap<String, Place>>,
     waiting: Mutex<Vec<Weak<Inbox>>>,
+    released: Notify,
 }
 
 impl Registry {
@@ -89,6 +91,20 @@ impl Registry {
     pub(crate) fn release(&self, uid: &str) {
         if self.places.lock().remove(uid).is_some() {
             self.tell();
+            self.released.notify_waiters();
+        }
+    }
+
+    /// Waits until none of these pods has a place.
+    pub(crate) async fn until_gone(&self, uids: &[&str]) {
+        loop {
+            let mut released = std::pin::pin!(self.released.notified());
+            // From here on nothing is missed.
+            released.as_mut().enable();
+            if !uids.iter().any(|uid| self.places.lock().contains_key(*uid)) {
+                return;
+            }
+            released.await;
         }
     }
 

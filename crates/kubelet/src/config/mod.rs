@@ -17,6 +17,8 @@ pub use read::ConfigError;
 
 pub use crate::cgroups::CgroupDriver;
 pub use crate::eviction::threshold::Thresholds;
+use crate::shutdown::Class;
+use crate::statics::Sources;
 
 /// What a kubelet can be configured to. The defaults are the reference's but for three: swap and cgroup v1 are no reason not
 /// to run, and pulls of images do not wait for each other unless that is asked for (one that hangs would hold up the pods of
@@ -93,6 +95,10 @@ pub struct Configuration {
     pub register_with_taints: Vec<Taint>,
     /// The node's resolver configuration, if given.
     pub resolv_conf: Option<PathBuf>,
+    /// In which order pods end when the machine goes down, and how long they have; empty: not by the kubelet.
+    pub shutdown: Vec<Class>,
+    /// Where the node's own pods come from.
+    pub static_pods: Sources,
     /// Whether containers without a seccomp profile get the runtime's.
     pub seccomp_default: bool,
     /// Longest pause between restarts of a container.
@@ -139,6 +145,8 @@ impl Default for Configuration {
             provider_id: None,
             register_with_taints: Vec::new(),
             resolv_conf: None,
+            shutdown: Vec::new(),
+            static_pods: Sources::default(),
             seccomp_default: false,
             longest_backoff: Duration::from_secs(300),
             given: Value::Object(serde_json::Map::new()),

@@ -12,6 +12,8 @@ use super::fields::{Effect, FIELDS, Kind};
 use super::limits::Limits;
 use super::{CgroupDriver, Configuration, duration};
 use crate::eviction::threshold::{ThresholdError, Thresholds};
+use crate::shutdown::Class;
+use crate::statics::Sources;
 
 const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 const KIND: &str = "KubeletConfiguration";
@@ -126,11 +128,8 @@ impl Configuration {
         if longest_backoff < Duration::from_secs(1) || longest_backoff > Duration::from_secs(300) {
             return Err(wrong("crashLoopBackOff.maxContainerRestartPeriod", "must be between 1s and 300s"));
         }
-        let static_pods = settings.text("staticPodPath").filter(|p| !p.is_empty());
-        if static_pods.is_some_and(|path| Path::new(&path).is_relative()) {
-            return Err(wrong("staticPodPath", "must be an absolute path"));
-        }
-        check_shutdown(&settings)?;
+        let static_pods = static_pods(&settings)?;
+        let shutdown = shutdown(&settings)?;
         let limits = Limits::of(&settings)?;
         let cgroup_driver = match settings.text("cgroupDriver").filter(|name| !name.is_empty()) {
             None => defaults.cgroup_driver,
@@ -175,6 +174,8 @@ impl Configuration {
             resolv_conf: settings.text("resolvConf").filter(|p| !p.is_empty()).map(PathBuf::from),
             seccomp_default: settings.bool("seccompDefault").unwrap_or(false),
             longest_backoff,
+            static_pods,
+            shutdown,
             given: Value::Object(given.clone()),
         })
     }
@@ -187,8 +188,42 @@ impl Configuration {
     }
 }
 
+fn static_pods(settings: &Settings<'_>) -> Result<Sources, ConfigError> {
+    let text = |name: &str| settings.text(name).filter(|text| !text.is_empty());
+    let defaults = Sources::default();
+    let path = text("staticPodPath").map(PathBuf::from);
+    if path.as_ref().is_some_and(|path| path.is_relative()) {
+        return Err(wrong("staticPodPath", "must be an absolute path"));
+    }
+    let url = text("staticPodURL");
+    let usable = |url: &str| url.parse::<http::Uri>().is_ok_and(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some());
+    if let Some(url) = url.as_ref().filter(|url| !usable(url)) {
+        return Err(wrong("staticPodURL", format!("must be an http or https URL, not {url:?}")));
+    }
+    let mut headers = Vec::new();
+    for (name, values) in settings.0.get("staticPodURLHeader").and_then(Value::as_object).into_iter().flatten() {
+        let field = format!("staticPodURLHeader[{name}]");
+        check(&field, Kind::Texts, values)?;
+        for value in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let valid = name.parse::<http::HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok();
+            if !valid {
+                return Err(wrong(&field, "is not an HTTP header"));
+            }
+            headers.push((name.clone(), value.to_owned()));
+        }
+    }
+    let interval = |name: &str, default: Duration| settings.duration(name).filter(|d| !d.is_zero()).unwrap_or(default);
+    Ok(Sources {
+        path,
+        url,
+        headers,
+        file_interval: interval("fileCheckFrequency", defaults.file_interval),
+        url_interval: interval("httpCheckFrequency", defaults.url_interval),
+    })
+}
+
 /// The simple settings and the list of priorities exclude each other, and their numbers must fit together.
-fn check_shutdown(settings: &Settings<'_>) -> Result<(), ConfigError> {
+fn shutdown(settings: &Settings<'_>) -> Result<Vec<Class>, ConfigError> {
     let total = settings.duration("shutdownGracePeriod").unwrap_or_default();
     let critical = settings.duration("shutdownGracePeriodCriticalPods").unwrap_or_default();
     let listed = settings.0.get("shutdownGracePeriodByPodPriority").and_then(Value::as_array);
@@ -197,18 +232,24 @@ fn check_shutdown(settings: &Settings<'_>) -> Result<(), ConfigError> {
             let words = "cannot be set together with shutdownGracePeriod and shutdownGracePeriodCriticalPods";
             return Err(wrong("shutdownGracePeriodByPodPriority", words));
         }
-        for (index, class) in listed.iter().enumerate() {
-            for name in ["priority", "shutdownGracePeriodSeconds"] {
-                if class.get(name).and_then(Value::as_i64).is_none() {
-                    return Err(wrong(&format!("shutdownGracePeriodByPodPriority[{index}].{name}"), "must be a number"));
-                }
-            }
-        }
+        let number = |index: usize, class: &Value, name: &str| {
+            let field = || format!("shutdownGracePeriodByPodPriority[{index}].{name}");
+            class.get(name).and_then(Value::as_i64).ok_or_else(|| wrong(&field(), "must be a number"))
+        };
+        let read = |(index, class): (usize, &Value)| {
+            let (priority, seconds) = (number(index, class, "priority")?, number(index, class, "shutdownGracePeriodSeconds")?);
+            let out = |name: &str| wrong(&format!("shutdownGracePeriodByPodPriority[{index}].{name}"), "is out of range");
+            Ok(Class {
+                priority: i32::try_from(priority).map_err(|_| out("priority"))?,
+                grace: Duration::from_secs(u64::try_from(seconds).map_err(|_| out("shutdownGracePeriodSeconds"))?),
+            })
+        };
+        return listed.iter().enumerate().map(read).collect();
     }
     if critical > total {
         return Err(wrong("shutdownGracePeriodCriticalPods", format!("must be at most shutdownGracePeriod {total:?}, not {critical:?}")));
     }
-    Ok(())
+    Ok(Class::simple(total, critical))
 }
 
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {

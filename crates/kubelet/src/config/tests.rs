@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 const HEAD: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
@@ -34,7 +36,10 @@ serializeImagePulls: false
     assert_eq!(config.eviction.list.len(), 3);
     assert_eq!(config.cluster_dns, Some(vec!["10.43.0.10".parse().unwrap()]));
     assert_eq!(config.kube_reserved["cpu"].0, "100m");
-    let silent = ["shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "staticPodPath"];
+    assert_eq!(config.static_pods.path.as_deref(), Some(Path::new("/etc/pods")));
+    let classes: Vec<_> = config.shutdown.iter().map(|class| (class.priority, class.grace.as_secs())).collect();
+    assert_eq!(classes, [(0, 20), (2_000_000_000, 10)]);
+    let silent: [&str; 0] = [];
     assert_eq!(config.without_effect(), silent);
     assert_eq!(config.given["maxPods"], 50);
 }

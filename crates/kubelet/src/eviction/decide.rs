@@ -131,7 +131,7 @@ fn victim(threshold: &Threshold, thresholds: &Thresholds, measured: &Measured, p
         message: message.clone(),
         grace: Some(grace),
         disruption: Some(message.clone()),
-        event: ("Evicted", message),
+        event: Some(("Evicted", message)),
     };
     Some((uid, eviction))
 }

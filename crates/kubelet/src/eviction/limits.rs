@@ -45,5 +45,5 @@ fn pod_limit(pod: &Pod) -> Option<i64> {
 }
 
 fn evicted(message: String) -> Eviction {
-    Eviction { reason: "Evicted".to_owned(), message: message.clone(), grace: Some(1), disruption: None, event: ("Evicted", message) }
+    Eviction { reason: "Evicted".to_owned(), message: message.clone(), grace: Some(1), disruption: None, event: Some(("Evicted", message)) }
 }

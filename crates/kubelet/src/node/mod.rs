@@ -30,11 +30,24 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// What a node's registration needs besides the context.
 pub(crate) struct Registration {
-    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) taints: Vec<Taint>,
     pub(crate) version: String,
     pub(crate) port: u16,
     pub(crate) ready: Option<oneshot::Sender<()>>,
+}
+
+/// The labels that every Node gets, and those that were asked for.
+pub(crate) fn labels(node: &str, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let architecture = machine::architecture();
+    let standard = [
+        ("beta.kubernetes.io/arch", architecture),
+        ("beta.kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", architecture),
+        ("kubernetes.io/hostname", node),
+        ("kubernetes.io/os", "linux"),
+    ];
+    let standard = standard.map(|(k, v)| (k.to_owned(), v.to_owned()));
+    standard.into_iter().chain(given).collect()
 }
 
 /// The Node's keeper.
@@ -85,6 +98,7 @@ impl Keeper {
             tokio::select! {
                 () = changed.notified() => {}
                 () = context.pressures.changed() => {}
+                () = context.shutdown.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -93,7 +107,7 @@ impl Keeper {
     /// Creates the Node, or brings its labels up to date.
     async fn register(&self) -> Result<(), kube::Error> {
         let name = &self.context.node_name;
-        let labels = self.labels();
+        let labels = self.context.labels.clone();
         let annotations = BTreeMap::from([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())]);
         match self.api.get_opt(name).await? {
             // Somebody else makes it, and the watch tells when it is there.
@@ -141,20 +155,6 @@ impl Keeper {
         }
     }
 
-    fn labels(&self) -> BTreeMap<String, String> {
-        let name = &self.context.node_name;
-        let architecture = machine::architecture();
-        let standard = [
-            ("beta.kubernetes.io/arch", architecture),
-            ("beta.kubernetes.io/os", "linux"),
-            ("kubernetes.io/arch", architecture),
-            ("kubernetes.io/hostname", name),
-            ("kubernetes.io/os", "linux"),
-        ];
-        let standard = standard.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        standard.into_iter().chain(self.registration.labels.clone()).collect()
-    }
-
     /// Looks at the runtime and posts what changed; true if the node is ready.
     async fn round(&mut self) -> Result<bool, kube::Error> {
         self.informer.has_synced().await;
@@ -166,7 +166,10 @@ impl Keeper {
         };
         self.keep_lease(&node);
         self.tell_cidr(&node).await;
-        let conditions = conditions::observe(&self.context).await;
+        let mut conditions = conditions::observe(&self.context).await;
+        if self.context.shutdown.now() {
+            conditions.problems.push("node is shutting down".to_owned());
+        }
         let images = images::list(&self.context).await;
         let parts = status::Parts { context: &self.context, info: &self.info, port: self.registration.port, images, findings: &conditions };
         let wanted = status::status(&node, &parts);

@@ -74,7 +74,7 @@ impl Allocation {
 
 /// Whether a pod may have what it asks for beside the others.
 pub(crate) fn decide(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Result<(), Pending> {
-    if super::is_static(pod) {
+    if crate::statics::is_static(pod) {
         return Err(Pending { reason: "Infeasible", message: "In-place resize of static-pods is not supported".to_owned() });
     }
     for resource in ["cpu", "memory"] {

@@ -11,7 +11,7 @@ pub(crate) mod expansion;
 pub(crate) mod hooks;
 pub(crate) mod hosts;
 pub(crate) mod plan;
-mod post;
+pub(crate) mod post;
 pub(crate) mod qos;
 pub(crate) mod requests;
 pub(crate) mod resources;
@@ -28,12 +28,6 @@ use k8s_openapi::api::core::v1::Pod;
 /// `name_namespace(uid)`: how messages name a pod.
 pub(crate) fn full_name(pod: &Pod) -> String {
     format!("{}_{}({})", name(pod), namespace(pod), uid(pod))
-}
-
-/// Whether the pod comes from the node itself: the API only has its mirror.
-pub(crate) fn is_static(pod: &Pod) -> bool {
-    let source = pod.metadata.annotations.as_ref().and_then(|a| a.get("kubernetes.io/config.source"));
-    source.is_some_and(|source| source != "api")
 }
 
 /// The pod's name.

@@ -5,6 +5,8 @@
 
 mod patch;
 
+pub(crate) use patch::patch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +16,20 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use tokio::sync::watch;
 
 use crate::context::Context;
+use crate::statics::mirror;
 
 /// Pauses between attempts while the API server refuses or is away.
 const RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
+/// What the API is to know of a pod.
 #[derive(Clone, Debug)]
-struct Wanted {
-    status: PodStatus,
+pub(crate) struct Wanted {
+    pub(crate) status: PodStatus,
     /// The newest state of the pod that came from the API.
     observed: Arc<Pod>,
     /// The pod has ended and was deleted: remove the object.
-    delete: bool,
+    pub(crate) delete: bool,
 }
 
 /// Where a pod's status goes. Its task ends when this is dropped.
@@ -38,7 +42,12 @@ impl Poster {
     pub(crate) fn new(context: Arc<Context>, pod: Arc<Pod>) -> Self {
         let (wanted, receiver) =
             watch::channel(Wanted { status: pod.status.clone().unwrap_or_default(), observed: Arc::clone(&pod), delete: false });
-        tokio::spawn(run(context, pod, receiver));
+        if crate::statics::is_static(&pod) {
+            let mirrors = context.mirrors.subscribe(&pod);
+            tokio::spawn(mirror::keep(context, pod, receiver, mirrors));
+        } else {
+            tokio::spawn(run(context, pod, receiver));
+        }
         Self { wanted }
     }
 
@@ -91,12 +100,10 @@ async fn replaced(api: &Api<Pod>, name: &str, uid: &str) -> bool {
 }
 
 async fn step(api: &Api<Pod>, name: &str, uid: &str, known: &mut Known, wanted: &Wanted) -> Result<(), kube::Error> {
-    if let Some(patch) = patch::patch(uid, &known.status, &wanted.status) {
+    if let Some(patch) = patch(uid, &known.status, &wanted.status) {
         let patch = Patch::Strategic(patch);
         let pod = api.patch_status(name, &PatchParams::default(), &patch).await?;
-        *known = Known::of(&pod);
-        // What the server makes of it counts as ours, or it would be posted for ever.
-        known.status = wanted.status.clone();
+        known.posted(&pod, &wanted.status);
     }
     if wanted.delete {
         let params = DeleteParams {
@@ -110,19 +117,29 @@ async fn step(api: &Api<Pod>, name: &str, uid: &str, known: &mut Known, wanted: 
 }
 
 /// The status in the API, as far as is known.
-struct Known {
+pub(crate) struct Known {
     version: u64,
     status: PodStatus,
 }
 
 impl Known {
-    fn of(pod: &Pod) -> Self {
+    /// The status.
+    pub(crate) fn status(&self) -> &PodStatus {
+        &self.status
+    }
+
+    /// Takes what a write has made. What the server makes of it counts as ours, or it would be posted for ever.
+    pub(crate) fn posted(&mut self, pod: &Pod, status: &PodStatus) {
+        *self = Self { version: version(pod), status: status.clone() };
+    }
+
+    pub(crate) fn of(pod: &Pod) -> Self {
         Self { version: version(pod), status: pod.status.clone().unwrap_or_default() }
     }
 
     /// Takes what a watch brings, if it is newer than our own last write: somebody else may have
     /// changed the status.
-    fn observe(&mut self, pod: &Pod) {
+    pub(crate) fn observe(&mut self, pod: &Pod) {
         if version(pod) > self.version {
             *self = Self::of(pod);
         }

@@ -32,10 +32,15 @@ impl Qos {
     fn by_resources(pod: &Pod) -> Self {
         let mut any = false;
         let mut guaranteed = true;
-        for container in all_containers(pod) {
+        // What is said of the pod as a whole decides (KEP 2837).
+        let whole = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+        let whole = whole.filter(|r| r.requests.is_some() || r.limits.is_some());
+        let each = all_containers(pod).map(|container| container.resources.as_ref());
+        let parts: Vec<_> = if whole.is_some() { vec![whole] } else { each.collect() };
+        for resources in parts {
             for resource in ["cpu", "memory"] {
-                let request = positive(container, Side::Request, resource);
-                let limit = positive(container, Side::Limit, resource);
+                let request = positive(resources, Side::Request, resource);
+                let limit = positive(resources, Side::Limit, resource);
                 any |= request.is_some() || limit.is_some();
                 // The API server defaults a missing request to the limit.
                 guaranteed &= limit.is_some() && (request.is_none() || request == limit);
@@ -79,8 +84,8 @@ pub(crate) fn amount<'a>(resources: Option<&'a ResourceRequirements>, side: Side
     list?.get(resource)
 }
 
-fn positive(container: &Container, side: Side, resource: &str) -> Option<i64> {
-    amount(container.resources.as_ref(), side, resource).and_then(quantity::millis).filter(|value| *value > 0)
+fn positive(resources: Option<&ResourceRequirements>, side: Side, resource: &str) -> Option<i64> {
+    amount(resources, side, resource).and_then(quantity::millis).filter(|value| *value > 0)
 }
 
 /// The `oom_score_adj` of a container's processes.

@@ -5,7 +5,7 @@
 //! both cgroup versions.
 
 use corten_cri::v1::LinuxContainerResources;
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 
 use super::qos::{Side, amount, oom_score_adj};
 use corten_client::quantity;
@@ -94,14 +94,36 @@ pub(crate) fn for_pod(pod: &Pod) -> Limits {
         cpu.add(cpu_millis(resources, Side::Limit));
         memory.add(memory_bytes(resources, Side::Limit));
     }
+    let (cpu_overhead, memory_overhead) = overhead_amounts(spec);
+    // What is said of the pod as a whole counts instead of the sum of its containers (KEP 2837).
+    let whole = spec.resources.as_ref();
+    let given = |side: Side, name: &str| amount(whole, side, name).is_some();
+    let requested = match given(Side::Request, "cpu") || given(Side::Limit, "cpu") {
+        true => requested_cpu(whole),
+        false => (requested + sidecars_requested).max(initial_requested),
+    };
+    let cpu = match given(Side::Limit, "cpu") {
+        true => Some(cpu_millis(whole, Side::Limit) + cpu_overhead),
+        false => cpu.total(cpu_overhead),
+    };
+    let memory = match given(Side::Limit, "memory") {
+        true => Some(memory_bytes(whole, Side::Limit) + memory_overhead),
+        false => memory.total(memory_overhead),
+    };
+    Limits { cpu_shares: cpu_shares(requested + cpu_overhead), cpu_quota: cpu.map_or(0, cpu_quota), memory: memory.unwrap_or(0) }
+}
+
+fn overhead_amounts(spec: &PodSpec) -> (i64, i64) {
     let overhead = |name: &str| spec.overhead.as_ref().and_then(|o| o.get(name));
-    let cpu_overhead = overhead("cpu").and_then(quantity::millis).unwrap_or(0);
-    let memory_overhead = overhead("memory").and_then(quantity::units).unwrap_or(0);
-    Limits {
-        cpu_shares: cpu_shares((requested + sidecars_requested).max(initial_requested) + cpu_overhead),
-        cpu_quota: cpu.total(cpu_overhead).map_or(0, cpu_quota),
-        memory: memory.total(memory_overhead).unwrap_or(0),
-    }
+    let cpu = overhead("cpu").and_then(quantity::millis).unwrap_or(0);
+    (cpu, overhead("memory").and_then(quantity::units).unwrap_or(0))
+}
+
+/// What the sandbox of a pod needs beside its containers, if its RuntimeClass says so.
+pub(crate) fn overhead(pod: &Pod) -> Option<Limits> {
+    let spec = pod.spec.as_ref().filter(|spec| spec.overhead.is_some())?;
+    let (cpu, memory) = overhead_amounts(spec);
+    Some(Limits { cpu_shares: cpu_shares(cpu), cpu_quota: 0, memory })
 }
 
 /// A sum of limits that is unlimited as soon as one part is.

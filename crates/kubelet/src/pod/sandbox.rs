@@ -1,14 +1,20 @@
 //! The configuration of a pod's sandbox.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use corten_cri::v1;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::resources::{CPU_PERIOD, Limits};
+use super::resources::{self, CPU_PERIOD, Limits};
 use super::{hosts, qos, security};
+use crate::context::Context;
 use crate::runtime::labels;
+
+/// How long the first list of RuntimeClasses may take before the pod's owner is told.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a sandbox's configuration needs besides the pod.
 #[derive(Clone, Debug)]
@@ -17,7 +23,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) log_dir: &'a Path,
     pub(crate) dns: v1::DnsConfig,
     pub(crate) cgroup_parent: String,
-    pub(crate) limits: Limits,
     pub(crate) cluster_domain: &'a str,
 }
 
@@ -30,6 +35,7 @@ pub(crate) fn log_directory(log_dir: &Path, pod: &Pod) -> PathBuf {
 /// The configuration; also passed along with every container.
 pub(crate) fn config(pod: &Pod, parts: &Parts<'_>) -> v1::PodSandboxConfig {
     let meta = &pod.metadata;
+    let resources = sandbox_resources(resources::for_pod(&without_overhead(pod)));
     let host_network = pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true));
     let mut pod_labels: HashMap<String, String> = meta.labels.clone().unwrap_or_default().into_iter().collect();
     pod_labels.extend(labels::of_pod(pod));
@@ -50,17 +56,47 @@ pub(crate) fn config(pod: &Pod, parts: &Parts<'_>) -> v1::PodSandboxConfig {
             cgroup_parent: parts.cgroup_parent.clone(),
             security_context: Some(security::sandbox(pod)),
             sysctls: sysctls(pod),
-            overhead: None,
-            resources: Some(v1::LinuxContainerResources {
-                cpu_period: CPU_PERIOD,
-                cpu_quota: parts.limits.cpu_quota,
-                cpu_shares: parts.limits.cpu_shares,
-                memory_limit_in_bytes: parts.limits.memory,
-                ..Default::default()
-            }),
+            overhead: resources::overhead(pod).map(sandbox_resources),
+            resources: Some(resources),
         }),
         windows: None,
     }
+}
+
+fn sandbox_resources(limits: Limits) -> v1::LinuxContainerResources {
+    v1::LinuxContainerResources {
+        cpu_period: CPU_PERIOD,
+        cpu_quota: limits.cpu_quota,
+        cpu_shares: limits.cpu_shares,
+        memory_limit_in_bytes: limits.memory,
+        ..Default::default()
+    }
+}
+
+/// What the containers of a pod need, without what their sandbox does.
+fn without_overhead(pod: &Pod) -> Cow<'_, Pod> {
+    if pod.spec.as_ref().is_none_or(|spec| spec.overhead.is_none()) {
+        return Cow::Borrowed(pod);
+    }
+    let mut pod = pod.clone();
+    if let Some(spec) = &mut pod.spec {
+        spec.overhead = None;
+    }
+    Cow::Owned(pod)
+}
+
+/// The runtime's handler for a pod: what its RuntimeClass names, or the default one.
+pub(crate) async fn runtime_handler(context: &Context, pod: &Pod) -> Result<String, String> {
+    let name = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()).unwrap_or_default();
+    if name.is_empty() {
+        return Ok(String::new());
+    }
+    let classes = &context.runtime_classes;
+    if tokio::time::timeout(PATIENCE, classes.has_synced()).await.is_err() {
+        return Err(format!("failed to lookup RuntimeClass {name}: timed out waiting for the condition"));
+    }
+    let class = classes.store().get(&corten_client::ObjectKey::cluster(name));
+    class.map(|class| class.handler.clone()).ok_or_else(|| format!("runtimeclass.node.k8s.io \"{name}\" not found"))
 }
 
 fn sysctls(pod: &Pod) -> HashMap<String, String> {
@@ -106,8 +142,9 @@ mod tests {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "ns", "uid": "u", "labels": {"app": "x"}},
             "spec": {
+                "overhead": {"cpu": "500m", "memory": "1Mi"},
                 "securityContext": {"sysctls": [{"name": "net/core/somaxconn", "value": "9"}]},
-                "containers": [{"name": "c", "ports": [
+                "containers": [{"name": "c", "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "4Mi"}}, "ports": [
                     {"containerPort": 80}, {"containerPort": 53, "hostPort": 5353, "protocol": "UDP"},
                 ]}],
             },
@@ -120,7 +157,6 @@ mod tests {
                 log_dir: Path::new("/logs"),
                 dns: v1::DnsConfig::default(),
                 cgroup_parent: "/kubepods/podu".into(),
-                limits: Limits { cpu_shares: 10, ..Limits::default() },
                 cluster_domain: "cluster.local",
             },
         );
@@ -133,6 +169,8 @@ mod tests {
         assert_eq!(config.port_mappings[0].host_port, 5353);
         let linux = config.linux.unwrap();
         assert_eq!(linux.sysctls["net.core.somaxconn"], "9");
-        assert_eq!(linux.resources.unwrap().cpu_shares, 10);
+        let amounts = |r: v1::LinuxContainerResources| (r.cpu_shares, r.cpu_quota, r.memory_limit_in_bytes);
+        assert_eq!(amounts(linux.resources.unwrap()), (256, 0, 4 << 20));
+        assert_eq!(amounts(linux.overhead.unwrap()), (512, 0, 1 << 20));
     }
 }

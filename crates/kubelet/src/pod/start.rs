@@ -22,6 +22,7 @@ use crate::images;
 use crate::objects::PodObjects;
 use crate::probe::check::Target;
 use crate::runtime::request;
+use crate::statics;
 use crate::volume::set::{Means, Volumes};
 
 /// Pause before a start that failed is tried again, if nothing wakes the pod earlier: the
@@ -123,8 +124,10 @@ impl Start {
         let context = &self.context;
         let target = self.target.clone()?;
         let looked = self.objects.look().await.map_err(|e| e.to_string())?;
-        // Pods rely on the Services that exist when they start.
-        context.services.has_synced().await;
+        // Pods rely on the Services that exist when they start; the node's own pods may be the API itself.
+        if !statics::is_static(&self.pod) {
+            context.services.has_synced().await;
+        }
         let all = context.services.store().list();
         let services = services::variables(&self.pod, all.iter().map(AsRef::as_ref));
         let around = context.surroundings(self.addresses.clone());

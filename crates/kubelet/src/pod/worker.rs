@@ -32,6 +32,7 @@ use crate::inbox::Inbox;
 use crate::objects::PodObjects;
 use crate::probe::Prober;
 use crate::runtime::view::PodView;
+use crate::statics;
 
 /// Pause when the runtime does not answer: it does not say when it is back.
 const RUNTIME_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -100,6 +101,10 @@ impl Worker {
 
     /// Runs until the pod has ended and is gone from the API.
     pub(crate) async fn run(mut self) {
+        if !statics::is_static(&self.inbox.get().0) {
+            // Whether it may run here depends on what the Node says. The node's own pods cannot wait for the API.
+            self.context.node.has_synced().await;
+        }
         loop {
             match self.round().await {
                 Next::Wait(until) => self.wait(until).await,
@@ -158,7 +163,13 @@ impl Worker {
         }
         if self.cleaned && gone {
             return match self.forget(&pod, &view).await {
-                Ok(()) => Next::Done,
+                Ok(()) => {
+                    if statics::is_static(&pod) {
+                        // There is no pod in the API, but its mirror.
+                        self.poster.post(self.status.clone(), &pod, true);
+                    }
+                    Next::Done
+                }
                 Err(status) => {
                     tracing::warn!(%status, pod = %super::full_name(&pod), "removing a pod");
                     Next::Wait(now.checked_add(RUNTIME_RETRY).ok())
@@ -198,7 +209,11 @@ impl Worker {
             }
             return None;
         }
-        if self.memory.ending.is_some() {
+        if let Some(ending) = &mut self.memory.ending {
+            // The node may be in a greater hurry than whatever ends the pod.
+            if let Some(deadline) = self.inbox.eviction().and_then(|eviction| after(eviction.grace?)) {
+                ending.deadline = ending.deadline.min(deadline);
+            }
             return None;
         }
         if let Some(eviction) = self.inbox.eviction() {

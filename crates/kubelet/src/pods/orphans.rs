@@ -27,6 +27,8 @@ pub(super) async fn sweep(pods: Arc<Pods>) {
     let token = pods.token.clone();
     let work = async {
         pods.informer.has_synced().await;
+        // Its sender lives as long as the pods.
+        let _ = pods.statics.subscribe().wait_for(Option::is_some).await;
         let context = &pods.context;
         loop {
             match Traces::find(context).await {

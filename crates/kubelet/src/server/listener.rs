@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -34,8 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Serves until `node.ending` is cancelled, and until all connections are over then.
-pub(super) async fn serve(node: Arc<Node>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
-    let acceptor = TlsAcceptor::from(tls);
+pub(super) async fn serve(node: Arc<Node>, listener: TcpListener, tls: watch::Receiver<Arc<rustls::ServerConfig>>) {
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
@@ -49,7 +49,9 @@ pub(super) async fn serve(node: Arc<Node>, listener: TcpListener, tls: Arc<rustl
                 }
             },
         };
-        let (acceptor, node) = (acceptor.clone(), Arc::clone(&node));
+        // The certificate may have been renewed since the last connection.
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+        let node = Arc::clone(&node);
         connections.spawn(async move {
             if let Err(error) = connection(&acceptor, stream, &node).await {
                 tracing::debug!(%error, "a connection to the kubelet failed");

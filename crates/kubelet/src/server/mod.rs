@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -66,7 +67,7 @@ pub(crate) async fn serve(
     context: Arc<Context>,
     pods: Arc<Pods>,
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     token: CancellationToken,
 ) {
     let node = Node {

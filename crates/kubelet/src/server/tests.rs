@@ -57,6 +57,7 @@ fn api_server() -> kube::Client {
 struct Served {
     address: SocketAddr,
     authority: Authority,
+    tls: tokio::sync::watch::Sender<Arc<rustls::ServerConfig>>,
     runtime: Arc<runtime::Fake>,
     ending: CancellationToken,
     task: JoinHandle<()>,
@@ -79,8 +80,9 @@ impl Served {
         let node = Node { access, tokens, pods: Arc::new(pods), runtime, context: None, ending: ending.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(listener::serve(Arc::new(node), listener, tls));
-        Self { address, authority, runtime: fake, ending, task, _dir: dir }
+        let (tls, certificates) = tokio::sync::watch::channel(tls);
+        let task = tokio::spawn(listener::serve(Arc::new(node), listener, certificates));
+        Self { address, authority, tls, runtime: fake, ending, task, _dir: dir }
     }
 
     /// Sends a request as a member of a group, or as nobody.
@@ -128,6 +130,22 @@ impl Served {
 
 fn line(text: &str) -> String {
     format!("2026-01-01T00:00:00.000000001Z stdout F {text}\n")
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_at_once() {
+    let served = Served::start().await;
+    assert_eq!(served.get("/healthz").await.0, StatusCode::OK);
+    // One that clients of this address must refuse shows that it is the one in use.
+    let leaf = Leaf::server("system:node:n1", ["n1"], ["192.0.2.1".parse().unwrap()]);
+    let credential = served.authority.issue(&leaf, SystemTime::now()).unwrap();
+    let clients = ClientVerification::Optional(served.authority.certificate().to_owned());
+    served.tls.send_replace(corten_pki::server_config(&credential, &clients, &["http/1.1"]).unwrap());
+    let config = corten_pki::client_config(served.authority.certificate(), None, &["http/1.1"]).unwrap();
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let refused = TlsConnector::from(config).connect(ServerName::from(served.address.ip()), stream).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("certificate")));
+    served.end().await;
 }
 
 #[tokio::test]

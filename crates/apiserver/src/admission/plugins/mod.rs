@@ -6,6 +6,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod pod_disruption;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod taint_nodes;
 
@@ -21,6 +22,7 @@ pub fn chain() -> Vec<Box<dyn Plugin>> {
         Box::new(taint_nodes::TaintNodesByCondition),
         Box::new(priority::Priority),
         Box::new(default_tolerations::DefaultTolerationSeconds),
+        Box::new(runtime_class::RuntimeClass),
         Box::new(pod_disruption::PodDisruption),
         Box::new(certificates::CertificateApproval),
         Box::new(certificates::CertificateSigning),

@@ -24,7 +24,7 @@ const FIELDS: [&str; 13] = [
 const MERGED: [&str; 2] = ["hostIPs", "podIPs"];
 
 /// A strategic merge patch; `None` if nothing differs. `uid` makes sure that it is this pod.
-pub(super) fn patch(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value> {
+pub(crate) fn patch(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value> {
     let (old, new) = (value(old), value(new));
     let mut changes = Map::new();
     for field in FIELDS {

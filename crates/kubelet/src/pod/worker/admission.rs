@@ -41,8 +41,9 @@ impl Worker {
 
     /// Notes that the node ends the pod.
     pub(super) fn evict(&mut self, pod: &Pod, eviction: Eviction, now: Timestamp) {
-        let (reason, words) = &eviction.event;
-        self.context.event(pod, Warning, reason, words);
+        if let Some((reason, words)) = &eviction.event {
+            self.context.event(pod, Warning, reason, words);
+        }
         let grace = eviction.grace.unwrap_or_else(|| crate::pod::stop::grace_period(pod));
         self.memory.disruption = eviction.disruption;
         self.memory.ending = Some(Ending {

@@ -268,7 +268,6 @@ fn sandbox_config(context: &Context, pod: &Pod, attempt: u32) -> (v1::PodSandbox
         log_dir: &context.pod_log_dir,
         dns,
         cgroup_parent: context.cgroups.path(Qos::of(pod), uid(pod)),
-        limits: resources::for_pod(pod),
         cluster_domain: &context.cluster_dns.domain,
     };
     (sandbox::config(pod, &parts), in_vain)
@@ -297,7 +296,8 @@ async fn make_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), 
         let text = "Pod sandbox changed, it will be killed and re-created.";
         context.event(pod, Normal, "SandboxChanged", text);
     }
-    let message = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
+    let runtime_handler = sandbox::runtime_handler(context, pod).await?;
+    let message = v1::RunPodSandboxRequest { config: Some(config), runtime_handler };
     let mut client = context.runtime.clients.runtime.clone();
     client.run_pod_sandbox(request(message)).await.map(drop).map_err(|status| {
         let code = format!("{:?}", status.code());

@@ -1,0 +1,164 @@
+//! Pods that the node has by itself, and pods of a RuntimeClass.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+use std::fs;
+use std::path::Path;
+
+use corten_testkit::{Cluster, Options, PATIENCE, wait};
+use serde_json::Value;
+
+const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+fn manifest(name: &str, marker: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: kube-system, labels: {{app: own}}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: busybox:1.36
+    command: [sh, -c, 'echo {marker}; sleep 1000']
+"
+    )
+}
+
+/// Other programs see a manifest only whole.
+fn put(directory: &Path, name: &str, text: &str) {
+    let hidden = directory.join(format!(".{name}"));
+    fs::write(&hidden, text).unwrap();
+    fs::rename(hidden, directory.join(name)).unwrap();
+}
+
+fn mirror(cluster: &Cluster, name: &str) -> Option<Value> {
+    let pods = cluster.json(&["get", "pods", "-n", "kube-system"]);
+    pods["items"].as_array().unwrap().iter().find(|pod| pod["metadata"]["name"] == name).cloned()
+}
+
+/// The mirror, once its container runs.
+fn running(cluster: &Cluster, name: &str) -> Value {
+    wait::until("the static pod runs", PATIENCE, || {
+        let pod = mirror(cluster, name).ok_or(Value::Null)?;
+        let ready = pod["status"]["containerStatuses"][0]["ready"] == true;
+        if ready && pod["metadata"].get("deletionTimestamp").is_none() { Ok(pod) } else { Err(pod) }
+    })
+}
+
+fn container(pod: &Value) -> &str {
+    pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap()
+}
+
+#[test]
+fn static_pods_have_mirrors_that_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    put(directory.path(), "own.yaml", &manifest("own", "first"));
+    put(directory.path(), "broken.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: broken}\nspec: {containers: [{}]}\n");
+    let arguments = vec!["--pod-manifest-path".to_owned(), directory.path().display().to_string()];
+    let mut cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.clone(), ..Options::default() });
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let node = cluster.json(&["get", "nodes"])["items"][0].clone();
+    let name = format!("own-{}", node["metadata"]["name"].as_str().unwrap());
+
+    let first = running(&cluster, &name);
+    let annotations = &first["metadata"]["annotations"];
+    assert_eq!(annotations["kubernetes.io/config.source"], "file");
+    assert_eq!(annotations["kubernetes.io/config.mirror"], annotations["kubernetes.io/config.hash"]);
+    assert!(annotations["kubernetes.io/config.seen"].is_string());
+    let owner = &first["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["kind"], &owner["uid"], &owner["controller"]), (&"Node".into(), &node["metadata"]["uid"], &true.into()));
+    assert_eq!(cluster.kubectl(&["logs", "-n", "kube-system", &name]), "first\n");
+    assert_eq!(cluster.kubectl(&["exec", "-n", "kube-system", &name, "--", "hostname"]), format!("{name}\n"));
+
+    // Whoever deletes the mirror gets a new one of the same container.
+    cluster.kubectl(&["delete", "pod", "-n", "kube-system", &name, "--wait=false"]);
+    let again = wait::until("there is a new mirror", PATIENCE, || {
+        let pod = mirror(&cluster, &name).ok_or(Value::Null)?;
+        let new = pod["metadata"]["uid"] != first["metadata"]["uid"] && pod["status"]["containerStatuses"][0]["ready"] == true;
+        if new { Ok(pod) } else { Err(pod) }
+    });
+    assert_eq!(container(&again), container(&first));
+
+    // So does whoever changes it: the pod is what its manifest says.
+    cluster.kubectl(&["label", "pod", "-n", "kube-system", &name, "app=theirs", "--overwrite"]);
+    cluster.kubectl(&["set", "image", "-n", "kube-system", &format!("pod/{name}"), "main=nowhere.invalid/image:1"]);
+
+    // It survives its kubelet, and a further manifest is a further pod.
+    cluster.kill_server().unwrap();
+    put(directory.path(), "other.yaml", &manifest("other", "late"));
+    cluster.start(&arguments).unwrap();
+    let other = name.replace("own-", "other-");
+    running(&cluster, &other);
+    let after = running(&cluster, &name);
+    assert_eq!(container(&after), container(&first));
+    assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 0);
+
+    put(directory.path(), "own.yaml", &manifest("own", "second"));
+    wait::until("the changed manifest replaces the pod", PATIENCE, || {
+        let outcome = cluster.kubectl_outcome(&["logs", "-n", "kube-system", &name]);
+        if outcome.stdout == "second\n" { Ok(()) } else { Err(outcome) }
+    });
+    let second = running(&cluster, &name);
+    assert_ne!(container(&second), container(&first));
+    assert_eq!(second["metadata"]["labels"]["app"], "own");
+
+    // The mirror goes with the pod; one whose manifest went while nobody looked, when somebody looks again.
+    fs::remove_file(directory.path().join("own.yaml")).unwrap();
+    wait::until("the mirror is gone", PATIENCE, || mirror(&cluster, &name).map_or(Ok(()), Err));
+    cluster.kill_server().unwrap();
+    fs::remove_file(directory.path().join("other.yaml")).unwrap();
+    cluster.start(&arguments).unwrap();
+    wait::until("the other mirror is gone", PATIENCE, || mirror(&cluster, &other).map_or(Ok(()), Err));
+
+    a_runtime_class_is_the_runtimes(&cluster);
+}
+
+/// In the same cluster: a pod's class says what runs it and what it costs.
+fn a_runtime_class_is_the_runtimes(cluster: &Cluster) {
+    cluster.apply(
+        "
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: known}
+handler: corten
+overhead: {podFixed: {memory: 8Mi, cpu: 10m}}
+---
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: elsewhere}
+handler: not-here
+",
+    );
+    let pod = |name: &str, class: &str| {
+        format!(
+            "
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  runtimeClassName: {class}
+  terminationGracePeriodSeconds: 1
+  containers: [{{name: main, image: 'busybox:1.36', command: [sleep, '1000'], resources: {{limits: {{memory: 16Mi}}}}}}]
+"
+        )
+    };
+    cluster.apply(&pod("classy", "known"));
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/classy", "--timeout=90s"]);
+    assert_eq!(cluster.json(&["get", "pod", "classy"])["spec"]["overhead"]["memory"], "8Mi");
+    let refused = cluster.kubectl_input(&["apply", "-f", "-"], &pod("lost", "unknown"));
+    assert!(refused.stderr.contains("pod rejected: RuntimeClass \"unknown\" not found"), "{}", refused.stderr);
+
+    cluster.apply(&pod("misled", "elsewhere"));
+    let said = |words: &str| {
+        wait::until(words, PATIENCE, || {
+            let events = cluster.kubectl(&["get", "events", "--field-selector", "involvedObject.name=misled"]);
+            if events.contains("FailedCreatePodSandBox") && events.contains(words) { Ok(()) } else { Err(events) }
+        });
+    };
+    said("not-here");
+    cluster.kubectl(&["delete", "runtimeclass", "elsewhere"]);
+    said("Failed to create pod sandbox: runtimeclass.node.k8s.io \"elsewhere\" not found");
+    assert_eq!(cluster.json(&["get", "pod", "classy"])["status"]["containerStatuses"][0]["restartCount"], 0);
+}

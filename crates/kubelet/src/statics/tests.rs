@@ -1,0 +1,217 @@
+use std::fs;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::directory::read;
+use super::mirror::{Mirrors, Step, made, step};
+use super::read::{Origin, ReadError, pod, pods};
+use super::*;
+
+const MANIFEST: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  containers: [{name: main, image: busybox}]
+";
+
+const ORIGIN: Origin<'_> = Origin { source: "file", place: "/etc/web.yaml", node: "Worker" };
+
+#[test]
+fn a_manifest_becomes_a_pod_of_this_node() {
+    let made = pod(MANIFEST.as_bytes(), ORIGIN).unwrap();
+    assert_eq!((crate::pod::namespace(&made), crate::pod::name(&made)), ("default", "web-worker"));
+    let spec = made.spec.as_ref().unwrap();
+    assert_eq!(spec.node_name.as_deref(), Some("Worker"));
+    assert_eq!(spec.restart_policy.as_deref(), Some("Always"), "defaults are filled in");
+    let tolerations = serde_json::to_value(&spec.tolerations).unwrap();
+    assert_eq!(tolerations, json!([{"operator": "Exists", "effect": "NoExecute"}]));
+    let hash = crate::pod::uid(&made).to_owned();
+    assert_eq!(hash.len(), 32);
+    let annotations = made.metadata.annotations.as_ref().unwrap();
+    assert_eq!((annotations[HASH].as_str(), annotations[SOURCE].as_str()), (hash.as_str(), "file"));
+    assert!(annotations.contains_key(SEEN));
+    assert!(is_static(&made) && !is_mirror(&made));
+
+    // The same again is the same pod; another content, node or place is another one.
+    assert_eq!(crate::pod::uid(&pod(MANIFEST.as_bytes(), ORIGIN).unwrap()), hash);
+    let others = [
+        pod(MANIFEST.replace("busybox", "nginx").as_bytes(), ORIGIN),
+        pod(MANIFEST.as_bytes(), Origin { node: "other", ..ORIGIN }),
+        pod(MANIFEST.as_bytes(), Origin { place: "/etc/other.yaml", ..ORIGIN }),
+    ];
+    for other in others {
+        assert_ne!(crate::pod::uid(&other.unwrap()), hash);
+    }
+}
+
+#[test]
+fn what_cannot_be_a_static_pod_says_why() {
+    let with = |spec: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {spec}\n");
+    let main = "containers: [{name: c, image: i}]";
+    let cases = [
+        ("{".to_owned(), ""),
+        ("apiVersion: v1\nkind: ConfigMap\n".to_owned(), "of kind \"ConfigMap\""),
+        (MANIFEST.replace("name: web,", "name: Web,"), "metadata.name: \"Web\""),
+        (MANIFEST.replace("image: busybox", "image: ''"), "has no image"),
+        (with("{containers: []}"), "spec.containers: Required value"),
+        (with("{containers: [{name: c, image: i}, {name: c, image: i}]}"), "two containers are called \"c\""),
+        (with("{containers: [{name: c, image: i, comand: [x]}]}"), "unknown field"),
+        (with(&format!("{{{main}, serviceAccountName: x}}")), "refer to a ServiceAccount"),
+        (with(&format!("{{{main}, volumes: [{{name: v, secret: {{secretName: s}}}}]}}")), "refer to Secrets"),
+        (with("{containers: [{name: c, image: i, envFrom: [{configMapRef: {name: m}}]}]}"), "refer to ConfigMaps"),
+        (with(&format!("{{{main}, volumes: [{{name: v, persistentVolumeClaim: {{claimName: s}}}}]}}")), "PersistentVolumeClaims"),
+    ];
+    for (manifest, words) in cases {
+        let error = pod(manifest.as_bytes(), ORIGIN).unwrap_err();
+        assert!(error.to_string().contains(words), "{manifest}: {error}");
+    }
+    assert!(matches!(pods(b"apiVersion: v1\nkind: PodList\n", ORIGIN), Ok(list) if list.is_empty()));
+    assert!(matches!(pod(b"apiVersion: v1\nkind: PodList\n", ORIGIN), Err(ReadError::Kind(_))));
+}
+
+#[test]
+fn a_list_of_pods_is_read() {
+    let list = json!({"apiVersion": "v1", "kind": "PodList", "items": [
+        {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+        {"metadata": {"name": "b", "uid": "given"}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    ]});
+    let found = pods(list.to_string().as_bytes(), Origin { source: "http", ..ORIGIN }).unwrap();
+    let names: Vec<_> = found.iter().map(crate::pod::name).collect();
+    assert_eq!(names, ["a-worker", "b-worker"]);
+    assert_eq!(crate::pod::uid(&found[1]), "given");
+}
+
+#[test]
+fn a_wrong_manifest_does_not_hide_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(read(&dir.path().join("none"), "n").unwrap().pods.is_empty());
+    fs::write(dir.path().join("a.yaml"), MANIFEST).unwrap();
+    fs::write(dir.path().join("b.yaml"), "nonsense").unwrap();
+    fs::write(dir.path().join(".hidden.yaml"), MANIFEST).unwrap();
+    fs::create_dir(dir.path().join("directory")).unwrap();
+    let found = read(dir.path(), "n").unwrap();
+    assert_eq!(found.pods.iter().map(crate::pod::name).collect::<Vec<_>>(), ["web-n"]);
+    assert_eq!(found.refused.len(), 1);
+    assert_eq!(read(&dir.path().join("a.yaml"), "n").unwrap().pods.len(), 1, "a single file");
+}
+
+/// Follows sources, and gives what is told: the names of the pods, each time.
+fn followed(sources: &Sources) -> (CancellationToken, tokio::sync::mpsc::UnboundedReceiver<Vec<String>>) {
+    let (sender, told) = tokio::sync::mpsc::unbounded_channel();
+    let token = CancellationToken::new();
+    follow(sources, "n", &token, move |pods: Pods| {
+        let _ = sender.send(pods.into_values().map(|p| crate::pod::name(&p).to_owned()).collect());
+    });
+    (token, told)
+}
+
+async fn until(told: &mut tokio::sync::mpsc::UnboundedReceiver<Vec<String>>, expected: &[&str]) {
+    let wait = async { while told.recv().await.unwrap() != expected {} };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_is_followed_by_its_events() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nothing is told by the clock within a test's time.
+    let sources = Sources { path: Some(dir.path().to_owned()), file_interval: Duration::from_secs(3600), ..Sources::default() };
+    let (token, mut told) = followed(&sources);
+    until(&mut told, &[]).await;
+    fs::write(dir.path().join("web.yaml"), MANIFEST).unwrap();
+    until(&mut told, &["web-n"]).await;
+    fs::write(dir.path().join(".new"), MANIFEST.replace("name: web,", "name: other,")).unwrap();
+    fs::rename(dir.path().join(".new"), dir.path().join("web.yaml")).unwrap();
+    until(&mut told, &["other-n"]).await;
+    fs::remove_file(dir.path().join("web.yaml")).unwrap();
+    until(&mut told, &[]).await;
+    token.cancel();
+}
+
+#[tokio::test]
+async fn a_url_is_asked_with_its_headers_and_believed_while_it_is_silent() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sources = Sources {
+        url: Some(format!("http://{}/pods?of=us", server.local_addr().unwrap())),
+        headers: vec![("x-key".to_owned(), "secret".to_owned())],
+        url_interval: Duration::from_millis(10),
+        ..Sources::default()
+    };
+    let (token, mut told) = followed(&sources);
+    let answer = async |body: &str| {
+        let (mut stream, _) = server.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(stream.read_u8().await.unwrap());
+        }
+        let asked = String::from_utf8(asked).unwrap();
+        assert!(asked.starts_with("GET /pods?of=us HTTP/1.1\r\n") && asked.contains("x-key: secret\r\n"), "{asked}");
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    answer(MANIFEST).await;
+    until(&mut told, &["web-n"]).await;
+    answer("nonsense").await;
+    answer("").await;
+    answer(&MANIFEST.replace("name: web,", "name: other,")).await;
+    assert_eq!(told.recv().await.unwrap(), ["other-n"], "nothing was told in between");
+    token.cancel();
+}
+
+#[test]
+fn nothing_is_told_before_every_source_was_read() {
+    let (sender, told) = mpsc::channel();
+    let union = Union { found: Mutex::new([("file", None), ("http", None)].into()), told: move |pods: Pods| sender.send(pods).unwrap() };
+    let first = pod(MANIFEST.as_bytes(), ORIGIN).unwrap();
+    union.set("file", vec![first.clone()]);
+    assert!(told.try_recv().is_err());
+    union.set("http", Vec::new());
+    assert_eq!(told.try_recv().unwrap().len(), 1);
+    let mut again = first.clone();
+    again.metadata.annotations.as_mut().unwrap().insert(SEEN.to_owned(), "later".to_owned());
+    union.set("file", vec![again]);
+    let kept = told.try_recv().unwrap();
+    assert_eq!(kept.values().next().unwrap().as_ref(), &first, "the time at which it was first seen stays");
+}
+
+#[test]
+fn a_mirror_is_the_nodes_and_only_of_its_pod() {
+    let own = pod(MANIFEST.as_bytes(), ORIGIN).unwrap();
+    let node = serde_json::from_value(json!({"metadata": {"name": "Worker", "uid": "node-uid"}})).unwrap();
+    let mut mirror = made(&own, &node);
+    assert!(is_mirror(&mirror));
+    assert_eq!(mirror.metadata.uid, None);
+    let owner = serde_json::to_value(&mirror.metadata.owner_references).unwrap();
+    assert_eq!(owner, json!([{"apiVersion": "v1", "kind": "Node", "name": "Worker", "uid": "node-uid", "controller": true}]));
+    mirror.metadata.uid = Some("mirror-uid".to_owned());
+    assert_eq!(step(&own, None), Step::Create);
+    assert_eq!(step(&own, Some(&mirror)), Step::Keep);
+    let changed = pod(MANIFEST.replace("busybox", "nginx").as_bytes(), ORIGIN).unwrap();
+    assert_eq!(step(&changed, Some(&mirror)), Step::Remove);
+    mirror.metadata.deletion_timestamp = Some(corten_client::now());
+    assert_eq!(step(&own, Some(&mirror)), Step::Remove, "whoever deleted it gets a new one");
+
+    let mirrors = Mirrors::default();
+    let newest = mirrors.subscribe(&own);
+    let named = |uid: &str| {
+        let mut mirror = mirror.clone();
+        mirror.metadata.uid = Some(uid.to_owned());
+        Arc::new(mirror)
+    };
+    mirrors.note(&named("1"), true);
+    mirrors.note(&named("2"), true);
+    mirrors.note(&named("1"), false);
+    assert_eq!(newest.borrow().as_deref().map(crate::pod::uid), Some("2"), "the end of the first one came late");
+    mirrors.note(&named("2"), false);
+    assert!(newest.borrow().is_none() && mirrors.list().is_empty());
+}
+
+#[test]
+fn a_pod_of_the_api_is_not_static_whatever_it_says() {
+    let claimed: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "annotations": {SOURCE: "file"}}})).unwrap();
+    assert!(is_static(&claimed));
+    assert!(!is_static(&of_the_api(&Arc::new(claimed))));
+}
