@@ -76,6 +76,9 @@ fn main() -> Result<()> {
     if options.wants("runtime") {
         figures.extend(runtime::measure(&options.corten)?);
     }
+    if options.wants("bare") {
+        figures.extend(runtime::without_daemons()?);
+    }
     if options.wants("kubelet") {
         figures.extend(kubelet::measure(&options.corten)?);
     }

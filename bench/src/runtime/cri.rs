@@ -63,7 +63,7 @@ pub(super) async fn cycle(cri: &Clients, pod: &PodSandboxConfig, sandbox: &str, 
             break;
         }
         // containerd 1.6 tells no events; the same question at the same pace to both.
-        tokio::time::sleep(Duration::from_micros(500)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     cri.runtime.clone().remove_container(RemoveContainerRequest { container_id }).await.context("it cannot be removed")?;
     Ok(())

@@ -2,6 +2,7 @@
 
 mod bare;
 mod cri;
+mod direct;
 mod node;
 
 use std::path::Path;
@@ -19,7 +20,7 @@ const AT_ONCE: usize = 50;
 const SANDBOXES: usize = 20;
 const PODS: usize = 100;
 
-/// Everything about the runtime.
+/// Everything by CRI.
 pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for kind in [Kind::Corten, Kind::Containerd] {
@@ -27,18 +28,25 @@ pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
         let node = Node::start(kind, corten)?;
         figures.extend(threads.block_on(by_cri(kind, &node)).with_context(|| format!("{}:\n{}", kind.name(), node.log()))?);
     }
-    for program in ["crun", "runc"] {
+    Ok(figures)
+}
+
+/// The same containers without a daemon.
+pub(crate) fn without_daemons() -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for program in [None, Some("crun"), Some("runc")] {
         let mut bare = bare::Bare::prepare(program)?;
         let mut times = Vec::new();
         for round in 0..ONE_BY_ONE {
             let begun = Instant::now();
-            bare.cycle(&format!("one-{round}"))?;
+            bare.cycle(&format!("one-{round}"), 1)?;
             times.push(milliseconds(begun));
         }
         let begun = Instant::now();
-        bare.all_at_once(AT_ONCE)?;
-        figures.push(figure("container of true, one by one", median(times), program, "create, start, exit, delete; median"));
-        figures.push(figure("50 containers of true at once", milliseconds(begun), program, "create, start, exit, delete"));
+        bare.cycle("all", AT_ONCE)?;
+        let name = program.unwrap_or("corten, the shim alone");
+        figures.push(figure("container of true, one by one", median(times), name, "create, start, exit, delete; median"));
+        figures.push(figure("50 containers of true at once", milliseconds(begun), name, "create, start, exit, delete"));
     }
     Ok(figures)
 }

@@ -21,7 +21,6 @@ use crate::names::Names;
 use crate::paths::Paths;
 use crate::sandbox::Sandbox;
 use crate::shim::{Notice, Program};
-use crate::spec::Modules;
 use crate::streaming;
 
 /// Events that a subscriber may be behind before it is cut off and has to list anew.
@@ -38,7 +37,6 @@ pub(crate) struct Engine {
     pub(crate) systemd_cgroups: bool,
     pub(crate) handlers: Handlers,
     pub(crate) cdi_dirs: Vec<PathBuf>,
-    pub(crate) modules: Modules,
     pub(crate) boot_id: String,
     pub(crate) version: String,
     pub(crate) streaming: streaming::Handle,
@@ -71,7 +69,6 @@ impl Engine {
             systemd_cgroups: options.systemd_cgroups,
             handlers: Handlers::new(options.handlers)?,
             cdi_dirs: options.cdi_dirs.unwrap_or_else(|| cdi::DIRS.map(PathBuf::from).to_vec()),
-            modules: Modules::detect(),
             boot_id: crate::files::boot_id(),
             version: options.version,
             streaming,

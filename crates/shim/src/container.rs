@@ -101,6 +101,12 @@ impl Container {
         if let Err(error) = record(&self.run.dir, &exit) {
             eprintln!("cannot write the exit record of {}: {error}", self.run.container);
         }
+        // Other programs run the hooks themselves.
+        if self.run.handler.is_none()
+            && let Err(error) = crate::hooks::start(&self.run.dir)
+        {
+            eprintln!("the poststop hooks of {} do not run: {error}", self.run.container);
+        }
         if let Some(handler) = &self.run.handler
             && let Err(error) = crate::handler::delete(handler, &self.run)
         {

@@ -14,6 +14,7 @@ mod clock;
 mod container;
 mod exec;
 mod handler;
+mod hooks;
 mod launch;
 mod log;
 mod namespaces;
@@ -53,6 +54,7 @@ fn run() -> anyhow::Result<()> {
         }
         Some("launch") => launch::main(),
         Some("pause") => pause::main(args.next().as_deref().map(Path::new)),
+        Some("poststop") => hooks::main(),
         Some("namespaces") => namespaces::main(args),
         other => bail!("unknown mode {other:?}; this program is started by the node's runtime"),
     }

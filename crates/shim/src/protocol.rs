@@ -18,7 +18,8 @@ pub const VERSION: u32 = 1;
 /// A frame longer than this is refused and its connection closed.
 pub const MAX_FRAME: usize = 8 << 20;
 
-/// How a shim is started: the last argument of `corten-shim serve SOCKET SETTINGS`, as JSON. A stale socket is replaced.
+/// How a shim is started: the last argument of `corten-shim serve SOCKET SETTINGS`, as JSON. The shim
+/// finds the socket listening as its standard input, and removes it from its place when it ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Serve {
     /// The sandbox, for people who read the process list.
@@ -298,4 +299,18 @@ pub struct Exit {
     pub oom: bool,
     /// Nanoseconds since 1970.
     pub finished_at: i64,
+}
+
+/// What a container's directory holds in [`PostStop::FILE`] if something is to run after its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostStop {
+    /// The state that each hook gets on its standard input, as the OCI runtime specification has it.
+    pub state: serde_json::Value,
+    /// The hooks, as the container's OCI spec has them.
+    pub hooks: Vec<serde_json::Value>,
+}
+
+impl PostStop {
+    /// The file's name.
+    pub const FILE: &str = "poststop.json";
 }

@@ -171,13 +171,13 @@ pub fn clear(cgroup: &str) {
     for _ in 0..CLEARINGS {
         let mut left = Vec::new();
         hierarchies(cgroup).iter().for_each(|root| walk(root, &mut left));
-        if left.is_empty() {
-            return;
-        }
-        for dir in left {
+        for dir in &left {
             let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
             processes.lines().filter_map(|pid| pid.parse().ok()).for_each(kill);
             let _ = fs::remove_dir(dir);
+        }
+        if !left.iter().any(|dir| dir.exists()) {
+            return;
         }
         // The kernel empties a cgroup a moment after its processes died, and tells nobody on v1.
         std::thread::park_timeout(Duration::from_millis(10));

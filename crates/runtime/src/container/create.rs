@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use corten_cri::v1::{self, NamespaceMode};
 use corten_image::Image;
+use corten_shim::protocol::PostStop;
+use serde_json::{Value, json};
 
 use super::{Container, Life};
 use crate::cdi;
@@ -15,9 +17,10 @@ use crate::events::Kind;
 use crate::files;
 use crate::mounts;
 use crate::names;
+use crate::paths::ContainerPaths;
 use crate::record::{ContainerRecord, Encoded};
 use crate::sandbox::Sandbox;
-use crate::spec::{self, Rootfs, Source};
+use crate::spec::{self, Modules, Rootfs, Source};
 use crate::userns::Mapping;
 
 impl Engine {
@@ -88,7 +91,7 @@ impl Engine {
         self.images.pin(id, image).await?;
         let layers = self.images.rootfs(image).await?;
         let wanted = self.hold_volumes(id, &record.config.0, &paths).await?;
-        let (cdi, modules, mapping) = (self.cdi_dirs.clone(), self.modules.clone(), sandbox.mapping()?);
+        let (cdi, mapping) = (self.cdi_dirs.clone(), sandbox.mapping()?);
         let (layout, held, image) = (self.layout.clone(), sandbox.clone(), image.config.clone());
         let inside = paths.clone();
         let record = blocking(move || {
@@ -116,11 +119,13 @@ impl Engine {
                 layout: &layout,
                 mapping: mapping.as_ref(),
                 volumes: &volumes,
-                modules: &modules,
+                // Profiles come and go while the node runs.
+                modules: &Modules::detect(),
                 pause: shim.pause(),
                 target,
             })?;
             cdi::apply(config, &cdi, &mut made)?;
+            leave_hooks(&record.id, &inside, &made)?;
             files::publish(&inside.spec(), &made)?;
             (record.uid, record.gid, record.groups) = (user.uid, user.gid, user.groups);
             files::publish(&inside.record(), &record)?;
@@ -139,6 +144,15 @@ impl Engine {
         }
         self.container(&options.target_id)?.running().map(Some)
     }
+}
+
+/// What is to run after the container's end is found by the shim without reading the whole spec.
+fn leave_hooks(id: &str, paths: &ContainerPaths, spec: &Value) -> Result<()> {
+    let Some(hooks) = spec["hooks"]["poststop"].as_array().filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
+    let state = json!({
+        "ociVersion": spec["ociVersion"], "id": id, "status": "stopped", "bundle": paths.dir, "annotations": spec["annotations"],
+    });
+    files::publish(&paths.dir.join(PostStop::FILE), &PostStop { state, hooks: hooks.clone() })
 }
 
 /// Both parts are needed for a log.

@@ -6,10 +6,8 @@ use std::path::Path;
 use corten_cri::v1::security_profile::ProfileType;
 use corten_cri::v1::{LinuxContainerSecurityContext, SeLinuxOption};
 
+use super::apparmor;
 use crate::error::{Error, Result};
-
-/// The profile of containers that ask for the runtime's default.
-const DEFAULT_PROFILE: &str = "corten-default";
 
 /// How CRI's older field names profiles.
 const LOCALHOST: &str = "localhost/";
@@ -40,13 +38,13 @@ impl Modules {
         let wanted = match &security.apparmor {
             Some(profile) => match ProfileType::try_from(profile.profile_type) {
                 Ok(ProfileType::Unconfined) => None,
-                Ok(ProfileType::RuntimeDefault) => Some(DEFAULT_PROFILE),
+                Ok(ProfileType::RuntimeDefault) => Some(apparmor::NAME),
                 Ok(ProfileType::Localhost) => Some(profile.localhost_ref.strip_prefix(LOCALHOST).unwrap_or(&profile.localhost_ref)),
                 Err(_) => return Err(Error::Invalid(format!("unknown AppArmor profile type {}", profile.profile_type))),
             },
             None => match older {
                 "" | "unconfined" => None,
-                "runtime/default" => Some(DEFAULT_PROFILE),
+                "runtime/default" => Some(apparmor::NAME),
                 name => Some(name.strip_prefix(LOCALHOST).ok_or_else(|| Error::Invalid(format!("invalid apparmor profile {name:?}")))?),
             },
         };
@@ -54,13 +52,16 @@ impl Modules {
         let Some(loaded) = &self.apparmor else {
             return Err(Error::invalid("apparmor is not supported: the node's kernel does not have it enabled"));
         };
-        if security.privileged && name == DEFAULT_PROFILE {
+        if security.privileged && name == apparmor::NAME {
             return Ok(None);
         }
-        match loaded.iter().any(|known| known == name) {
-            true => Ok(Some(name.to_owned())),
-            false => Err(Error::Invalid(format!("apparmor profile not found {name}"))),
+        if !loaded.iter().any(|known| known == name) {
+            match name {
+                apparmor::NAME => apparmor::load()?,
+                _ => return Err(Error::Invalid(format!("apparmor profile not found {name}"))),
+            }
         }
+        Ok(Some(name.to_owned()))
     }
 
     /// The labels of the container's process and of its mounts. Without SELinux there is nothing to label, which is no

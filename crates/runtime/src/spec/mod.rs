@@ -1,6 +1,7 @@
 //! The OCI runtime spec of a container, made from what CRI asks for. One file per topic; all of them are functions from
 //! configuration to JSON (the shape is the OCI runtime specification's), the files of the root file system apart.
 
+mod apparmor;
 mod capabilities;
 mod devices;
 mod labels;

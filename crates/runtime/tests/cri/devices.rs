@@ -6,7 +6,7 @@ use corten_cri::v1;
 use tonic::Code;
 
 use crate::support::reference::everywhere;
-use crate::support::{Node, shell};
+use crate::support::{Node, eventually, shell};
 
 everywhere!(a_device_of_the_node,);
 
@@ -25,6 +25,8 @@ devices:
     - {hostPath: HOST, containerPath: /driver/lib, options: [ro, nosuid]}
     hooks:
     - {hookName: createContainer, path: /bin/sh, args: [sh, -c, "touch HOST/hooked"]}
+    - {hookName: poststop, path: /bin/sh, args: [sh, -c, "sleep 100"], timeout: 1}
+    - {hookName: poststop, path: /bin/sh, args: [sh, -c, "cat > HOST/$NAME.new; mv HOST/$NAME.new HOST/$NAME"], env: [NAME=stopped, PATH=/bin]}
     additionalGids: [4444]
 "#;
 
@@ -42,6 +44,10 @@ async fn a_device_of_the_container_device_interface() {
     let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
     assert_eq!((out, status.exit_code), (vec!["loaded first", "library", "3", "1"], 0), "{lines:?}");
     assert!(host.join("hooked").exists(), "its hook ran");
+    // Also those that run after its end, and none is kept from it by another that hangs.
+    let state = eventually("the last hook has run", async || fs::read(host.join("stopped")).ok()).await;
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    assert_eq!((&state["id"], &state["status"]), (&status.id.as_str().into(), &"stopped".into()));
 
     let sandbox = node.run(node.pod("bad")).await;
     let mut config = shell("bad", "true");

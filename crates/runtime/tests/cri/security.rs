@@ -9,6 +9,7 @@ everywhere!(
     a_user_is_looked_up_in_the_image,
     the_machine_is_hidden_and_the_root_can_be_read_only,
     a_pod_may_share_its_processes,
+    a_pod_may_use_the_nodes_namespaces,
     containers_of_a_pod_share_network_ipc_and_name_but_not_processes,
     mounts_of_the_node,
 );
@@ -64,6 +65,79 @@ async fn seccomp_and_privileges_hold_for_the_container_and_for_exec() {
         .await;
         assert_eq!(own, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn profiles_groups_and_capabilities_are_as_asked() {
+    let mut node = Node::start().await;
+    let profile = node.path("profile.json");
+    let rules =
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}"#;
+    std::fs::write(&profile, rules).unwrap();
+    let localhost = v1::SecurityProfile { profile_type: 2, localhost_ref: profile.display().to_string() };
+    let unconfined = v1::SecurityProfile { profile_type: 1, ..Default::default() };
+    let user = |groups: v1::SupplementalGroupsPolicy| LinuxContainerSecurityContext {
+        run_as_username: "user".to_owned(),
+        run_as_group: Some(v1::Int64Value { value: 5 }),
+        supplemental_groups: vec![7],
+        supplemental_groups_policy: groups as i32,
+        ..Default::default()
+    };
+    let ambient = v1::Capability {
+        add_capabilities: vec!["NET_BIND_SERVICE".to_owned()],
+        add_ambient_capabilities: vec!["NET_BIND_SERVICE".to_owned()],
+        drop_capabilities: vec!["ALL".to_owned()],
+    };
+    let mode = "grep ^Seccomp: /proc/self/status";
+    let mkdir = format!("{mode}; mkdir /made || echo refused; touch /file && echo made");
+    let groups = "id -u; id -g; echo $(for g in $(id -G); do echo $g; done | busybox sort -n)";
+    let capabilities = "grep -E '^Cap(Eff|Amb):' /proc/self/status";
+    let cases = [
+        (
+            "localhost",
+            mkdir.as_str(),
+            LinuxContainerSecurityContext { seccomp: Some(localhost), ..Default::default() },
+            "Seccomp:\t2\nrefused\nmade",
+        ),
+        ("unconfined", mode, LinuxContainerSecurityContext { seccomp: Some(unconfined), ..Default::default() }, "Seccomp:\t0"),
+        ("merge", groups, user(v1::SupplementalGroupsPolicy::Merge), "1000\n5\n5 7 1002"),
+        ("strict", groups, user(v1::SupplementalGroupsPolicy::Strict), "1000\n5\n5 7"),
+        (
+            "ambient",
+            capabilities,
+            LinuxContainerSecurityContext { capabilities: Some(ambient), ..user(v1::SupplementalGroupsPolicy::Merge) },
+            "CapEff:\t0000000000000400\nCapAmb:\t0000000000000400",
+        ),
+    ];
+    for (name, script, security, expected) in cases {
+        let (_, lines) = node.outcome(secured(name, script, security)).await;
+        let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+        assert_eq!(out.join("\n"), expected, "{name}: {lines:?}");
+    }
+}
+
+async fn a_pod_may_use_the_nodes_namespaces(mut node: Node) {
+    let of_node = NamespaceMode::Node as i32;
+    let options = NamespaceOption { network: of_node, pid: of_node, ipc: of_node, ..Default::default() };
+    let mut pod = node.pod("host");
+    // As a kubelet has it: the name is the node's too.
+    pod.hostname.clear();
+    pod.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options = Some(options.clone());
+    let sandbox = node.run(pod).await;
+    let security = LinuxContainerSecurityContext { namespace_options: Some(options), ..Default::default() };
+    let id = node.launch(&sandbox, secured("c", "sleep 1000", security)).await;
+    let look = "for n in net pid ipc mnt; do readlink /proc/self/ns/$n; done";
+    let seen = String::from_utf8(node.exec(&id, look, 10).await.unwrap().stdout).unwrap();
+    let own = |name: &str| std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap().display().to_string();
+    let network = node.in_network(|| std::fs::read_link("/proc/thread-self/ns/net").unwrap().display().to_string());
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines[..3], [network, own("pid"), own("ipc")]);
+    assert_ne!(lines[3], own("mnt"), "its files are its own");
+    let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false };
+    let status = node.cri.runtime.pod_sandbox_status(request).await.unwrap().into_inner().status.unwrap();
+    assert_eq!(status.network.unwrap_or_default().ip, "", "the pod's addresses are the node's");
+    node.remove(&sandbox).await;
+    node.assert_empty().await;
 }
 
 async fn the_machine_is_hidden_and_the_root_can_be_read_only(mut node: Node) {

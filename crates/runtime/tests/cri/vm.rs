@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const INIT: &str = "#!/bin/busybox sh
 /bin/busybox mkdir -p /root
 /bin/busybox mount -t tmpfs -o mode=755 root /root
-/bin/busybox cp -a /bin /cri /modules /second /root/
+/bin/busybox cp -a /bin /cri /lib /lib64 /modules /sbin /profile /second /root/
 exec /bin/busybox switch_root /root /second
 ";
 
@@ -34,6 +34,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t securityfs securityfs /sys/kernel/security
 chmod 1777 /tmp
 insmod /modules/overlay.ko
 insmod /modules/veth.ko
@@ -44,6 +45,10 @@ echo 127.0.0.1 localhost > /etc/hosts
 echo \"the machine ended with $?\"
 poweroff -f
 ";
+
+/// An AppArmor profile, and the name that pods ask for it by.
+const PROFILE: &str =
+    "profile corten-test flags=(attach_disconnected, mediate_deleted) { file, capability, network, signal, deny /secret rw, }\n";
 
 /// An initial file system, in the kernel's format (Documentation/driver-api/early-userspace/buffer-format.rst, "newc").
 #[derive(Default)]
@@ -92,6 +97,23 @@ fn kernel() -> PathBuf {
     Packages::new(packages::cache().expect("a cache")).kept(package, &[package]).expect("the kernel's package")
 }
 
+/// The tree of the package with AppArmor's programs.
+fn apparmor() -> PathBuf {
+    Packages::new(packages::cache().expect("a cache")).kept("apparmor", &["apparmor"]).expect("the package")
+}
+
+/// The profile, as the kernel takes it: compiled by Debian's program, without a kernel that has AppArmor.
+fn profile(work: &Path) -> Vec<u8> {
+    let tree = apparmor();
+    let (source, compiled) = (work.join("profile"), work.join("profile.bin"));
+    fs::write(&source, PROFILE).expect("a file");
+    let mut parser = Command::new(tree.join("sbin/apparmor_parser"));
+    parser.args(["--skip-kernel-load", "--skip-cache", "--policy-features"]).arg(tree.join("etc/apparmor.d/abi/3.0"));
+    parser.arg("--ofile").arg(&compiled).arg(&source);
+    corten_testkit::run(parser).expect("apparmor_parser").check().expect("the profile is compiled");
+    fs::read(compiled).expect("it was written")
+}
+
 fn find(dir: &Path, name: &str) -> PathBuf {
     let mut left = vec![dir.to_owned()];
     while let Some(dir) = left.pop() {
@@ -120,6 +142,15 @@ fn archive(kernel: &Path, work: &Path) -> PathBuf {
     archive.program("cri", &read(&slim));
     for module in ["overlay.ko", "veth.ko"] {
         archive.program(&format!("modules/{module}"), &read(&find(kernel, module)));
+    }
+    archive.program("profile", &profile(work));
+    for dir in ["sbin", "lib", "lib/x86_64-linux-gnu", "lib64"] {
+        archive.directory(dir);
+    }
+    // The node's own program, for the profile that the runtime brings.
+    archive.program("sbin/apparmor_parser", &read(&apparmor().join("sbin/apparmor_parser")));
+    for library in ["lib/x86_64-linux-gnu/libc.so.6", "lib64/ld-linux-x86-64.so.2"] {
+        archive.program(library, &read(&Path::new("/").join(library)));
     }
     archive.program("init", INIT.as_bytes());
     archive.program("second", SECOND.as_bytes());
@@ -218,6 +249,34 @@ async fn inside() {
     assert_eq!((ended.exit_code, ended.reason.as_str()), (3, "OOMKilled"));
     let other = node.launch(&sandbox, shell("other", "exit 4")).await;
     assert_eq!(node.exited(&other).await.reason, "Error");
+    // Huge pages, and a profile that is loaded while the daemon runs.
+    let huge = |limit: u64| LinuxContainerResources {
+        hugepage_limits: vec![v1::HugepageLimit { page_size: "2MB".to_owned(), limit }],
+        ..LinuxContainerResources::default()
+    };
+    let look = "touch /secret || echo denied; touch /open && echo made; cat /proc/self/attr/current; sleep 1000";
+    let mut config = limited("confined", look, huge(4 << 20));
+    let security = config.linux.as_mut().expect("linux").security_context.as_mut().expect("security");
+    security.apparmor = Some(v1::SecurityProfile { profile_type: 2, localhost_ref: "corten-test".to_owned() });
+    let error = node.create(&sandbox, config.clone()).await.expect_err("the profile is not loaded yet");
+    assert!(error.message().contains("apparmor profile not found corten-test"), "{error}");
+    fs::write("/sys/kernel/security/apparmor/.load", fs::read("/profile").expect("a profile")).expect("the kernel takes it");
+    let id = node.launch(&sandbox, config).await;
+    assert_eq!(read(&node, &id, "hugetlb.2MB.max"), (4 << 20).to_string());
+    let seen = node.exec(&id, "cat /proc/self/attr/current; touch /secret || echo denied", 30).await.expect("an exec").stdout;
+    assert_eq!(String::from_utf8_lossy(&seen), "corten-test (enforce)\ndenied\n");
+    let lines = log(&node, "p", "confined");
+    let out: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!(out, ["denied", "made", "corten-test (enforce)"]);
+    let mut config = shell("default", "sleep 1000");
+    config.linux.as_mut().expect("linux").security_context.as_mut().expect("security").apparmor = Some(v1::SecurityProfile::default());
+    let default = node.launch(&sandbox, config).await;
+    let look = "cat /proc/self/attr/current; mount -t tmpfs tmpfs /mnt || echo denied; touch /file && kill -0 1 && echo works";
+    let seen = node.exec(&default, look, 30).await.expect("an exec").stdout;
+    assert_eq!(String::from_utf8_lossy(&seen), "corten-default (enforce)\ndenied\nworks\n");
+    let request = v1::UpdateContainerResourcesRequest { container_id: id.clone(), linux: Some(huge(2 << 20)), ..Default::default() };
+    node.cri.runtime.update_container_resources(request).await.expect("the update");
+    assert_eq!(read(&node, &id, "hugetlb.2MB.max"), (2 << 20).to_string());
     node.remove(&sandbox).await;
     node.assert_empty().await;
 }
