@@ -152,7 +152,8 @@ struct Pointer(Vec<String>);
 impl Pointer {
     fn of(operation: &Value, field: &str) -> Result<Self> {
         let missing = |why: &str| PatchError::Unprocessable(format!("{} operation does not apply: {why}", operation.str_at(&["op"])));
-        let text = operation.get(field).and_then(Value::as_str).ok_or_else(|| missing(&format!("operation has no {field}: missing value")))?;
+        let text =
+            operation.get(field).and_then(Value::as_str).ok_or_else(|| missing(&format!("operation has no {field}: missing value")))?;
         match text.strip_prefix('/') {
             Some(rest) => Ok(Self(rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect())),
             None if text.is_empty() => Ok(Self(Vec::new())),

@@ -134,7 +134,9 @@ fn atomic_lists_and_maps() {
 fn directives_where_nothing_was_leave_nothing() {
     apply(
         &pod(value!({})),
-        pod(value!({"containers": [{"$patch": "replace"}, {"name": "a"}, {"$patch": "delete", "name": "b"}], "nodeSelector": {"$patch": "delete"}})),
+        pod(
+            value!({"containers": [{"$patch": "replace"}, {"name": "a"}, {"$patch": "delete", "name": "b"}], "nodeSelector": {"$patch": "delete"}}),
+        ),
         pod(value!({"containers": [{"name": "a"}]})),
     );
     apply(&value!({}), value!({"spec": {"$patch": "replace", "hostname": "h"}}), value!({}));

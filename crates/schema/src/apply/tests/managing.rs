@@ -232,7 +232,8 @@ fn what_became_atomic_is_owned_as_a_whole() {
     use crate::model::{Field, ListType, Presence, Struct, Type, TypeId, TypeSet};
     use std::sync::Arc;
     let schema = |lists: ListType, structs: ListType| {
-        let field = |name: &str, ty: Type, list_type: ListType, presence| Field { name: name.into(), ty, list_type, presence, ..Field::text("") };
+        let field =
+            |name: &str, ty: Type, list_type: ListType, presence| Field { name: name.into(), ty, list_type, presence, ..Field::text("") };
         let text = |name: &str| field(name, Type::String, ListType::Default, Presence::Omit);
         let spec = vec![
             field("l", Type::List(Box::new(Type::Struct(TypeId(2)))), lists, Presence::Omit),
