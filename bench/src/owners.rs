@@ -69,7 +69,7 @@ async fn run() -> Result<Vec<Figure>> {
         }
     }
     bench.server.close().await;
-    let figures = NAMES.iter().enumerate().map(|(at, name)| {
+    let figures = NAMES.into_iter().enumerate().map(|(at, name)| {
         let of = |pick: fn(f64, f64) -> f64| {
             median(rounds.iter().filter_map(|(with, without)| Some(pick(*with.get(at)?, *without.get(at)?))).collect())
         };
