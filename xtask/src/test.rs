@@ -48,6 +48,7 @@ fn run_long_tests() -> Result<bool> {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::build_packages()?;
+    corten_testkit::packages::install(&["dbus-daemon"], "a message bus for the test of a node that shuts down")?;
     if options.full {
         table_is_reproducible()?;
     }
