@@ -25,7 +25,7 @@ impl Direct {
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700))?;
         let listener = UnixListener::bind(&socket)?;
         listener.set_nonblocking(true)?;
-        let settings = serde_json::to_string(&Serve { sandbox: "bench".to_owned(), pause: false, userns: None })?;
+        let settings = serde_json::to_string(&Serve { sandbox: "bench".to_owned(), pause: false, userns: None, cgroups: Vec::new() })?;
         let mut command = Command::new(&program);
         command.arg0("corten-shim").arg("serve").arg(&socket).arg(settings);
         // It leaves the shim behind as nobody's child, and ends.
