@@ -194,7 +194,7 @@ fn patches(desk: &Desk) {
     let patch = |kind: &str, body: Value| desk.run(&["patch", "deployment", "web", "--type", kind, "-p", &body.to_string()]);
     patch(
         "strategic",
-        json!({"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "busybox:1.37"}, {"name": "main", "env": [{"name": "C", "value": "3"}]}]}}}}),
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "C", "value": "3"}]}, {"name": "side", "image": "busybox:1.37"}]}}}}),
     );
     assert_eq!(desk.container(0)["env"].as_array().unwrap().len(), 3);
     assert_eq!(desk.web()["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
