@@ -64,7 +64,7 @@ impl Checker<'_> {
             Kind::Literal(found, _) => found.clone(),
             Kind::Ident(name) => match self.variable(name) {
                 Some(found) => found,
-                None if TYPES.contains(&name.as_str()) => Type::Type,
+                None if TYPES.contains(&name.as_str()) => Type::Meta,
                 None => self.undeclared(expr.at, name),
             },
             Kind::Select { operand, field, optional } => {

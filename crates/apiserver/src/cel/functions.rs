@@ -220,7 +220,7 @@ impl Reader<'_> {
             'y' => Type::Bytes,
             't' => Type::Timestamp,
             'p' => Type::Duration,
-            'T' => Type::Type,
+            'T' => Type::Meta,
             'A' | 'B' => Type::Param(first),
             '?' => Type::optional(self.ty()),
             '[' => {

@@ -30,7 +30,7 @@ pub enum Type {
     /// `duration`
     Duration,
     /// A type as a value.
-    Type,
+    Meta,
     /// `list(T)`
     List(Box<Type>),
     /// `map(K, V)`
@@ -158,7 +158,7 @@ impl fmt::Display for Type {
             Self::Null => "null",
             Self::Timestamp => "timestamp",
             Self::Duration => "duration",
-            Self::Type => "type",
+            Self::Meta => "type",
             Self::Error => "!error!",
             Self::Opaque(name) => name,
             Self::Object(object) => &object.name,

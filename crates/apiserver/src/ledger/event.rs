@@ -31,6 +31,9 @@ impl EventType {
     }
 }
 
+/// An encoding, the type of the event, and the bytes of both.
+type Encoded = (Box<str>, EventType, Bytes);
+
 /// A change in the log. All watchers share it, and what was encoded of it.
 pub(super) struct Change {
     pub(super) revision: Revision,
@@ -38,7 +41,7 @@ pub(super) struct Change {
     pub(super) after: Option<Arc<Entry>>,
     /// What watchers have had encoded: encoding, type of event, bytes. A handful at most; nothing any more once the change
     /// is no longer among the latest.
-    encoded: Mutex<Option<Vec<(Box<str>, EventType, Bytes)>>>,
+    encoded: Mutex<Option<Vec<Encoded>>>,
 }
 
 impl Change {

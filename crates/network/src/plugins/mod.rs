@@ -166,7 +166,7 @@ impl Plugins {
             let name = List::plugin_name(plugin);
             let program = exec::find(name, &directories.programs)?;
             let supported = self.supported(name, &program, &directories.programs).await?;
-            if !supported.iter().any(|known| *known == list.version) {
+            if !supported.contains(&list.version) {
                 return Err(PluginError::Version { plugin: name.to_owned(), version: list.version.clone(), supported });
             }
             if list::at_least(&list.version, STATUS_AND_GC) {

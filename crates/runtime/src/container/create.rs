@@ -79,7 +79,7 @@ impl Engine {
             image_ref: image.repo_digests.first().cloned().unwrap_or_else(|| image.id.to_string()),
             stop_signal: super::stop::signal(config.stop_signal, &image.config.config.stop_signal)?,
             log: log_path(&sandbox.record.config.0.log_directory, &config.log_path),
-            cgroup: cgroup::names::container(&sandbox.record.cgroup_parent, &id),
+            cgroup: cgroup::names::container(&sandbox.record.cgroup_parent, id),
             uid: 0,
             gid: 0,
             groups: Vec::new(),
