@@ -160,7 +160,8 @@ impl Checker<'_> {
         let inner = text.trim_start_matches(['r', 'R']);
         let raw = inner.len() < text.len();
         let plain = inner.trim_matches(['"', '\'']);
-        if (raw || !plain.contains('\\')) && regex::Regex::new(plain).is_err() {
+        let wrong = |why: regex::Error| matches!(&why, regex::Error::Syntax(words) if !words.contains("Unicode"));
+        if (raw || !plain.contains('\\')) && regex::Regex::new(plain).is_err_and(wrong) {
             self.issue(at, "invalid matches argument".to_owned());
         }
     }
