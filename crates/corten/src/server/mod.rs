@@ -162,7 +162,7 @@ async fn bring_up(
 
     let informers = {
         let _on_that_side = api_side.enter();
-        control::informers(&api, &token)
+        control::informers(&api, token)
     };
     let controllers =
         control::run_controllers(api.clone(), informers.clone(), identities.authority.clone(), cluster.clone(), token.clone());
