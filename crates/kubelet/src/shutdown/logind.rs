@@ -93,10 +93,17 @@ impl Logind {
         loop {
             let (message, _) = self.bus.next().await?;
             if message.kind == Kind::Signal
+                && message.interface == MANAGER.2
                 && message.member == "PrepareForShutdown"
                 && let Some(Arg::Bool(begins)) = message.body.first()
             {
-                return Ok(*begins);
+                // Whoever is on the bus may send signals; the sender's name is the bus's own word. logind's changes when it
+                // starts anew, so it is asked for each time.
+                let owner = self.bus.bus_call("GetNameOwner", &[MANAGER.0.into()]).await?;
+                if owner.first() == Some(&Arg::Text(message.sender)) {
+                    return Ok(*begins);
+                }
+                tracing::warn!("somebody who is not systemd-logind says that the machine goes down");
             }
         }
     }

@@ -83,7 +83,7 @@ impl Manager<'_> {
         if self.classes.is_empty() {
             return;
         }
-        let needed = self.classes.iter().map(|class| class.grace).sum();
+        let needed = self.classes.iter().fold(Duration::ZERO, |sum, class| sum.saturating_add(class.grace));
         let mut pause = RETRY;
         loop {
             let ended = match Logind::open(places, needed).await {

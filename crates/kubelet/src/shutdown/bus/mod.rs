@@ -83,7 +83,8 @@ impl Bus {
         let serial = self.send(message, None).await?;
         loop {
             let (message, fds) = self.receive().await?;
-            if message.reply_to != Some(serial) {
+            // Whoever is on the bus may send us signals, with any number in them; answers come only from who was asked.
+            if message.reply_to != Some(serial) || !matches!(message.kind, Kind::Return | Kind::Error) {
                 self.waiting.push_back((message, fds));
                 continue;
             }
