@@ -68,9 +68,14 @@ impl Inbox {
         self.wake();
     }
 
-    /// The pod has to end; the first one to say so gives the reason.
+    /// The pod has to end; the first one to say so gives the reason, and whoever is in the greatest hurry the time.
     pub(crate) fn evict(&self, eviction: Eviction) {
-        self.state.lock().eviction.get_or_insert(eviction);
+        let mut state = self.state.lock();
+        match &mut state.eviction {
+            Some(first) => first.grace = first.grace.into_iter().chain(eviction.grace).min(),
+            none => *none = Some(eviction),
+        }
+        drop(state);
         self.wake();
     }
 

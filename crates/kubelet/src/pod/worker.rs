@@ -198,8 +198,10 @@ impl Worker {
     fn note_ending(&mut self, pod: &Pod, gone: bool, now: Timestamp) -> Option<Timestamp> {
         let after = |seconds: i64| now.saturating_add(SignedDuration::from_secs(seconds)).ok();
         let grace = super::stop::grace_period(pod);
+        // The node may be in a greater hurry than whatever ends the pod.
+        let hurry = self.inbox.eviction().and_then(|eviction| after(eviction.grace?));
         if gone || pod.metadata.deletion_timestamp.is_some() {
-            let deadline = after(grace).unwrap_or(now);
+            let deadline = hurry.into_iter().chain(after(grace)).min().unwrap_or(now);
             match &mut self.memory.ending {
                 // Counted from when it was first seen; a later request can only shorten it.
                 Some(ending) => ending.deadline = ending.deadline.min(deadline),
@@ -210,8 +212,7 @@ impl Worker {
             return None;
         }
         if let Some(ending) = &mut self.memory.ending {
-            // The node may be in a greater hurry than whatever ends the pod.
-            if let Some(deadline) = self.inbox.eviction().and_then(|eviction| after(eviction.grace?)) {
+            if let Some(deadline) = hurry {
                 ending.deadline = ending.deadline.min(deadline);
             }
             return None;
