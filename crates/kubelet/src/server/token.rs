@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::api::{Api, PostParams};
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 
 /// How long an answer holds: the reference's default.
 const HOLDS: Duration = Duration::from_secs(2 * 60);
@@ -26,7 +27,8 @@ struct Answer {
 /// Asks the API server and remembers.
 pub(super) struct Tokens {
     reviews: Api<TokenReview>,
-    answers: Mutex<HashMap<String, Answer>>,
+    /// By the hashes of tokens: anybody may send one, of any length, and those that are good are nobody else's business.
+    answers: Mutex<HashMap<[u8; 32], Answer>>,
 }
 
 impl Tokens {
@@ -37,8 +39,9 @@ impl Tokens {
     /// Whom the token of a request stands for; nobody if it has none, or one that the API server does not know.
     pub(super) async fn identity(&self, headers: &HeaderMap) -> Option<Identity> {
         let token = bearer(headers)?;
+        let hash: [u8; 32] = Sha256::digest(token).into();
         let now = Instant::now();
-        if let Some(answer) = self.answers.lock().get(token).filter(|answer| answer.until > now) {
+        if let Some(answer) = self.answers.lock().get(&hash).filter(|answer| answer.until > now) {
             return answer.identity.clone();
         }
         let identity = match tokio::time::timeout(PATIENCE, self.ask(token)).await {
@@ -59,7 +62,7 @@ impl Tokens {
         if answers.len() >= MOST {
             answers.clear();
         }
-        answers.insert(token.to_owned(), Answer { identity: identity.clone(), until: now + HOLDS });
+        answers.insert(hash, Answer { identity: identity.clone(), until: now + HOLDS });
         identity
     }
 
