@@ -1,7 +1,7 @@
 //! Manifests in a directory.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::net::unix::pipe;
 
 use super::read::{Origin, pod};
+
+/// Most bytes of a manifest that is read, as in the reference.
+const LARGEST: u64 = 10 << 20;
 
 /// Reads the manifests now and whenever they change.
 pub(super) async fn follow(path: &Path, node: &str, interval: Duration, told: impl Fn(Vec<Pod>)) {
@@ -80,7 +83,7 @@ pub(super) fn read(path: &Path, node: &str) -> io::Result<Found> {
     let mut found = Found::default();
     for file in files {
         let place = file.to_string_lossy().into_owned();
-        let made = fs::read(&file).map_err(|error| error.to_string());
+        let made = content(&file).map_err(|error| error.to_string());
         let made = made.and_then(|bytes| pod(&bytes, Origin { source: "file", place: &place, node }).map_err(|error| error.to_string()));
         match made {
             Ok(pod) => found.pods.push(pod),
@@ -88,4 +91,12 @@ pub(super) fn read(path: &Path, node: &str) -> io::Result<Found> {
         }
     }
     Ok(found)
+}
+
+fn content(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if fs::File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)? as u64 > LARGEST {
+        return Err(io::Error::other(format!("larger than {LARGEST} bytes")));
+    }
+    Ok(bytes)
 }

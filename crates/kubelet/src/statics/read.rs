@@ -122,12 +122,20 @@ fn check(pod: &Pod) -> Result<(), ReadError> {
     if let Some(namespace) = pod.metadata.namespace.as_deref().filter(|namespace| !named(namespace, &['-'])) {
         return wrong(format!("metadata.namespace: {namespace:?} is not a lowercase RFC 1123 label"));
     }
+    // It is part of paths and of cgroups' names.
+    let plain = |uid: &str| uid.len() <= 253 && uid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if let Some(uid) = pod.metadata.uid.as_deref().filter(|uid| !plain(uid)) {
+        return wrong(format!("metadata.uid: {uid:?} has more in it than letters, digits and dashes"));
+    }
     let Some(spec) = &pod.spec else { return wrong("spec: Required value".to_owned()) };
     if spec.containers.is_empty() {
         return wrong("spec.containers: Required value".to_owned());
     }
     if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         return wrong("spec.ephemeralContainers: Forbidden: may not be set for static pods".to_owned());
+    }
+    if let Some(volume) = spec.volumes.iter().flatten().find(|volume| !named(&volume.name, &['-'])) {
+        return wrong(format!("the name {:?} of a volume is not a lowercase RFC 1123 label", volume.name));
     }
     let mut seen = std::collections::BTreeSet::new();
     for container in crate::pod::qos::all_containers(pod) {

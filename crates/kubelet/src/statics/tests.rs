@@ -55,6 +55,8 @@ fn what_cannot_be_a_static_pod_says_why() {
         ("{".to_owned(), ""),
         ("apiVersion: v1\nkind: ConfigMap\n".to_owned(), "of kind \"ConfigMap\""),
         (MANIFEST.replace("name: web,", "name: Web,"), "metadata.name: \"Web\""),
+        (MANIFEST.replace("name: web,", "name: web, uid: ../web,"), "metadata.uid: \"../web\""),
+        (with(&format!("{{{main}, volumes: [{{name: ../v, emptyDir: {{}}}}]}}")), "the name \"../v\" of a volume"),
         (MANIFEST.replace("image: busybox", "image: ''"), "has no image"),
         (with("{containers: []}"), "spec.containers: Required value"),
         (with("{containers: [{name: c, image: i}, {name: c, image: i}]}"), "two containers are called \"c\""),
