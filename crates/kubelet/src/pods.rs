@@ -113,6 +113,8 @@ impl Pods {
             if !token.is_cancelled() {
                 // Another static pod may have waited for its name.
                 pods.begin_statics();
+                // Its mirror may have come so late that nobody took it away.
+                pods.drop_mirrors();
                 pods.weigh();
             }
         });

@@ -99,8 +99,9 @@ pub(crate) async fn keep(
         let mirror = mirrors.borrow_and_update().clone();
         let done = if now.delete {
             match &mirror {
-                Some(mirror) => remove(&api, mirror).await,
-                None => Ok(()),
+                // Another one is that of a pod that has come in this one's place.
+                Some(mirror) if annotation(mirror, MIRROR) == annotation(&pod, HASH) => remove(&api, mirror).await,
+                _ => Ok(()),
             }
         } else {
             round(&context, &api, &pod, mirror.as_ref(), &now, &mut known).await
