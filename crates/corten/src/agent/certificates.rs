@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use corten_client::informer::{Delta, Informer, Selection};
-use corten_pki::{CertificateRequest, Credential, Identity, certificate_expiry, certificate_names, write_private};
+use corten_pki::{
+    CertificateRequest, ClientVerification, Credential, Identity, certificate_expiry, certificate_names, server_config, write_private,
+};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
 use kube::api::{ObjectMeta, PostParams};
@@ -99,14 +101,18 @@ impl Member {
         let client = self.client.borrow().clone();
         let asked = request(&client, &self.name, signer, &names, &addresses);
         let credential = tokio::time::timeout(PATIENCE, asked).await.context("the certificate request is not answered")??;
-        store(&self.layout, signer.file(), &credential)?;
+        // Stored last: what is stored counts as done, and is not tried again.
         match signer {
             Signer::Client => {
-                let user = corten_pki::KubeconfigUser::Certificate(credential);
-                self.client.send_replace(connect(&self.layout, "node", &self.authority, &self.server, user).await?);
+                let user = corten_pki::KubeconfigUser::Certificate(credential.clone());
+                let client = connect(&self.layout, "node", &self.authority, &self.server, user).await?;
+                store(&self.layout, signer.file(), &credential)?;
+                self.client.send_replace(client);
             }
             Signer::Serving => {
-                self.serving.send_replace(serving_config(&credential, &self.authority)?);
+                let config = serving_config(&credential, &self.authority)?;
+                store(&self.layout, signer.file(), &credential)?;
+                self.serving.send_replace(config);
             }
         }
         Ok(())
@@ -122,6 +128,11 @@ pub(super) fn stored(layout: &Layout, name: &str) -> Result<Option<Credential>> 
     }
     let read = |path: &std::path::Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
     let credential = Credential { certificate: read(&certificate)?, key: read(&key)? };
+    // A crash while they were written leaves the key of one beside the certificate of another.
+    if let Err(error) = server_config(&credential, &ClientVerification::None, &[]) {
+        tracing::warn!(%error, path = %certificate.display(), "a stored certificate is of no use");
+        return Ok(None);
+    }
     let (_, expires) = certificate_expiry(&credential.certificate)?;
     Ok((SystemTime::now() + MARGIN < expires).then_some(credential))
 }
