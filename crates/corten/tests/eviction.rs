@@ -81,8 +81,9 @@ fn a_node_that_runs_short_ends_pods_in_order_and_recovers() {
     let events = cluster.kubectl(&["get", "events", "--field-selector", "involvedObject.name=hoarder"]);
     assert!(events.contains("Evicted") && events.contains(words.trim()), "{events}");
     wait::until("the kernel refuses further processes", PATIENCE, || {
-        let logs = cluster.kubectl(&["logs", "forker"]);
-        if logs.contains("fork") && !logs.contains("all") { Ok(()) } else { Err(logs) }
+        // There are none before it has started.
+        let logs = cluster.kubectl_outcome(&["logs", "forker"]);
+        if logs.stdout.contains("fork") && !logs.stdout.contains("all") { Ok(()) } else { Err(logs) }
     });
     logs_are_bounded(&cluster);
     cluster.kubectl(&["delete", "pod", "forker", "chatty", "--now"]);

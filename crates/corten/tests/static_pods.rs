@@ -100,8 +100,11 @@ fn static_pods_have_mirrors_that_change_nothing() {
         let outcome = cluster.kubectl_outcome(&["logs", "-n", "kube-system", &name]);
         if outcome.stdout == "second\n" { Ok(()) } else { Err(outcome) }
     });
-    let second = running(&cluster, &name);
-    assert_ne!(container(&second), container(&first));
+    // The old one's mirror may be there a moment longer.
+    let second = wait::until("the mirror is of the new pod", PATIENCE, || {
+        let pod = running(&cluster, &name);
+        if container(&pod) == container(&first) { Err(pod) } else { Ok(pod) }
+    });
     assert_eq!(second["metadata"]["labels"]["app"], "own");
 
     // The mirror goes with the pod; one whose manifest went while nobody looked, when somebody looks again.
