@@ -1,7 +1,7 @@
 //! Trust anchors of ClusterTrustBundles in one file.
 //!
 //! <https://kubernetes.io/docs/concepts/storage/projected-volumes/#clustertrustbundle>. The kind is one of those that the
-//! reference serves on demand only; where it is not served, a volume that needs it says so, unless it is optional.
+//! reference serves on demand only; where it is not served, a volume that refers to it says so, optional or not, as there.
 
 use std::collections::BTreeSet;
 
