@@ -73,6 +73,10 @@ fn configuration(context: &Context) -> Value {
     });
     if let (Value::Object(shown), Some(given)) = (&mut shown, config.given.as_object()) {
         shown.extend(given.clone());
+        // They may be credentials, and who may look at settings need not have them.
+        if let Some(headers) = shown.get_mut("staticPodURLHeader").and_then(Value::as_object_mut) {
+            headers.values_mut().for_each(|values| *values = json!(["<masked>"]));
+        }
     }
     shown
 }
