@@ -56,7 +56,7 @@ pub(crate) struct Helper {
 
 enum Task {
     Run { container: String },
-    Exec { session: String, fds: Vec<OwnedFd> },
+    Exec { container: String, session: String, fds: Vec<OwnedFd> },
 }
 
 fn fault(code: FaultCode, message: impl Display) -> Fault {
@@ -165,7 +165,7 @@ impl Server {
     fn exec(&mut self, connection: u64, request: u64, exec: protocol::Exec) -> Result<(), Fault> {
         let (container, init) = self.running(&exec.container)?;
         let (dir, handler) = (container.run.dir.clone(), container.run.handler.clone());
-        let job = Enter { container: exec.container, dir, init, args: exec.args, tty: exec.tty, handler };
+        let job = Enter { container: exec.container.clone(), dir, init, args: exec.args, tty: exec.tty, handler };
         let (mut ours, mut stdio) = (Vec::new(), Vec::new());
         if !exec.tty {
             let (input, stdin) = container::stdin(exec.stdin).map_err(failed)?;
@@ -180,7 +180,7 @@ impl Server {
             }
         }
         let socket = crate::exec::start(&job, stdio).map_err(failed)?;
-        self.watch(socket, connection, request, Task::Exec { session: exec.session, fds: ours })
+        self.watch(socket, connection, request, Task::Exec { container: exec.container, session: exec.session, fds: ours })
     }
 
     fn watch(&mut self, socket: OwnedFd, connection: u64, request: u64, task: Task) -> Result<(), Fault> {
@@ -255,7 +255,7 @@ impl Server {
     }
 
     fn exec_finished(&mut self, helper: Helper) {
-        let Task::Exec { session, fds } = helper.task else { return };
+        let Task::Exec { container, session, fds } = helper.task else { return };
         let pid = match (helper.started, helper.failed) {
             (Some(pid), None) => pid,
             (_, message) => {
@@ -268,8 +268,11 @@ impl Server {
             None => fds,
         };
         let exec = Exec { connection: helper.connection, pid };
-        if !self.is_connected(exec.connection) {
-            // The runtime that asked for it is gone: nobody can take its output any more.
+        // Nobody can take its output any more if the runtime that asked for it is gone; and where processes are shared, it can have
+        // come into its container after that had ended and all in it was killed.
+        let left = !self.is_connected(exec.connection) || self.running(&container).is_err();
+        // One that was reaped has no pid any more.
+        if left && !self.early.contains_key(&pid) {
             exec.kill();
         }
         self.reply(helper.connection, helper.request, Ok(Answer::Started { pid }), fds);

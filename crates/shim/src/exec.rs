@@ -5,10 +5,10 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +22,9 @@ use rustix::thread::ThreadNameSpaceType;
 
 use crate::children::{self, Enter, Report};
 use crate::wire;
+
+/// How much of a container's passwd is read.
+const PASSWD: u64 = 1 << 20;
 
 /// Starts the child; the socket on which it reports.
 ///
@@ -170,13 +173,14 @@ fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], cgroups: &[Cgroup
         rustix::stdio::dup2_stdout(stdout)?;
         rustix::stdio::dup2_stderr(stderr)?;
     }
+    // As late as it is allowed: from then on the container's share of the processors, which may be next to nothing, is this one's.
+    // But before anything of the container is read, so that what that costs is the container's too.
+    cgroups.iter().try_for_each(Cgroup::join)?;
     let mut env = process.env().clone().unwrap_or_default();
     let user = process.user();
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.push(format!("HOME={}", home(user.uid())));
     }
-    // As late as it is allowed: from then on the container's share of the processors, which may be next to nothing, is this one's.
-    cgroups.iter().try_for_each(Cgroup::join)?;
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let no_new_privileges = process.no_new_privileges() == Some(true);
     // Without no-new-privileges, loading a filter is itself a privilege; with it, later is stricter.
@@ -225,9 +229,19 @@ fn open_terminal() -> Result<OwnedFd> {
     Ok(master)
 }
 
+/// The container's own passwd. It may be anything by now: a pipe that nobody writes to, or a device without end.
+fn passwd() -> io::Result<String> {
+    let file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/etc/passwd")?;
+    let mut text = String::new();
+    if file.metadata()?.is_file() {
+        file.take(PASSWD).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
 /// The home directory by the container's own passwd.
 fn home(uid: u32) -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = passwd().unwrap_or_default();
     passwd
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())

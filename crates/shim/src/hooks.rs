@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -38,13 +39,16 @@ pub(crate) fn main() -> Result<()> {
 fn run(hook: &Value, state: &Value) -> Result<()> {
     let words = |key: &str| hook[key].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut command = Command::new(hook["path"].as_str().context("it has no path")?);
+    if let Some(name) = words("args").next() {
+        command.arg0(name);
+    }
     command.args(words("args").skip(1)).env_clear().envs(words("env").filter_map(|entry| entry.split_once('=')));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not care for the state does not read it.
         let _ = stdin.write_all(state.to_string().as_bytes());
     }
-    if let Some(seconds) = hook["timeout"].as_i64()
+    if let Some(seconds) = hook["timeout"].as_i64().filter(|seconds| *seconds > 0)
         && !ended_within(&child, seconds)?
     {
         child.kill()?;
