@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_cri::v1::CheckpointContainerRequest;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::Container;
@@ -137,11 +140,46 @@ fn pack(container: &Container, work: &Path, target: &Path) -> Result<()> {
 }
 
 /// Writes what the container has changed of its root file system: what it wrote, and the names of what it deleted.
+///
+/// The container runs on, and can put a link where a directory or a file was. So all is opened from the top, and no link is
+/// followed. What vanishes meanwhile is left out.
 fn changes(upper: &Path, work: &Path) -> io::Result<()> {
     let mut archive = tar::Builder::new(fs::File::create(work.join("rootfs-diff.tar"))?);
-    archive.follow_symlinks(false);
     let mut deleted = Vec::new();
-    collect(upper, Path::new(""), &mut archive, &mut deleted)?;
+    let root = rustix::fs::open(upper, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut left = vec![PathBuf::new()];
+    while let Some(below) = left.pop() {
+        let at: &Path = if below.as_os_str().is_empty() { Path::new(".") } else { &below };
+        let Some(dir) = open(&root, at, OFlags::DIRECTORY)? else { continue };
+        for entry in fs::read_dir(Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()))? {
+            let entry = entry?;
+            let (name, Ok(metadata)) = (below.join(entry.file_name()), entry.metadata()) else { continue };
+            let kind = metadata.file_type();
+            let mut header = tar::Header::new_gnu();
+            header.set_metadata(&metadata);
+            if kind.is_char_device() && metadata.rdev() == 0 {
+                // How an overlay notes that something is gone.
+                deleted.push(name);
+            } else if kind.is_file() {
+                let file = open(&root, &name, OFlags::NONBLOCK)?.map(fs::File::from);
+                if let Some(mut file) = file.filter(|file| file.metadata().is_ok_and(|found| found.is_file())) {
+                    archive.append_file(&name, &mut file)?;
+                }
+            } else if kind.is_dir() {
+                archive.append_data(&mut header, &name, io::empty())?;
+                left.push(name);
+            } else if kind.is_symlink() {
+                if let Ok(target) = fs::read_link(entry.path()) {
+                    archive.append_link(&mut header, &name, target)?;
+                }
+            } else if !kind.is_socket() {
+                header.set_size(0);
+                header.set_device_major(rustix::fs::major(metadata.rdev()))?;
+                header.set_device_minor(rustix::fs::minor(metadata.rdev()))?;
+                archive.append_data(&mut header, &name, io::empty())?;
+            }
+        }
+    }
     archive.into_inner()?;
     if !deleted.is_empty() {
         fs::write(work.join("deleted.files"), serde_json::to_vec(&deleted)?)?;
@@ -149,19 +187,12 @@ fn changes(upper: &Path, work: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn collect(upper: &Path, below: &Path, archive: &mut tar::Builder<fs::File>, deleted: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(upper.join(below))? {
-        let entry = entry?;
-        let (name, kind) = (below.join(entry.file_name()), entry.file_type()?);
-        if kind.is_char_device() && entry.metadata()?.rdev() == 0 {
-            // How an overlay notes that something is gone.
-            deleted.push(name);
-        } else if kind.is_dir() {
-            archive.append_path_with_name(entry.path(), &name)?;
-            collect(upper, &name, archive, deleted)?;
-        } else if !kind.is_socket() {
-            archive.append_path_with_name(entry.path(), &name)?;
-        }
+/// What is at a place below `root`, if it is still there and no link leads to it.
+fn open(root: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match rustix::fs::openat2(root, path, flags | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
