@@ -1,17 +1,24 @@
 //! One call of one plugin: a process, with what it is to do in its environment and on its standard input.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::{PluginError, Record};
 use crate::netns;
 
 /// A plugin may ask servers for addresses and wait for them. One that takes longer is stuck, and would hold its pod for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The most that is read of what a plugin writes.
+const OUTPUT: u64 = 4 << 20;
+
+/// The most that is told of what a failed plugin wrote, in bytes.
+const MESSAGE: usize = 4 << 10;
 
 /// Where plugins look for programs such as iptables.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -56,7 +63,7 @@ impl<'a> Job<'a> {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().map_err(|error| failed(format!("cannot run {}: {error}", program.display())))?;
-        let stdin = process.stdin.take();
+        let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let text = input.to_string();
         let feed = async move {
             if let Some(mut stdin) = stdin {
@@ -64,16 +71,25 @@ impl<'a> Job<'a> {
                 let _ = stdin.write_all(text.as_bytes()).await;
             }
         };
-        let work = async { tokio::join!(feed, process.wait_with_output()).1 };
-        let output = tokio::time::timeout(PATIENCE, work).await;
-        let output = output
-            .map_err(|_| failed(format!("it did not end within {} s", PATIENCE.as_secs())))?
-            .map_err(|error| failed(format!("cannot wait for {}: {error}", program.display())))?;
-        if output.status.success() {
-            return Ok(output.stdout);
+        let work = async { tokio::join!(feed, read(stdout), read(stderr), process.wait()) };
+        let ended = tokio::time::timeout(PATIENCE, work).await;
+        let ((), stdout, stderr, status) = ended.map_err(|_| failed(format!("it did not end within {} s", PATIENCE.as_secs())))?;
+        let wait = |error: io::Error| failed(format!("cannot wait for {}: {error}", program.display()));
+        let (stdout, stderr, status) = (stdout.map_err(wait)?, stderr.map_err(wait)?, status.map_err(wait)?);
+        if status.success() {
+            return Ok(stdout);
         }
-        Err(failed(complaint(&output.stdout, &output.stderr).unwrap_or_else(|| format!("it ended with {}", output.status))))
+        Err(failed(complaint(&stdout, &stderr).unwrap_or_else(|| format!("it ended with {status}"))))
     }
+}
+
+/// What a plugin writes, to the end or to the limit; it cannot write on then.
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(OUTPUT).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 /// What a failed plugin says: the specification's error object, or whatever it wrote.
@@ -85,6 +101,8 @@ fn complaint(stdout: &[u8], stderr: &[u8]) -> Option<String> {
         (Some(message), None) => return Some(message.to_owned()),
         _ => {}
     }
-    let written = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).trim().to_owned()).filter(|text| !text.is_empty());
+    let written = |bytes: &[u8]| {
+        Some(String::from_utf8_lossy(bytes.get(..MESSAGE).unwrap_or(bytes)).trim().to_owned()).filter(|text| !text.is_empty())
+    };
     written(stderr).or_else(|| written(stdout))
 }

@@ -257,7 +257,10 @@ impl Plugins {
     pub(crate) async fn retain(&self, live: &HashSet<String>) -> Result<(), PluginError> {
         for id in self.attached()? {
             if !live.contains(&id) {
-                self.detach(&id).await?;
+                // It keeps its record, and is tried again by the next daemon. No other pod has to wait for that.
+                if let Err(error) = self.detach(&id).await {
+                    tracing::error!(sandbox = id, %error, "what a pod that is gone has of the network could not be removed");
+                }
             } else if let Err(error) = self.check(&id).await {
                 tracing::warn!(sandbox = id, %error, "the network of a pod is not as it was");
             }
@@ -270,12 +273,13 @@ impl Plugins {
         Ok(())
     }
 
-    /// Detaches every pod.
+    /// Detaches every pod. One that cannot be keeps no other from it.
     pub(crate) async fn detach_all(&self) -> Result<(), PluginError> {
+        let mut outcome = Ok(());
         for id in self.attached()? {
-            self.detach(&id).await?;
+            outcome = outcome.and(self.detach(&id).await);
         }
-        Ok(())
+        outcome
     }
 
     async fn collect(&self) -> Result<(), PluginError> {

@@ -9,7 +9,11 @@ use serde_json::Value;
 pub(super) fn parse(answer: &[u8], version: &str) -> Result<Value, String> {
     let mut result: Value = serde_json::from_slice(answer).map_err(|error| {
         let text = String::from_utf8_lossy(answer);
-        if text.trim().is_empty() { "it is empty".to_owned() } else { format!("{error}: {:?}", text.trim()) }
+        if text.trim().is_empty() {
+            "it is empty".to_owned()
+        } else {
+            format!("{error}: {:?}", text.trim().chars().take(1000).collect::<String>())
+        }
     })?;
     let Some(fields) = result.as_object_mut() else { return Err(format!("{result} is not an object")) };
     match fields.get("cniVersion") {

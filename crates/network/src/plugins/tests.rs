@@ -285,12 +285,23 @@ fn what_fails_is_said_and_undone() {
     let words = node.attach(&pod).unwrap_err().to_string();
     assert!(words.starts_with("plugin type=\"odd\" gave an invalid result: expected value"), "{words}");
 
+    // One that writes without end is not read without end.
+    node.plugin("odd", "case $CNI_COMMAND in VERSION) echo '{}';; *) exec yes >&2;; esac");
+    node.configure("10.conflist", &network("1.0.0", "odd"));
+    let words = node.attach(&pod).unwrap_err().to_string();
+    assert!(words.starts_with("plugin type=\"odd\" failed (add): y\ny\n") && words.len() < 8 << 10, "{}", words.len());
+    assert_eq!((node.leases().len(), node.records()), (1, 1), "it cannot delete either");
+    node.plugin("odd", "");
+    node.detach("one").unwrap();
+
     // One that cannot delete keeps its pod, and is asked again.
     fs::remove_file(node.path("bin/fail.ADD")).unwrap();
     node.configure("10.conflist", &network("1.0.0", "note"));
     node.attach(&pod).unwrap();
     fs::write(node.path("bin/fail.DEL"), "out of order").unwrap();
     assert_eq!(node.detach("one").unwrap_err().to_string(), "plugin type=\"note\" failed (del): out of order");
+    // What a daemon finds left behind keeps it from nothing else.
+    node.with(async |plugins| plugins.retain(&std::collections::HashSet::new()).await.unwrap());
     assert_eq!((node.leases().len(), node.records()), (1, 1));
     fs::remove_file(node.path("bin/fail.DEL")).unwrap();
     node.detach("one").unwrap();
