@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 /// How systemd's names of slices end.
 const SLICE: &str = ".slice";
 
+/// The longest name that a directory can have.
+const LONGEST: usize = 255;
+
 /// Where the cgroup is that a pod's containers go into. A slice that is only named is looked for where its name says.
 pub(crate) fn parent(asked: &str) -> Result<String> {
     let asked = asked.trim_matches('/');
@@ -21,7 +24,7 @@ fn expand(name: &str) -> Result<String> {
     if name == "-" {
         return Ok(String::new());
     }
-    if name.is_empty() || name.split('-').any(str::is_empty) {
+    if name.is_empty() || name.len() + SLICE.len() > LONGEST || name.split('-').any(str::is_empty) {
         return Err(Error::Invalid(format!("invalid slice name: {name}{SLICE}")));
     }
     let ends = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
@@ -52,6 +55,7 @@ mod tests {
         for wrong in ["a--b.slice", "-a.slice", "a-.slice", ".slice"] {
             assert_eq!(parent(wrong).unwrap_err().to_string(), format!("invalid slice name: {wrong}"));
         }
+        assert!(parent(&format!("{}.slice", "a-".repeat(1 << 20) + "a")).is_err());
         assert_eq!(container("/kubepods.slice/kubepods-pod1.slice", "c1"), "/kubepods.slice/kubepods-pod1.slice/corten-c1.scope");
         assert_eq!(container("/kubepods/pod1", "c1"), "/kubepods/pod1/c1");
     }

@@ -15,8 +15,12 @@ use crate::files;
 use crate::namespaces::{self, Wanted};
 use crate::paths::SandboxPaths;
 use crate::record::{Encoded, Made, SandboxRecord};
-use crate::shim::Shim;
+use crate::shim::{Shim, ShimError};
 use crate::{cgroup, mounts, names, spec, userns};
+
+/// How many times a shim that is only being started is waited for: where many start at once, the kernel moves them between
+/// cgroups one after the other.
+const PATIENCE: usize = 6;
 
 impl Engine {
     /// Makes a sandbox, or nothing at all.
@@ -120,7 +124,14 @@ impl Engine {
         };
         let start = async {
             self.program.start(&paths, &serve)?;
-            self.connect(&record.id).await.map_err(|error| {
+            let mut connected = self.connect(&record.id).await;
+            for _ in 1..PATIENCE {
+                if !matches!(connected, Err(ShimError::Silent)) {
+                    break;
+                }
+                connected = self.connect(&record.id).await;
+            }
+            connected.map_err(|error| {
                 let said = fs::read_to_string(paths.shim_log()).unwrap_or_default();
                 Error::Internal(format!("the sandbox's shim does not start ({error}): {}", said.trim()))
             })
