@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -132,7 +132,9 @@ fn pack(container: &Container, work: &Path, target: &Path) -> Result<()> {
     files::publish(&work.join("spec.dump"), &spec)?;
     changes(&container.paths.upper(), work).map_err(Error::io("read", &container.paths.upper()))?;
     let write = || -> std::io::Result<()> {
-        let mut archive = tar::Builder::new(fs::File::create(target)?);
+        // It holds the container's memory.
+        let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(target)?;
+        let mut archive = tar::Builder::new(file);
         archive.append_dir_all(".", work)?;
         archive.into_inner()?.sync_all()
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 
 use corten_cri::v1;
 use serde_json::Value;
@@ -31,6 +32,7 @@ async fn a_checkpoint_has_what_the_container_was() {
     let request =
         |id: &str| v1::CheckpointContainerRequest { container_id: id.to_owned(), location: location.display().to_string(), timeout: 60 };
     node.cri.runtime.checkpoint_container(request(&id)).await.unwrap();
+    assert_eq!(fs::metadata(&location).unwrap().permissions().mode() & 0o777, 0o600, "it holds what the container knows");
 
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(fs::File::open(&location).unwrap()).entries().unwrap() {
