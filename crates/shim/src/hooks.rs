@@ -45,8 +45,9 @@ fn run(hook: &Value, state: &Value) -> Result<()> {
     command.args(words("args").skip(1)).env_clear().envs(words("env").filter_map(|entry| entry.split_once('=')));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not care for the state does not read it.
-        let _ = stdin.write_all(state.to_string().as_bytes());
+        let state = state.to_string();
+        // One that does not care for the state does not read it, and its time runs all the same.
+        std::thread::spawn(move || stdin.write_all(state.as_bytes()));
     }
     if let Some(seconds) = hook["timeout"].as_i64().filter(|seconds| *seconds > 0)
         && !ended_within(&child, seconds)?

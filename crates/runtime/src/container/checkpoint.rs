@@ -61,7 +61,10 @@ async fn able() -> Result<&'static str> {
     let criu = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
     let criu = criu.ok_or_else(|| Error::Unsupported("checkpoint is not supported: the program criu is not installed".to_owned()))?;
     let checked = tokio::process::Command::new(criu).arg("check").env_clear().stdin(Stdio::null()).kill_on_drop(true).output();
-    let checked = checked.await.map_err(|error| Error::Internal(format!("cannot run {criu}: {error}")))?;
+    let checked = tokio::time::timeout(PATIENCE, checked).await;
+    let checked = checked
+        .map_err(|_| Error::Deadline(format!("{criu} check does not end")))?
+        .map_err(|error| Error::Internal(format!("cannot run {criu}: {error}")))?;
     if checked.status.success() {
         return Ok(criu);
     }
