@@ -25,6 +25,10 @@ pub use types::Type;
 const LONGEST: usize = 100_000;
 /// The most issues that are told.
 const MOST_ISSUES: usize = 100;
+/// The bytes of a line that are shown at most, as in the reference: a longer line is not shown.
+const LONGEST_LINE: usize = 16_384;
+/// The bytes of issues after which no more are told: each may show a long line.
+const LONGEST_TOLD: usize = 128 << 10;
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +46,17 @@ pub struct Refused(String);
 impl Refused {
     fn new(source: &str, mut issues: Vec<Issue>) -> Self {
         issues.sort_by_key(|issue| issue.at);
-        let more = issues.len().saturating_sub(MOST_ISSUES);
-        let mut all: Vec<String> = issues.iter().take(MOST_ISSUES).map(|issue| show(source, issue)).collect();
+        let mut all: Vec<String> = Vec::new();
+        let mut told = 0;
+        for issue in issues.iter().take(MOST_ISSUES) {
+            if told > LONGEST_TOLD {
+                break;
+            }
+            let shown = show(source, issue);
+            told += shown.len();
+            all.push(shown);
+        }
+        let more = issues.len() - all.len();
         if more > 0 {
             all.push(format!("{more} more errors were truncated"));
         }
@@ -58,7 +71,7 @@ fn show(source: &str, issue: &Issue) -> String {
     let column = before.chars().rev().take_while(|c| *c != '\n').count();
     let text = source.split('\n').nth(line).unwrap_or_default();
     let mut shown = format!("ERROR: <input>:{}:{}: {}", line + 1, column + 1, issue.words);
-    if !text.is_empty() {
+    if !text.is_empty() && text.len() <= LONGEST_LINE {
         shown.push_str(&format!("\n | {}\n | {}^", text.replace('\t', " "), ".".repeat(column)));
     }
     shown

@@ -326,7 +326,8 @@ impl Parser {
         let mut ahead = 0;
         let mut whole = name.clone();
         while self.piece(ahead).text == "." && self.piece(ahead + 1).token == Token::Ident {
-            whole = format!("{whole}.{}", self.piece(ahead + 1).text);
+            whole.push('.');
+            whole.push_str(&self.piece(ahead + 1).text);
             ahead += 2;
         }
         if self.piece(ahead).text != "{" || self.piece(ahead).token != Token::Sign {

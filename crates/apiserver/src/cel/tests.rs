@@ -169,6 +169,13 @@ fn deep_and_long_expressions_are_bounded() {
     assert_eq!(check(&format!("{}1{}", "(".repeat(60), ")".repeat(60)), &environment()).unwrap().result, Type::Int);
     assert_eq!(check(&format!("{}1", "1+".repeat(240)), &environment()).unwrap().result, Type::Int);
     assert!(check(&"@".repeat(90_000), &environment()).unwrap_err().to_string().ends_with("\n89901 more errors were truncated"));
+    // Types that would double with each name; issues that would all show a long line.
+    let doubling = (0..50).rev().fold("true".to_owned(), |inner, n| format!("cel.bind(x{}, {{x{n}: x{n}}}, {inner})", n + 1));
+    assert_eq!(check(&format!("cel.bind(x0, 1, {doubling})"), &environment()).unwrap().result, Type::Bool);
+    for count in [5_000, 40_000] {
+        let told = check(&format!("[{}]", vec!["a"; count].join(",")), &environment()).unwrap_err().to_string();
+        assert!(told.len() < 200_000 && told.ends_with("more errors were truncated"), "{}", told.len());
+    }
     let long = vec!["true"; 5000].join(" && ");
     assert_eq!(check(&long, &environment()).unwrap().result, Type::Bool);
     assert!(check(&" ".repeat(100_001), &environment()).unwrap_err().to_string().contains("size exceeds limit"));

@@ -62,8 +62,10 @@ impl Type {
         Self::List(Box::new(item))
     }
 
-    /// `map(key, value)`
+    /// `map(key, value)`. No key is a list or a map; those who say so get `dyn`, for with such keys in such keys a type would
+    /// double each time that it is used, and a short expression have one without end.
     pub fn map(key: Self, value: Self) -> Self {
+        let key = if matches!(key, Self::List(_) | Self::Map(..) | Self::Optional(_)) { Self::Dyn } else { key };
         Self::Map(Box::new(key), Box::new(value))
     }
 

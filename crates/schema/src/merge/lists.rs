@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// An item of the change.
 struct Given<'c> {
     change: &'c Value,
-    /// The positions in the target of the items of the same identity.
+    /// The positions in the target of the items of the same identity; only the first of them if it was given before.
     at: Vec<usize>,
 }
 
@@ -25,7 +25,12 @@ pub(super) fn merge<'t, R: Rule<'t>>(rule: &R, kind: Kind<'t>, target: Vec<Value
     let mut slots: Vec<Option<Value>> = target.into_iter().map(Some).collect();
     for item in change {
         let id = rule.identify(kind, item)?;
-        let mut at = known.get(&id).cloned().unwrap_or_default();
+        // What is given again changes what was made when it was first given. All places for each would be a great many.
+        let places = known.get_mut(&id).map(|at| {
+            let first = at.first().copied().into_iter().collect();
+            std::mem::replace(at, first)
+        });
+        let mut at: Vec<usize> = places.unwrap_or_default();
         if at.is_empty() {
             // What an earlier item of the change has made can be changed by a later one.
             let made = *new.entry(id).or_insert_with(|| {

@@ -280,6 +280,8 @@ fn hostile_patches_are_bounded() {
     patch.set_at(&["spec", "$setElementOrder/containers"], Value::List(names(25_000)));
     let merged = strategic(schema, &pod(names(0)), &patch).unwrap();
     assert_eq!(merged.at(&["spec", "containers"]).unwrap().as_list().unwrap().len(), 75_000);
+    let same = pod(vec![value!({"name": "c"}); 100_000]);
+    assert_eq!(strategic(schema, &same, &same).unwrap(), same);
     let merged = crate::apply::merge(schema, &pod(names(0)), &pod(names(25_000)));
     assert_eq!(merged.at(&["spec", "containers"]).unwrap().as_list().unwrap().len(), 75_000);
     let finalizers = Value::List((0..50_000).map(|n| Value::from(format!("x/{n}"))).collect());

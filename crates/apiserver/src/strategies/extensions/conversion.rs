@@ -2,6 +2,8 @@
 //!
 //! The reference reports these fields by the names of its own inner form (`webhookClientConfig` directly below `conversion`).
 
+use std::collections::BTreeSet;
+
 use corten_schema::Value;
 
 use super::versions;
@@ -23,8 +25,9 @@ fn review_versions(errors: &mut Errors, path: Path<'_>, conversion: &Value, must
         errors.push(FieldError::required(path, ""));
         return;
     }
+    let mut seen = BTreeSet::new();
     for (number, version) in versions.iter().enumerate() {
-        if versions.iter().take(number).any(|other| other == version) {
+        if !seen.insert(version) {
             errors.push(FieldError::invalid(path.index(number), version, "duplicate version"));
         } else {
             invalid_all(errors, path.index(number), version, names::label_1035(version));

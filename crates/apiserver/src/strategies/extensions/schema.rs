@@ -1,5 +1,7 @@
 //! The schema of a version of a custom kind, field by field.
 
+use std::collections::BTreeSet;
+
 use corten_schema::Value;
 
 use super::{defaults, rules, structural};
@@ -9,6 +11,8 @@ use crate::view::{at, entries, flag, list, text, texts};
 
 /// The deepest schema that is looked at, in levels of JSON: the rest of this folder calls itself.
 const DEEPEST: usize = 200;
+/// What is wrong with the keys of one list is told so often at most.
+const MOST_TOLD: usize = 10;
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
@@ -295,7 +299,13 @@ fn keyed(errors: &mut Errors, path: Path<'_>, schema: &Value, items: Option<&Val
         return;
     }
     let properties = at_items.field("properties");
-    for (number, key) in keys.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    let before = errors.len();
+    for key in &keys {
+        // Each shows all keys.
+        if errors.len() >= before + MOST_TOLD {
+            break;
+        }
         match at(item, "properties").and_then(|properties| properties.get(key)) {
             Some(property) if matches!(text(property, "type"), "array" | "object") => {
                 let path = properties.key(key);
@@ -305,7 +315,7 @@ fn keyed(errors: &mut Errors, path: Path<'_>, schema: &Value, items: Option<&Val
             Some(_) => {}
             None => errors.push(FieldError::invalid(keys_path, &keys, "entries must all be names of item properties")),
         }
-        if keys.iter().take(number).any(|other| other == key) {
+        if !seen.insert(key) {
             errors.push(FieldError::invalid(keys_path, &keys, "must not contain duplicate entries"));
         }
     }

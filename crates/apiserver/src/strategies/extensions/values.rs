@@ -7,6 +7,9 @@ use crate::status::FieldError;
 use crate::strategies::validation::{Errors, Path};
 use crate::view::{at, entries, flag, int, list, text, texts};
 
+/// When there are so many errors, no more are looked for.
+const MOST_ERRORS: usize = 100;
+
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -41,6 +44,10 @@ fn fits(value: &Value, schema: &Value) -> bool {
 
 /// What is wrong with a value; `name` is its path as the words have it.
 pub(super) fn check(errors: &mut Errors, path: Path<'_>, name: &str, value: &Value, schema: &Value) {
+    // A long list may be wrong in every item, and each error may show all values that are allowed.
+    if errors.len() >= MOST_ERRORS {
+        return;
+    }
     if !fits(value, schema) {
         let wanted = if flag(schema, "x-kubernetes-int-or-string") { "integer,string" } else { text(schema, "type") };
         let words = format!("{name} in body must be of type {wanted}: {:?}", kind_of(value));
