@@ -169,6 +169,9 @@ fn deep_and_long_expressions_are_bounded() {
     assert_eq!(check(&format!("{}1{}", "(".repeat(60), ")".repeat(60)), &environment()).unwrap().result, Type::Int);
     assert_eq!(check(&format!("{}1", "1+".repeat(240)), &environment()).unwrap().result, Type::Int);
     assert!(check(&"@".repeat(90_000), &environment()).unwrap_err().to_string().ends_with("\n89901 more errors were truncated"));
+    // A type that would be deeper than the stack.
+    let deeper = ".map(x, [[[[[[[[x]]]]]]]])".repeat(240);
+    assert!(matches!(check(&format!("[1]{deeper}"), &environment()).unwrap().result, Type::List(_)));
     // Types that would double with each name; issues that would all show a long line.
     let doubling = (0..50).rev().fold("true".to_owned(), |inner, n| format!("cel.bind(x{}, {{x{n}: x{n}}}, {inner})", n + 1));
     assert_eq!(check(&format!("cel.bind(x0, 1, {doubling})"), &environment()).unwrap().result, Type::Bool);

@@ -4,6 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+/// The deepest type: as deep as schemas are. Expressions could make deeper ones, level by level; what is below is `dyn`.
+const DEEPEST: usize = 200;
+
+fn inner(of: Type) -> Box<Type> {
+    Box::new(if of.depth() < DEEPEST { of } else { Type::Dyn })
+}
+
 /// The type of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Type {
@@ -59,24 +66,41 @@ pub struct Object {
 impl Type {
     /// `list(item)`
     pub fn list(item: Self) -> Self {
-        Self::List(Box::new(item))
+        Self::List(inner(item))
     }
 
     /// `map(key, value)`. No key is a list or a map; those who say so get `dyn`, for with such keys in such keys a type would
     /// double each time that it is used, and a short expression have one without end.
     pub fn map(key: Self, value: Self) -> Self {
         let key = if matches!(key, Self::List(_) | Self::Map(..) | Self::Optional(_)) { Self::Dyn } else { key };
-        Self::Map(Box::new(key), Box::new(value))
+        Self::Map(Box::new(key), inner(value))
     }
 
     /// `optional_type(of)`
     pub fn optional(of: Self) -> Self {
-        Self::Optional(Box::new(of))
+        Self::Optional(inner(of))
     }
 
     /// An object.
     pub fn object(name: &str, fields: impl IntoIterator<Item = (String, Self)>) -> Self {
         Self::Object(Arc::new(Object { name: name.to_owned(), fields: fields.into_iter().collect() }))
+    }
+
+    /// Levels of lists, maps and optional values.
+    fn depth(&self) -> usize {
+        match self {
+            Self::List(of) | Self::Optional(of) | Self::Map(_, of) => 1 + of.depth(),
+            _ => 0,
+        }
+    }
+
+    /// Whether it is the object of that name, or one of such objects.
+    pub fn holds(&self, name: &str) -> bool {
+        match self {
+            Self::List(of) | Self::Optional(of) | Self::Map(_, of) => of.holds(name),
+            Self::Object(object) => object.name == name,
+            _ => false,
+        }
     }
 
     /// Whether anything goes.

@@ -68,6 +68,9 @@ fn param_kind(errors: &mut Errors, path: Path<'_>, kind: &Value) {
     }
 }
 
+/// The type that has the variables as its fields.
+const VARIABLES: &str = "kubernetes.variables";
+
 /// Variables, each of which sees those before it.
 fn variables(errors: &mut Errors, spec: &Value, environment: &mut Environment) {
     let mut known: Vec<(String, Type)> = Vec::new();
@@ -94,8 +97,10 @@ fn variables(errors: &mut Errors, spec: &Value, environment: &mut Environment) {
         } else {
             compiled(errors, path.field("expression"), expression, environment, &[])
         };
-        known.push((name.to_owned(), kind.unwrap_or(Type::Dyn)));
-        environment.declare("variables", Type::object("kubernetes.variables", known.iter().cloned()));
+        // A variable that is all those before it: comparing one with another would go through all that they are.
+        let kind = kind.filter(|kind| !kind.holds(VARIABLES)).unwrap_or(Type::Dyn);
+        known.push((name.to_owned(), kind));
+        environment.declare("variables", Type::object(VARIABLES, known.iter().cloned()));
     }
 }
 
@@ -183,7 +188,7 @@ impl Strategy for Policies {
         }
         let mut environment = cel::admission(at(spec, "paramKind").is_some(), true);
         rules::conditions(&mut errors, SPEC.field("matchConditions"), spec, &environment);
-        environment.declare("variables", Type::object("kubernetes.variables", []));
+        environment.declare("variables", Type::object(VARIABLES, []));
         variables(&mut errors, spec, &mut environment);
         if list(spec, "validations").len() == 0 && list(spec, "auditAnnotations").len() == 0 {
             let words = "validations or auditAnnotations must contain at least one item";
