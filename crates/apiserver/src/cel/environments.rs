@@ -1,5 +1,7 @@
 //! What expressions may talk about, depending on where they are.
 
+use std::sync::Arc;
+
 use corten_schema::Value;
 
 use super::types::Type;
@@ -21,6 +23,13 @@ impl Environment {
     pub fn declare(&mut self, name: &str, kind: Type) {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), kind));
+    }
+
+    /// Declares a field of a variable that is an object.
+    pub fn declare_field(&mut self, name: &str, field: &str, kind: Type) {
+        if let Some((_, Type::Object(object))) = self.variables.iter_mut().find(|(known, _)| known == name) {
+            Arc::make_mut(object).fields.insert(field.to_owned(), kind);
+        }
     }
 
     /// The same without some variables.

@@ -3,6 +3,8 @@
 //! What all versions have in common (schema, subresources, columns, selectable fields) the reference keeps, and reports,
 //! beside the versions: a schema that is the only one is at `spec.validation`, not at `spec.versions[0].schema`.
 
+use std::collections::BTreeSet;
+
 use corten_schema::{Value, value};
 
 use super::{field_path, names, schema};
@@ -18,11 +20,19 @@ const COLUMN_FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float
 const LONGEST_WARNING: usize = 256;
 const MOST_SELECTABLE: usize = 8;
 
+/// What versions may have in common.
+const SHARED: [&str; 4] = ["schema", "subresources", "additionalPrinterColumns", "selectableFields"];
+
 /// The value of a field if all versions have the same.
 fn common<'a>(definition: &'a Value, field: &str) -> Option<&'a Value> {
     let mut all = list(definition, "spec.versions").map(|version| at(version, field));
     let first = all.next()??;
     all.all(|other| other == Some(first)).then_some(first)
+}
+
+/// The fields of which all versions have the same value.
+fn in_common(definition: &Value) -> Vec<&'static str> {
+    SHARED.into_iter().filter(|field| common(definition, field).is_some()).collect()
 }
 
 fn has_status(version: &Value) -> bool {
@@ -31,9 +41,10 @@ fn has_status(version: &Value) -> bool {
 
 /// The list as the reference prints it: in its inner form, without what is common.
 fn shown(definition: &Value) -> Vec<Value> {
-    let own = |version: &Value, field: &str| match common(definition, field) {
-        Some(_) => Value::Null,
-        None => at(version, field).cloned().unwrap_or_default(),
+    let shared = in_common(definition);
+    let own = |version: &Value, field: &str| match shared.contains(&field) {
+        true => Value::Null,
+        false => at(version, field).cloned().unwrap_or_default(),
     };
     let inner = |version: &Value| {
         value!({
@@ -57,15 +68,15 @@ pub(super) fn check(errors: &mut Errors, definition: &Value) {
             errors.push(FieldError::required(path.field("openAPIV3Schema"), "schemas are required"));
         }
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let shared = in_common(definition);
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut twice = false;
     for (number, version) in list(definition, "spec.versions").enumerate() {
         let path = all.index(number);
         let name = text(version, "name");
-        twice |= seen.contains(&name);
-        seen.push(name);
+        twice |= !seen.insert(name);
         names::joined(errors, path.field("name"), name, "", &forms::label_1035(name));
-        one(errors, path, definition, version);
+        one(errors, path, &shared, version);
     }
     if twice {
         errors.push(FieldError::invalid(all, shown(definition), "must contain unique version names"));
@@ -73,27 +84,27 @@ pub(super) fn check(errors: &mut Errors, definition: &Value) {
     if list(definition, "spec.versions").filter(|version| flag(version, "storage")).count() != 1 {
         errors.push(FieldError::invalid(all, shown(definition), "must have exactly one version marked as storage version"));
     }
-    if let Some(first) = seen.first() {
+    if let Some(first) = list(definition, "spec.versions").next().map(|version| text(version, "name")) {
         names::joined(errors, SPEC.field("version"), first, "", &forms::label_1035(first));
     }
 }
 
-fn one(errors: &mut Errors, path: Path<'_>, definition: &Value, version: &Value) {
+fn one(errors: &mut Errors, path: Path<'_>, shared: &[&str], version: &Value) {
     let warning = at(version, "deprecationWarning").and_then(Value::as_str);
     deprecation(errors, path.field("deprecationWarning"), flag(version, "deprecated"), warning);
     let schema = at(version, "schema.openAPIV3Schema");
-    if common(definition, "schema").is_none()
+    if !shared.contains(&"schema")
         && let Some(schema) = schema
     {
         schema::check(errors, path.field("schema"), schema, has_status(version));
     }
-    if common(definition, "subresources").is_none() {
+    if !shared.contains(&"subresources") {
         subresources(errors, path.field("subresources"), version);
     }
-    if common(definition, "additionalPrinterColumns").is_none() {
+    if !shared.contains(&"additionalPrinterColumns") {
         columns(errors, path.field("additionalPrinterColumns"), version);
     }
-    if common(definition, "selectableFields").is_none() {
+    if !shared.contains(&"selectableFields") {
         selectable(errors, path.field("selectableFields"), version, schema);
     }
 }

@@ -1,5 +1,7 @@
 //! Validating admission policies and their bindings.
 
+use std::collections::BTreeSet;
+
 use corten_schema::Value;
 
 use super::rules;
@@ -73,9 +75,8 @@ const VARIABLES: &str = "kubernetes.variables";
 
 /// Variables, each of which sees those before it.
 fn variables(errors: &mut Errors, spec: &Value, environment: &mut Environment) {
-    let mut known: Vec<(String, Type)> = Vec::new();
     let all = SPEC.field("variables");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (number, variable) in list(spec, "variables").enumerate() {
         let path = all.index(number);
         let name = text(variable, "name");
@@ -85,10 +86,9 @@ fn variables(errors: &mut Errors, spec: &Value, environment: &mut Environment) {
             for _ in identifier(name) {
                 errors.push(FieldError::invalid(path.field("name"), name, "name is not a valid CEL identifier"));
             }
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
-            seen.push(name);
         }
         let expression = text(variable, "expression");
         let kind = if expression.trim().is_empty() {
@@ -99,8 +99,7 @@ fn variables(errors: &mut Errors, spec: &Value, environment: &mut Environment) {
         };
         // A variable that is all those before it: comparing one with another would go through all that they are.
         let kind = kind.filter(|kind| !kind.holds(VARIABLES)).unwrap_or(Type::Dyn);
-        known.push((name.to_owned(), kind));
-        environment.declare("variables", Type::object(VARIABLES, known.iter().cloned()));
+        environment.declare_field("variables", name, kind);
     }
 }
 
