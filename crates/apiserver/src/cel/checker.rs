@@ -21,14 +21,30 @@ pub(super) fn check(expr: &Expr, environment: &Environment) -> Result<(Type, Vec
     if checker.issues.is_empty() { Ok((result, checker.uses)) } else { Err(checker.issues) }
 }
 
+/// Bytes of a compiled pattern after which compiling stops: only the syntax counts, and that was read before.
+const LARGEST_PATTERN: usize = 16 << 10;
+
 /// Names of types, as values.
 const TYPES: [&str; 11] = ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"];
 
-/// `a.b.c`, if it is nothing but names.
+/// The most names, with dots between them, that are one name: of variables and functions.
+const MOST_NAMES: usize = 4;
+
+/// `a.b.c`, if it is nothing but names, and not too many to be one.
 fn qualified(expr: &Expr) -> Option<String> {
     match &expr.kind {
+        _ if expr.depth > MOST_NAMES => None,
         Kind::Ident(name) => Some(name.clone()),
         Kind::Select { operand, field, optional: false } => Some(format!("{}.{field}", qualified(operand)?)),
+        _ => None,
+    }
+}
+
+/// What is wrong with a pattern's syntax. Other errors are limits of ours (classes of Unicode, size), not of the reference; so
+/// nothing large is compiled, which a few bytes can ask for (`((a{99}){99}){99}`).
+pub fn wrong_pattern(pattern: &str) -> Option<String> {
+    match regex::RegexBuilder::new(pattern).size_limit(LARGEST_PATTERN).build() {
+        Err(regex::Error::Syntax(why)) if !why.contains("Unicode") => Some(why),
         _ => None,
     }
 }
@@ -160,8 +176,7 @@ impl Checker<'_> {
         let inner = text.trim_start_matches(['r', 'R']);
         let raw = inner.len() < text.len();
         let plain = inner.trim_matches(['"', '\'']);
-        let wrong = |why: regex::Error| matches!(&why, regex::Error::Syntax(words) if !words.contains("Unicode"));
-        if (raw || !plain.contains('\\')) && regex::Regex::new(plain).is_err_and(wrong) {
+        if (raw || !plain.contains('\\')) && wrong_pattern(plain).is_some() {
             self.issue(at, "invalid matches argument".to_owned());
         }
     }

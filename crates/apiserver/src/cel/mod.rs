@@ -18,6 +18,7 @@ mod parser;
 mod tests;
 mod types;
 
+pub use checker::wrong_pattern;
 pub use environments::{Environment, admission, devices, schema_type};
 pub use types::Type;
 

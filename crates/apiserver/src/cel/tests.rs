@@ -169,6 +169,9 @@ fn deep_and_long_expressions_are_bounded() {
     assert_eq!(check(&format!("{}1{}", "(".repeat(60), ")".repeat(60)), &environment()).unwrap().result, Type::Int);
     assert_eq!(check(&format!("{}1", "1+".repeat(240)), &environment()).unwrap().result, Type::Int);
     assert!(check(&"@".repeat(90_000), &environment()).unwrap_err().to_string().ends_with("\n89901 more errors were truncated"));
+    // Patterns that are large once they are compiled, and no syntax errors.
+    let large = vec!["'a'.matches('(((a{99}){99}){99}){99}')"; 2_000].join(" || ");
+    assert_eq!(check(&large, &environment()).unwrap().result, Type::Bool);
     // A type that would be deeper than the stack.
     let deeper = ".map(x, [[[[[[[[x]]]]]]]])".repeat(240);
     assert!(matches!(check(&format!("[1]{deeper}"), &environment()).unwrap().result, Type::List(_)));

@@ -2,8 +2,8 @@
 //! and these say nothing but what values are allowed. Only then objects can be pruned, defaulted and merged.
 
 use corten_schema::Value;
-use regex::Regex;
 
+use crate::cel;
 use crate::status::FieldError;
 use crate::strategies::validation::{Errors, Path};
 use crate::view::{at, entries, flag, list, text};
@@ -183,10 +183,7 @@ fn junctors(errors: &mut Errors, path: Path<'_>, schema: &Value, skip_any_of: bo
         nested(errors, path.field("not"), part, false);
     }
     let pattern = text(schema, "pattern");
-    // Other errors are limits of ours (classes of Unicode, size), not of the reference.
-    if let Err(regex::Error::Syntax(why)) = Regex::new(pattern)
-        && !why.contains("Unicode")
-    {
+    if let Some(why) = cel::wrong_pattern(pattern) {
         let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let words = format!("must be a valid regular expression, but isn't: error parsing regexp: {why}");
         errors.push(FieldError::invalid(path.field("pattern"), pattern, words));
