@@ -19,6 +19,7 @@ fn pod(map: &mut Map) {
     for list in ["containers", "initContainers"] {
         children(spec, list).for_each(requests_from_limits);
     }
+    pod_pages(spec);
     pod_requests(spec);
     default(spec, "enableServiceLinks", || true.into());
     if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
@@ -37,11 +38,44 @@ fn requests_from_limits(container: &mut Map) {
     }
 }
 
+/// Limits of the whole pod on huge pages, where it has resources of its own: what its containers may take together. A request
+/// must equal the limit, so where the pod makes one its writer must give the limit too.
+fn pod_pages(spec: &mut Map) {
+    let named = |list: &str| spec.get("resources").and_then(|resources| resources.get(list)).and_then(Value::as_map).cloned();
+    let (own, requested) = (named("limits").unwrap_or_default(), named("requests").unwrap_or_default());
+    if own.is_empty() && requested.is_empty() {
+        return;
+    }
+    let mut missing: Vec<(String, Quantity)> = Vec::new();
+    for list in ["containers", "initContainers"] {
+        for container in spec.get(list).and_then(Value::as_list).into_iter().flatten() {
+            for (name, _) in container.at(&["resources", "limits"]).and_then(Value::as_map).into_iter().flatten() {
+                let known =
+                    own.contains_key(name) || requested.contains_key(name) || missing.iter().any(|(other, _)| other == name.as_str());
+                if name.starts_with("hugepages-")
+                    && !known
+                    && let Some(limit) = effective(spec, "limits", name)
+                {
+                    missing.push((name.to_string(), limit));
+                }
+            }
+        }
+    }
+    if missing.is_empty() {
+        return;
+    }
+    let Some(resources) = super::child(spec, "resources") else { return };
+    let limits = resources.get_or_insert_with("limits", Value::map).make_map();
+    for (name, limit) in missing {
+        default(limits, name, || limit.to_string().into());
+    }
+}
+
 /// Requests of the whole pod, where it has limits: what its containers request together, or else the limit.
 fn pod_requests(spec: &mut Map) {
     let limits = spec.get("resources").and_then(|resources| resources.get("limits")).and_then(Value::as_map).cloned();
     let Some(limits) = limits.filter(|limits| !limits.is_empty()) else { return };
-    let containers = ["cpu", "memory"].map(|name| (name, effective_request(spec, name)));
+    let containers = ["cpu", "memory"].map(|name| (name, effective(spec, "requests", name)));
     let Some(resources) = super::child(spec, "resources") else { return };
     let requests = resources.get_or_insert_with("requests", Value::map).make_map();
     for (name, request) in containers {
@@ -57,9 +91,9 @@ fn pod_requests(spec: &mut Map) {
 }
 
 /// What the containers need at the same time: all of them and the sidecars before them, or one that initializes.
-fn effective_request(spec: &Map, name: &str) -> Option<Quantity> {
+fn effective(spec: &Map, kind: &str, name: &str) -> Option<Quantity> {
     let containers = |list: &str| spec.get(list).and_then(Value::as_list).unwrap_or_default().iter();
-    let request = |container: &Value| container.at(&["resources", "requests", name]).and_then(Value::as_str)?.parse::<Quantity>().ok();
+    let amount = |container: &Value| container.at(&["resources", kind, name]).and_then(Value::as_str)?.parse::<Quantity>().ok();
     let sum = |left: Option<Quantity>, right: Option<Quantity>| match (left, right) {
         (Some(left), Some(right)) => Some(left + right),
         (one, other) => one.or(other),
@@ -67,13 +101,13 @@ fn effective_request(spec: &Map, name: &str) -> Option<Quantity> {
     let (mut sidecars, mut peak) = (None, None);
     for container in containers("initContainers") {
         if container.str_at(&["restartPolicy"]) == "Always" {
-            sidecars = sum(sidecars, request(container));
+            sidecars = sum(sidecars, amount(container));
             peak = peak.max(sidecars);
         } else {
-            peak = peak.max(sum(sidecars, request(container)));
+            peak = peak.max(sum(sidecars, amount(container)));
         }
     }
-    containers("containers").map(request).fold(sidecars, sum).max(peak)
+    containers("containers").map(amount).fold(sidecars, sum).max(peak)
 }
 
 fn host_ports(container: &mut Map) {

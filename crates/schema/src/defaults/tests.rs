@@ -123,6 +123,25 @@ fn requests_of_the_whole_pod() {
 }
 
 #[test]
+fn huge_pages_of_the_whole_pod() {
+    let pod = |resources: Value| {
+        value!({"spec": {"resources": (resources), "containers": [
+            {"name": "a", "image": "a:1", "resources": {"limits": {"hugepages-2Mi": "4Mi", "memory": "1Gi"}}},
+            {"name": "b", "image": "a:1", "resources": {"limits": {"hugepages-2Mi": "2Mi", "memory": "1Gi"}}}]}})
+    };
+    let own = |resources: Value, expected: Value| check("v1", "Pod", pod(resources), &["spec", "resources"], expected);
+    own(
+        value!({"requests": {"cpu": "1"}}),
+        value!({"limits": {"hugepages-2Mi": "6Mi"}, "requests": {"cpu": "1", "memory": "2Gi", "hugepages-2Mi": "6Mi"}}),
+    );
+    own(
+        value!({"limits": {"hugepages-2Mi": "8Mi", "memory": "4Gi"}}),
+        value!({"limits": {"hugepages-2Mi": "8Mi", "memory": "4Gi"}, "requests": {"memory": "2Gi", "hugepages-2Mi": "8Mi"}}),
+    );
+    own(value!({"requests": {"hugepages-2Mi": "8Mi"}}), value!({"requests": {"hugepages-2Mi": "8Mi"}}));
+}
+
+#[test]
 fn workloads() {
     check(
         "apps/v1",
