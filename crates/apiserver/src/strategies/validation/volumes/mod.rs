@@ -47,15 +47,53 @@ fn created_claims<'a>(spec: &'a Value, subject: &'a Subject<'_>) -> impl Iterato
     name.into_iter().flat_map(move |name| ephemeral.clone().map(move |volume| format!("{name}-{}", text(volume, "name"))))
 }
 
+/// All sources. Where a volume has several, the first of them here counts, in whatever order they were written.
+const SOURCES: [&str; 30] = [
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
 fn source(errors: &mut Errors, path: Path<'_>, name: &str, volume: &Value, subject: &Subject<'_>) {
     let mut found = 0;
-    for (kind, source) in volume.as_map().into_iter().flatten() {
-        if *kind == "name" || source.is_null() {
-            continue;
-        }
+    for kind in SOURCES {
+        let Some(source) = at(volume, kind) else { continue };
         found += 1;
         if found > 1 {
-            errors.push(FieldError::forbidden(path.field(kind), "may not specify more than 1 volume type"));
+            // Two names are the reference's.
+            let shown = match kind {
+                "cephfs" => "cephFS",
+                "downwardAPI" => "downwarAPI",
+                kind => kind,
+            };
+            errors.push(FieldError::forbidden(path.field(shown), "may not specify more than 1 volume type"));
             continue;
         }
         local(errors, path, name, kind, source, subject);

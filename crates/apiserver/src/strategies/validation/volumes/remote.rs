@@ -72,7 +72,10 @@ fn monitors(errors: &mut Errors, path: Path<'_>, source: &Value) {
 fn disk(errors: &mut Errors, path: Path<'_>, source: &Value, id: &str) {
     required(errors, path, source, &[id]);
     let partition = int(source, "partition").unwrap_or_default();
-    invalid_number(errors, path.field("partition"), partition, names::in_range(partition, 0, 255));
+    // 0 is the whole disk; the words are the reference's.
+    if !(0..=255).contains(&partition) {
+        errors.push(FieldError::invalid(path.field("partition"), partition, "must be between 1 and 255, inclusive"));
+    }
 }
 
 fn csi(errors: &mut Errors, path: Path<'_>, source: &Value) {
