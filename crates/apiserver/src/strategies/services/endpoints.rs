@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use corten_schema::Value;
 
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path, immutable, invalid_all, labels, names, net, one_of, required_one_of};
+use crate::strategies::validation::{
+    Errors, Path, immutable, invalid_all, invalid_number, labels, names, net, one_of, optional_name, required_name, required_one_of,
+};
 use crate::strategy::{Scope, Strategy};
-use crate::view::{at, entries, list, text, texts};
+use crate::view::{at, entries, int, list, text, texts};
 
 /// The strategy of Endpoints.
 pub(in crate::strategies) struct Endpoints;
@@ -15,6 +17,64 @@ pub(in crate::strategies) struct Endpoints;
 impl Strategy for Endpoints {
     fn creates_on_update(&self) -> bool {
         true
+    }
+
+    fn validate(&self, _: Scope<'_>, endpoints: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let all = Path::Root("subsets");
+        for (number, one) in list(endpoints, "subsets").enumerate() {
+            subset(&mut errors, all.index(number), one);
+        }
+        errors
+    }
+
+    /// What was stored once may stay.
+    fn validate_update(&self, scope: Scope<'_>, endpoints: &Value, old: &Value) -> Vec<FieldError> {
+        if at(endpoints, "subsets") == at(old, "subsets") { Vec::new() } else { self.validate(scope, endpoints) }
+    }
+}
+
+fn subset(errors: &mut Errors, path: Path<'_>, subset: &Value) {
+    const ADDRESSES: [&str; 2] = ["addresses", "notReadyAddresses"];
+    if ADDRESSES.iter().all(|field| list(subset, field).len() == 0) {
+        errors.push(FieldError::required(path, "must specify `addresses` or `notReadyAddresses`"));
+    }
+    for field in ADDRESSES {
+        let all = path.field(field);
+        for (number, address) in list(subset, field).enumerate() {
+            subset_address(errors, all.index(number), address);
+        }
+    }
+    let all = path.field("ports");
+    let several = list(subset, "ports").len() > 1;
+    for (number, port) in list(subset, "ports").enumerate() {
+        let path = all.index(number);
+        let name = text(port, "name");
+        if several || !name.is_empty() {
+            required_name(errors, path.field("name"), name, names::label);
+        }
+        let own = int(port, "port").unwrap_or_default();
+        invalid_number(errors, path.field("port"), own, names::port_number(own));
+        required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
+        if let Some(protocol) = at(port, "appProtocol").and_then(Value::as_str) {
+            invalid_all(errors, path.field("appProtocol"), protocol, names::qualified_name(protocol));
+        }
+    }
+}
+
+fn subset_address(errors: &mut Errors, path: Path<'_>, address: &Value) {
+    let ip = text(address, "ip");
+    let found = path.field("ip");
+    invalid_all(errors, found, ip, names::ip(ip));
+    optional_name(errors, path.field("hostname"), text(address, "hostname"), names::label);
+    if at(address, "nodeName").is_some() {
+        let node = text(address, "nodeName");
+        invalid_all(errors, path.field("nodeName"), node, names::subdomain(node));
+    }
+    match net::lenient(ip) {
+        Some(parsed) => net::not_special(errors, found, ip, parsed.to_canonical()),
+        // The reference says it twice, in two ways.
+        None => errors.push(FieldError::invalid(found, ip, "must be a valid IP address")),
     }
 }
 
