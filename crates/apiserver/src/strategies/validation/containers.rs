@@ -57,7 +57,7 @@ pub fn init(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
         if sidecar && list(container, "restartPolicyRules").len() > 0 {
             let words = "restartPolicyRules are not allowed for init containers with restart policy Always";
             errors.push(FieldError::forbidden(path.field("restartPolicyRules"), words));
-        } else if !policy.is_empty() {
+        } else if at(container, "restartPolicy").is_some() {
             restarts(errors, path, container);
         }
         let name = text(container, "name");
