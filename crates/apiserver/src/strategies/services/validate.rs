@@ -1,7 +1,5 @@
 //! What is wrong with a Service.
 
-use std::net::IpAddr;
-
 use corten_schema::Value;
 
 use super::{HEADLESS, SPEC, cluster_ips, is_balanced, is_exposed, is_headless, needs_health_port};
@@ -9,8 +7,6 @@ use crate::status::FieldError;
 use crate::strategies::validation::{Errors, Path, invalid_all, invalid_number, labels, names, net, required_one_of};
 use crate::view::{at, int, list, text, texts};
 
-/// Used by the kubelet's own API: no load balancer may lead there.
-const KUBELET_PORT: i64 = 10250;
 /// The longest that a client is led to the same endpoint: a day.
 const LONGEST_AFFINITY: i64 = 86_400;
 
@@ -33,10 +29,9 @@ pub(super) fn errors(service: &Value) -> Errors {
     errors.extend(cluster_ips::errors(service));
     let external = SPEC.field("externalIPs");
     for (number, address) in texts(service, "spec.externalIPs").enumerate() {
-        let findings = names::ip(address);
-        match address.parse::<IpAddr>() {
-            Ok(parsed) if findings.is_empty() => net::not_special(&mut errors, external.index(number), address, parsed),
-            _ => invalid_all(&mut errors, external.index(number), address, findings),
+        match net::lenient(address) {
+            Some(parsed) => net::not_special(&mut errors, external.index(number), address, parsed.to_canonical()),
+            None => invalid_all(&mut errors, external.index(number), address, names::ip(address)),
         }
     }
     required_one_of(&mut errors, SPEC.field("type"), kind, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
@@ -68,18 +63,9 @@ fn topology(errors: &mut Errors, service: &Value) {
 fn of_type(errors: &mut Errors, service: &Value, kind: &str) {
     let addresses = SPEC.field("clusterIPs");
     match kind {
-        "LoadBalancer" | "NodePort" => {
-            let all = SPEC.field("ports");
-            for (number, port) in list(service, "spec.ports").enumerate() {
-                if kind == "LoadBalancer" && int(port, "port") == Some(KUBELET_PORT) {
-                    let words = format!("may not expose port {KUBELET_PORT} externally since it is used by kubelet");
-                    errors.push(FieldError::invalid(all.index(number), KUBELET_PORT, words));
-                }
-            }
-            if is_headless(service) {
-                let words = format!("may not be set to 'None' for {kind} services");
-                errors.push(FieldError::invalid(addresses.index(0), HEADLESS, words));
-            }
+        "LoadBalancer" | "NodePort" if is_headless(service) => {
+            let words = format!("may not be set to 'None' for {kind} services");
+            errors.push(FieldError::invalid(addresses.index(0), HEADLESS, words));
         }
         "ExternalName" => {
             let given = [
