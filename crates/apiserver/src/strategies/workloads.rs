@@ -8,12 +8,12 @@ mod stateful_sets;
 mod status;
 mod templates;
 
-use corten_schema::Value;
+use corten_schema::{Value, value};
 
 use super::validation::{Errors, Path, immutable, invalid_all, labels, names, non_negative, pod_spec, warnings};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
-use crate::view::{at, int, list, text};
+use crate::view::{at, int, text};
 
 pub(super) use controllers::ReplicationControllers;
 pub(super) use daemon_sets::DaemonSets;
@@ -37,10 +37,10 @@ fn selector(errors: &mut Errors, object: &Value, kind: &str) {
     }
 }
 
-/// Whether the selector matches the template's labels.
+/// Whether the selector matches the template's labels; one that is missing matches nothing, an empty one everything.
 fn matches(errors: &mut Errors, object: &Value) {
     let found = at(object, "spec.template.metadata.labels");
-    let matched = at(object, "spec.selector").is_none_or(|selector| labels::is_empty(selector) || labels::matches(selector, found));
+    let matched = at(object, "spec.selector").is_some_and(|selector| labels::is_empty(selector) || labels::matches(selector, found));
     if !matched {
         mismatch(errors, found);
     }
@@ -71,21 +71,6 @@ fn for_ever(errors: &mut Errors, template: &Value, kind: &str) {
     if int(template, "spec.activeDeadlineSeconds").is_some() {
         let words = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.push(FieldError::forbidden(spec.field("activeDeadlineSeconds"), words));
-    }
-}
-
-/// A disk of GCE can be used by several pods only for reading.
-fn shared_disks(errors: &mut Errors, object: &Value) {
-    let template = SPEC.field("template");
-    let spec = template.field("spec");
-    let volumes = spec.field("volumes");
-    for (number, volume) in list(object, "spec.template.spec.volumes").enumerate() {
-        if at(volume, "gcePersistentDisk").is_some_and(|disk| !crate::view::flag(disk, "readOnly")) {
-            let volume = volumes.index(number);
-            let disk = volume.field("gcePersistentDisk");
-            let words = "must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is read-only";
-            errors.push(FieldError::invalid(disk.field("readOnly"), false, words));
-        }
     }
 }
 
@@ -123,6 +108,13 @@ fn amount(value: Option<&Value>) -> i64 {
 
 fn percentage(text: &str) -> Option<i64> {
     names::percent(text).is_empty().then(|| text.trim_end_matches('%').parse().unwrap_or(i64::MAX))
+}
+
+/// An unknown way to roll out, shown in the words of the reference's own types.
+fn shown_rollout(kind: &str, rolling: Option<&Value>) -> Value {
+    let part = |of: &Value, field: &str| at(of, field).cloned().unwrap_or(Value::Int(0));
+    let rolling = rolling.map(|of| value!({"MaxUnavailable": (part(of, "maxUnavailable")), "MaxSurge": (part(of, "maxSurge"))}));
+    value!({"Type": (kind), "RollingUpdate": (rolling)})
 }
 
 /// Percentages of a whole.

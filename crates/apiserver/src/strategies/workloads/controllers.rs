@@ -6,7 +6,7 @@ use super::{SPEC, for_ever, mismatch, numbers, status, template_warnings};
 use crate::status::FieldError;
 use crate::strategies::validation::{Errors, pod_spec};
 use crate::strategy::{Scope, SelectableField, Strategy};
-use crate::view::{at, int};
+use crate::view::at;
 
 /// The strategy of replication controllers.
 pub(in crate::strategies) struct ReplicationControllers;
@@ -40,9 +40,6 @@ impl Strategy for ReplicationControllers {
         }
         pod_spec::template(&mut errors, path, template);
         for_ever(&mut errors, template, "ReplicationController");
-        if int(object, "spec.replicas").unwrap_or_default() > 1 {
-            super::shared_disks(&mut errors, object);
-        }
         errors
     }
 

@@ -3,7 +3,7 @@
 use corten_schema::Value;
 
 use super::{
-    SPEC, amount, at_most_all, fixed_selector, matches, number_or_percent, numbers, selector, shared_disks, status, template,
+    SPEC, amount, at_most_all, fixed_selector, matches, number_or_percent, numbers, selector, shown_rollout, status, template,
     template_warnings,
 };
 use crate::status::FieldError;
@@ -17,10 +17,12 @@ pub(in crate::strategies) struct DaemonSets;
 impl Strategy for DaemonSets {
     fn validate(&self, _: Scope<'_>, object: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        selector(&mut errors, object, "daemonset");
+        // One that is missing matches nothing, and that is the error.
+        if at(object, "spec.selector").is_some() {
+            selector(&mut errors, object, "daemonset");
+        }
         matches(&mut errors, object);
         template(&mut errors, object, "DaemonSet");
-        shared_disks(&mut errors, object);
         numbers(&mut errors, object, &["minReadySeconds"]);
         rollout(&mut errors, object);
         numbers(&mut errors, object, &["revisionHistoryLimit"]);
@@ -74,8 +76,8 @@ fn rollout(errors: &mut Errors, object: &Value) {
             at_most_all(errors, unavailable_path, unavailable);
             at_most_all(errors, surge_path, surge);
         }
-        (other, _) => {
-            errors.push(FieldError::not_supported_as_given(path.field("type"), other, &["RollingUpdate", "OnDelete"]));
+        (other, rolling) => {
+            errors.push(FieldError::not_supported_as_given(path, shown_rollout(other, rolling), &["RollingUpdate", "OnDelete"]));
         }
     }
 }

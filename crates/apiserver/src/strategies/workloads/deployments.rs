@@ -3,12 +3,12 @@
 use corten_schema::Value;
 
 use super::{
-    SPEC, amount, at_most_all, fixed_selector, matches, number_or_percent, numbers, selector, shared_disks, status, template,
+    SPEC, amount, at_most_all, fixed_selector, matches, number_or_percent, numbers, selector, shown_rollout, status, template,
     template_warnings,
 };
 use crate::status::{ApiError, FieldError};
 use crate::strategies::keep_metadata;
-use crate::strategies::validation::Errors;
+use crate::strategies::validation::{Errors, labels};
 use crate::strategy::{Scope, SelectableField, Strategy};
 use crate::view::{at, int, text};
 
@@ -56,13 +56,19 @@ impl Strategy for Deployments {
     }
 }
 
-/// What deployments and replica sets ask of a template.
+/// What deployments and replica sets ask of a template; nothing as long as its selector says nothing.
 fn replicated(errors: &mut Errors, object: &Value) {
+    let mut wrong = Errors::new();
+    let path = SPEC.field("selector");
+    if let Some(selector) = at(object, "spec.selector") {
+        labels::selector(&mut wrong, path, selector);
+        if !wrong.is_empty() {
+            errors.push(FieldError::invalid(path, selector, "invalid label selector"));
+            return;
+        }
+    }
     matches(errors, object);
     template(errors, object, "ReplicaSet");
-    if int(object, "spec.replicas").unwrap_or_default() > 1 {
-        shared_disks(errors, object);
-    }
 }
 
 fn rollout(errors: &mut Errors, object: &Value) {
@@ -86,7 +92,9 @@ fn rollout(errors: &mut Errors, object: &Value) {
             }
             at_most_all(errors, unavailable_path, unavailable);
         }
-        (other, _) => errors.push(FieldError::not_supported(path.field("type"), other, &["Recreate", "RollingUpdate"])),
+        (other, rolling) => {
+            errors.push(FieldError::not_supported_as_given(path, shown_rollout(other, rolling), &["Recreate", "RollingUpdate"]));
+        }
     }
 }
 
