@@ -5,7 +5,7 @@ use corten_schema::{Value, value};
 use super::{class, modes, size};
 use crate::reads;
 use crate::status::{ApiError, FieldError, GroupResource};
-use crate::strategies::validation::{Errors, Path, labels, one_of, quantity};
+use crate::strategies::validation::{Errors, Path, immutable, invalid_all, labels, names, one_of, quantity};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, entries, entry, flag, text};
 
@@ -35,6 +35,7 @@ pub(in crate::strategies) fn claim_spec(errors: &mut Errors, path: Path<'_>, spe
     }
     let (plain, reference) = (at(spec, "dataSource"), at(spec, "dataSourceRef"));
     if let (Some(plain), Some(reference)) = (plain, reference)
+        && text(reference, "namespace").is_empty()
         && ["apiGroup", "kind", "name"].iter().any(|field| text(plain, field) != text(reference, field))
     {
         errors.push(FieldError::invalid(path, path_of(plain), "must match dataSourceRef"));
@@ -58,6 +59,27 @@ fn source(errors: &mut Errors, path: Path<'_>, source: Option<&Value>) {
         let words = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
         errors.push(FieldError::invalid(path, kind, words));
     }
+    let group = text(source, "apiGroup");
+    if !group.is_empty() {
+        invalid_all(errors, path.field("apiGroup"), group, names::subdomain(group));
+    }
+}
+
+/// Claims are filled from other claims and snapshots of their own namespace. Everything else in the older field is dropped, unless
+/// the newer one is there.
+fn narrow(claim: &mut Value) {
+    if !text(claim, "spec.dataSourceRef.namespace").is_empty() {
+        claim.remove_at(&["spec", "dataSourceRef"]);
+    }
+    if let Some(plain) = at(claim, "spec.dataSource")
+        && at(claim, "spec.dataSourceRef").is_none()
+        && !matches!(
+            (text(plain, "apiGroup"), text(plain, "kind")),
+            ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+        )
+    {
+        claim.remove_at(&["spec", "dataSource"]);
+    }
 }
 
 /// What a claim is filled from is said in two fields, for older and newer readers.
@@ -66,13 +88,7 @@ fn align(claim: &mut Value) {
     match (plain, reference) {
         (Some(plain), None) => claim.set_at(&["spec", "dataSourceRef"], plain),
         (None, Some(reference)) if text(&reference, "namespace").is_empty() => {
-            let known = matches!(
-                (text(&reference, "apiGroup"), text(&reference, "kind")),
-                ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
-            );
-            if known {
-                claim.set_at(&["spec", "dataSource"], reference);
-            }
+            claim.set_at(&["spec", "dataSource"], reference);
         }
         _ => {}
     }
@@ -94,6 +110,7 @@ fn requested(claim: &Value) -> Option<i128> {
 impl Strategy for Claims {
     fn prepare_create(&self, scope: Scope<'_>, claim: &mut Value) -> Result<(), ApiError> {
         claim.insert("status", value!({"phase": "Pending"}));
+        narrow(claim);
         align(claim);
         if at(claim, "spec.storageClassName").is_none()
             && claim.annotation("volume.beta.kubernetes.io/storage-class").is_none()
@@ -106,6 +123,9 @@ impl Strategy for Claims {
 
     /// A bound claim grows only if its class says that its volumes can.
     fn prepare_update(&self, scope: Scope<'_>, claim: &mut Value, old: &Value) -> Result<(), ApiError> {
+        if at(old, "spec.dataSource").is_none() && at(old, "spec.dataSourceRef").is_none() {
+            narrow(claim);
+        }
         align(claim);
         let grows = requested(claim) > requested(old);
         if !grows || text(old, "status.phase") != "Bound" {
@@ -139,7 +159,7 @@ impl Strategy for Claims {
                 spec.remove("storageClassName");
             }
             if bound {
-                spec.remove_at(&["resources", "requests"]);
+                spec.remove_at(&["resources", "requests", "storage"]);
             }
             spec.remove("volumeAttributesClassName");
             spec
@@ -152,13 +172,21 @@ impl Strategy for Claims {
         }
         let storage = "spec.resources.requests.storage";
         let capacity = entry(old, "status.capacity", "storage").and_then(quantity::parse);
-        if bound && requested(claim) < requested(old) && requested(claim) <= capacity {
+        if requested(claim) < requested(old) && requested(claim) <= capacity {
             errors.push(FieldError::forbidden(storage, "field can not be less than status.capacity"));
         }
-        let class = |of| text(of, "spec.volumeAttributesClassName");
-        if class(claim) != class(old) && !class(old).is_empty() && class(claim).is_empty() && bound {
-            let path = SPEC.field("volumeAttributesClassName");
-            errors.push(FieldError::forbidden(path, "update from non-nil value to nil is forbidden"));
+        immutable(&mut errors, Path::Root("volumeMode"), at(claim, "spec.volumeMode"), at(old, "spec.volumeMode"));
+        let class = "spec.volumeAttributesClassName";
+        if at(claim, class) != at(old, class) && at(old, "status.currentVolumeAttributesClassName").is_some() {
+            let refuse = |what: &str| {
+                let words = format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil");
+                FieldError::forbidden(class, words)
+            };
+            match at(claim, class).and_then(Value::as_str) {
+                None => errors.push(refuse("nil")),
+                Some("") => errors.push(refuse("empty string")),
+                Some(_) => {}
+            }
         }
         errors
     }

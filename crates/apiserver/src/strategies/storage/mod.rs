@@ -32,17 +32,16 @@ fn modes(errors: &mut Errors, path: Path<'_>, spec: &Value, words: &str) {
     for mode in all.iter().filter(|mode| !MODES.contains(mode)) {
         errors.push(FieldError::not_supported(path, mode, &MODES));
     }
-    if all.len() > 1 && all.contains(&"ReadWriteOncePod") && all.iter().any(|mode| *mode != "ReadWriteOncePod") {
+    let shared = all.iter().any(|mode| MODES.contains(mode) && *mode != "ReadWriteOncePod");
+    if shared && all.contains(&"ReadWriteOncePod") {
         errors.push(FieldError::forbidden(path, "may not use ReadWriteOncePod with other access modes"));
     }
 }
 
 /// An amount of storage.
 fn size(errors: &mut Errors, path: Path<'_>, amount: &str) {
-    match quantity::parse(amount) {
-        Some(number) if number <= 0 => errors.push(FieldError::invalid(path, amount, "must be greater than zero")),
-        Some(number) if !quantity::is_whole(number) => errors.push(FieldError::invalid(path, amount, "must be an integer")),
-        _ => {}
+    if quantity::parse(amount).is_some_and(|number| number <= 0) {
+        errors.push(FieldError::invalid(path, amount, super::validation::NOT_POSITIVE));
     }
 }
 

@@ -46,7 +46,9 @@ fn sources(errors: &mut Errors, volume: &Value) {
         errors.push(FieldError::required(SPEC, "must specify a volume type"));
         return;
     };
-    let path = SPEC.field(first);
+    // One kind has another name in errors.
+    let named_as = if *first == "gcePersistentDisk" { "persistentDisk" } else { *first };
+    let path = SPEC.field(named_as);
     let source = at(volume, &format!("spec.{first}")).unwrap_or(&Value::Null);
     let required: &[&str] = match *first {
         "hostPath" | "local" => &["path"],
@@ -89,7 +91,7 @@ fn sources(errors: &mut Errors, volume: &Value) {
         }
     }
     if *first == "local" && at(volume, "spec.nodeAffinity").is_none() {
-        errors.push(FieldError::required("metadata.annotations", "Local volume requires node affinity"));
+        errors.push(FieldError::required(SPEC.field("nodeAffinity"), "Local volume requires node affinity"));
     }
     if *first == "csi" {
         for field in ["controllerPublishSecretRef", "nodePublishSecretRef", "nodeStageSecretRef", "controllerExpandSecretRef"] {
@@ -138,8 +140,11 @@ impl Strategy for Volumes {
         let amounts: Vec<_> = entries(spec, "capacity").collect();
         if amounts.is_empty() {
             errors.push(FieldError::required(capacity, ""));
-        } else if amounts.len() > 1 || amounts.iter().all(|(name, _)| *name != "storage") {
-            errors.push(FieldError::not_supported_as_given(capacity, at(spec, "capacity"), &["storage"]));
+        }
+        if amounts.len() > 1 || amounts.iter().all(|(name, _)| *name != "storage") {
+            let error = FieldError::not_supported_as_given(capacity, at(spec, "capacity"), &["storage"]);
+            // Maps that are not there are shown without the quotes that other absent values have.
+            errors.push(if at(spec, "capacity").is_some() { error } else { FieldError { value: "null".to_owned(), ..error } });
         }
         for (name, amount) in amounts {
             size(&mut errors, capacity.key(name), amount.as_str().unwrap_or_default());
@@ -189,11 +194,15 @@ impl Strategy for Volumes {
             let words = "spec.persistentvolumesource is immutable after creation";
             errors.push(FieldError::forbidden("spec.persistentvolumesource", words));
         }
-        immutable(&mut errors, SPEC.field("volumeMode"), at(volume, "spec.volumeMode"), at(old, "spec.volumeMode"));
+        immutable(&mut errors, Path::Root("volumeMode"), at(volume, "spec.volumeMode"), at(old, "spec.volumeMode"));
         if at(old, "spec.nodeAffinity").is_some() && at(volume, "spec.nodeAffinity") != at(old, "spec.nodeAffinity") {
             let value = at(volume, "spec.nodeAffinity").unwrap_or(&Value::Null);
             let words = "field is immutable, except for updating from beta label to GA";
-            errors.push(FieldError::invalid(SPEC.field("nodeAffinity"), value, words));
+            errors.push(FieldError::invalid("nodeAffinity", value, words));
+        }
+        let class = "spec.volumeAttributesClassName";
+        if at(old, class).is_some() && at(volume, class).is_none() {
+            errors.push(FieldError::forbidden(class, "update from non-nil value to nil is forbidden"));
         }
         errors
     }
