@@ -13,11 +13,6 @@ use crate::view::{at, int, list, text};
 /// The strategy of certificate signing requests.
 pub(super) struct Requests;
 
-/// The conditions of the kinds for which `keep` is true.
-fn conditions(object: &Value, keep: impl Fn(&str) -> bool) -> Vec<Value> {
-    list(object, "status.conditions").filter(|condition| keep(text(condition, "type"))).cloned().collect()
-}
-
 fn decision(kind: &str) -> bool {
     matches!(kind, "Approved" | "Denied")
 }
@@ -126,18 +121,16 @@ impl Strategy for Requests {
         Ok(())
     }
 
-    /// Approvers change only the decision, signers everything else.
+    /// Approvers change only conditions, signers everything but decisions: these stay as they were.
     fn prepare_status(&self, scope: Scope<'_>, object: &mut Value, old: &Value) -> Result<(), ApiError> {
         let approval = scope.subresource == "approval";
-        let mut all = if approval {
-            let mut all = conditions(object, decision);
-            all.extend(conditions(old, |kind| !decision(kind)));
-            all
-        } else {
-            let mut all = conditions(old, decision);
-            all.extend(conditions(object, |kind| !decision(kind)));
-            all
-        };
+        let mut all: Vec<Value> = list(object, "status.conditions").cloned().collect();
+        for condition in all.iter_mut().filter(|condition| !approval && decision(text(condition, "type"))) {
+            let same = |before: &&Value| text(before, "type") == text(condition, "type");
+            if let Some(before) = list(old, "status.conditions").find(same).cloned() {
+                *condition = before;
+            }
+        }
         stamp(&mut all, old, &jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         let mut status = at(if approval { old } else { object }, "status").cloned().unwrap_or_else(Value::map);
         if all.is_empty() {
@@ -193,9 +186,15 @@ impl Strategy for Requests {
         errors
     }
 
-    fn validate_status(&self, _: Scope<'_>, object: &Value, old: &Value) -> Vec<FieldError> {
+    fn validate_status(&self, scope: Scope<'_>, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         decisions(&mut errors, object, old);
+        let has = |of: &Value, kind: &str| list(of, "status.conditions").any(|condition| text(condition, "type") == kind);
+        for kind in ["Approved", "Denied"] {
+            if scope.subresource != "approval" && has(object, kind) && !has(old, kind) {
+                errors.push(FieldError::forbidden("status.conditions", format!("updates may not add a condition of type {kind:?}")));
+            }
+        }
         let (new, before) = (text(object, "status.certificate"), text(old, "status.certificate"));
         if !before.is_empty() && new != before {
             errors.push(FieldError::forbidden("status.certificate", "updates may not modify existing certificate content"));

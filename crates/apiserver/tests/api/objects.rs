@@ -90,10 +90,13 @@ async fn a_certificate_request_is_decided_once_and_by_those_who_may() {
 
     let mut issued = done.clone();
     issued["status"]["certificate"] = certificate.clone();
-    issued["status"]["conditions"] = json!([]);
+    let mut withdrawn = issued.clone();
+    withdrawn["status"]["conditions"] = json!([]);
+    api.put(&format!("{path}/n1/status"), withdrawn).identity(controller.clone()).fails(422).await;
+    issued["status"]["conditions"][0]["reason"] = json!("Other");
     let issued = api.put(&format!("{path}/n1/status"), issued).identity(controller).ok().await;
     assert_eq!(issued["status"]["certificate"], certificate);
-    assert_eq!(issued["status"]["conditions"][0]["type"], "Approved", "signers do not decide: {issued}");
+    assert_eq!(issued["status"]["conditions"][0]["reason"], "Auto", "signers do not decide: {issued}");
 
     let mut taken_back = issued.clone();
     taken_back["status"]["conditions"] = json!([]);
