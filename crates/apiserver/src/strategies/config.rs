@@ -110,10 +110,10 @@ impl Strategy for Secrets {
         Ok(())
     }
 
-    fn prepare_update(&self, _: Scope<'_>, secret: &mut Value, old: &Value) -> Result<(), ApiError> {
+    fn prepare_update(&self, _: Scope<'_>, secret: &mut Value, _: &Value) -> Result<(), ApiError> {
         take_strings(secret);
         if text(secret, "type").is_empty() {
-            secret.insert("type", text(old, "type"));
+            secret.insert("type", "Opaque");
         }
         Ok(())
     }

@@ -133,15 +133,16 @@ pub(super) fn number_or_percent(errors: &mut Errors, path: Path<'_>, value: &Val
         Value::Int(number) if *number < 0 => {
             errors.push(FieldError::invalid(path, number, super::validation::NEGATIVE));
         }
-        Value::String(text) => match text.strip_suffix('%').filter(|digits| !digits.is_empty()).map(str::parse::<u64>) {
-            Some(Ok(percent)) if percent > 100 => errors.push(FieldError::invalid(path, value, "must not be greater than 100%")),
-            Some(Ok(_)) => {}
-            _ => {
-                let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used \
-                             for validation is '[0-9]+%')";
-                errors.push(FieldError::invalid(path, value, words));
+        Value::String(text) => {
+            let findings = names::percent(text);
+            if findings.is_empty() && text.trim_end_matches('%').parse::<u64>().is_ok_and(|percent| percent <= 100) {
+                return;
             }
-        },
+            if findings.is_empty() {
+                errors.push(FieldError::invalid(path, value, "must not be greater than 100%"));
+            }
+            invalid_all(errors, path, text, findings);
+        }
         _ => {}
     }
 }

@@ -220,7 +220,7 @@ fn selected(errors: &mut Errors, path: Path<'_>, object: &Value) {
             errors.push(FieldError::invalid(
                 path.field("operator"),
                 operator,
-                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, \
+                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, \
                  ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
             ));
         }

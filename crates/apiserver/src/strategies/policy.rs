@@ -1,12 +1,12 @@
 //! Priority classes and disruption budgets.
 
-use corten_schema::Value;
+use corten_schema::{Value, value};
 
 use super::forms::{conditions, number_or_percent};
 use super::validation::{Errors, Path, labels, non_negative, one_of};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
-use crate::view::{at, int, text};
+use crate::view::{at, flag, int, text};
 
 /// The highest priority that users may give.
 const HIGHEST_USER: i64 = 1_000_000_000;
@@ -31,18 +31,23 @@ impl Strategy for PriorityClasses {
         let name = class.name();
         if name.starts_with("system-") {
             let metadata = Path::Root("metadata");
-            if !SYSTEM_CLASSES.iter().any(|(system, number, _)| *system == name && *number == value) {
-                errors.push(FieldError::forbidden(
-                    metadata.field("name"),
-                    "priority class names with 'system-' prefix are reserved for system use only",
-                ));
+            let why = match SYSTEM_CLASSES.iter().find(|(system, ..)| *system == name) {
+                None => Some(format!("{name} is not a known system priority class")),
+                Some((_, number, _)) if *number != value => Some(format!("value of {name} PriorityClass must be {number}")),
+                Some(_) if flag(class, "globalDefault") => Some(format!("globalDefault of {name} PriorityClass must be false")),
+                Some(_) => None,
+            };
+            if let Some(why) = why {
+                let words = format!("priority class names with 'system-' prefix are reserved for system use only. error: {why}");
+                errors.push(FieldError::forbidden(metadata.field("name"), words));
             }
         } else if value > HIGHEST_USER {
             errors.push(FieldError::forbidden("value", format!("maximum allowed value of a user defined priority is {HIGHEST_USER}")));
         }
         let policy = text(class, "preemptionPolicy");
-        if !policy.is_empty() {
-            one_of(&mut errors, Path::Root("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
+        let known = ["PreemptLowerPriority", "Never"];
+        if !policy.is_empty() && !known.contains(&policy) {
+            errors.push(FieldError::not_supported_as_given("preemptionPolicy", policy, &known));
         }
         errors
     }
@@ -74,8 +79,14 @@ impl Strategy for Budgets {
         let given = |field| at(budget, field).filter(|value| !value.is_null());
         let (minimum, maximum) = (given("spec.minAvailable"), given("spec.maxUnavailable"));
         if minimum.is_some() && maximum.is_some() {
-            let value = at(budget, "spec").unwrap_or(&Value::Null);
-            errors.push(FieldError::invalid(spec, value, "minAvailable and maxUnavailable cannot be both set"));
+            let part = |field: &str| at(budget, field).cloned();
+            let shown = value!({
+                "MinAvailable": (part("spec.minAvailable")),
+                "Selector": (part("spec.selector")),
+                "MaxUnavailable": (part("spec.maxUnavailable")),
+                "UnhealthyPodEvictionPolicy": (part("spec.unhealthyPodEvictionPolicy")),
+            });
+            errors.push(FieldError::invalid(spec, shown, "minAvailable and maxUnavailable cannot be both set"));
         }
         for (field, value) in [("minAvailable", minimum), ("maxUnavailable", maximum)] {
             if let Some(value) = value {

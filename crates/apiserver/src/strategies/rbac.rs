@@ -1,6 +1,6 @@
 //! Roles and bindings. Nobody grants what they do not have themselves, unless they may `escalate` or `bind`.
 
-use corten_schema::Value;
+use corten_schema::{Value, value};
 
 use super::forms::named;
 use super::validation::{Errors, Path, invalid_all, labels, names, one_of};
@@ -205,7 +205,13 @@ impl Strategy for Bindings {
                         errors.push(FieldError::required(path.field("namespace"), ""));
                     }
                 }
-                "User" | "Group" => one_of(&mut errors, path.field("apiGroup"), group, &[GROUP]),
+                kind @ ("User" | "Group") => {
+                    if name.is_empty() {
+                        let words = format!("{} name cannot be empty", kind.to_lowercase());
+                        errors.push(FieldError::invalid(path.field("name"), name, words));
+                    }
+                    one_of(&mut errors, path.field("apiGroup"), group, &[GROUP]);
+                }
                 other => errors.push(FieldError::not_supported_as_given(path.field("kind"), other, &["ServiceAccount", "User", "Group"])),
             }
         }
@@ -215,8 +221,13 @@ impl Strategy for Bindings {
     fn validate_update(&self, scope: Scope<'_>, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = self.validate(scope, object);
         if at(object, "roleRef") != at(old, "roleRef") {
-            let value = at(object, "roleRef").unwrap_or(&Value::Null);
-            errors.push(FieldError::invalid("roleRef", value, "cannot change roleRef"));
+            let part = |field: &str| text(object, field).to_owned();
+            let shown = value!({
+                "APIGroup": (part("roleRef.apiGroup")),
+                "Kind": (part("roleRef.kind")),
+                "Name": (part("roleRef.name")),
+            });
+            errors.push(FieldError::invalid("roleRef", shown, "cannot change roleRef"));
         }
         errors
     }

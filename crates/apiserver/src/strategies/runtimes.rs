@@ -2,10 +2,10 @@
 
 use corten_schema::Value;
 
-use super::validation::{Errors, Path, immutable, invalid_all, labels, names, quantity};
+use super::validation::{Errors, Path, immutable, invalid_all, labels, names, placement, resources};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
-use crate::view::{at, entries, list};
+use crate::view::{at, entries, list, text};
 
 /// The strategy of runtime classes.
 pub(super) struct Classes;
@@ -17,26 +17,26 @@ impl Strategy for Classes {
 
     fn validate(&self, _: Scope<'_>, class: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
-        let handler = crate::view::text(class, "handler");
+        let handler = text(class, "handler");
         invalid_all(&mut errors, Path::Root("handler"), handler, names::label(handler));
         let overhead = Path::Root("overhead");
-        let fixed = overhead.field("podFixed");
+        // Checked, and named, as the limits of a container.
+        let limits = overhead.field("limits");
         for (name, amount) in entries(class, "overhead.podFixed") {
-            invalid_all(&mut errors, fixed.key(name), name, names::qualified_name(name));
-            let amount = amount.as_str().unwrap_or_default();
-            if quantity::parse(amount).is_some_and(|number| number < 0) {
-                errors.push(FieldError::invalid(fixed.key(name), amount, super::validation::NEGATIVE));
-            }
+            resources::container_name(&mut errors, limits.key(name), name);
+            resources::amount(&mut errors, limits.key(name), name, amount.as_str().unwrap_or_default());
         }
         let scheduling = Path::Root("scheduling");
         labels::labels(&mut errors, scheduling.field("nodeSelector"), at(class, "scheduling.nodeSelector"));
         let all = scheduling.field("tolerations");
-        let mut seen: Vec<&Value> = Vec::new();
+        placement::tolerations(&mut errors, all, list(class, "scheduling.tolerations"));
+        let mut seen: Vec<[&str; 4]> = Vec::new();
         for (number, toleration) in list(class, "scheduling.tolerations").enumerate() {
-            if seen.contains(&toleration) {
+            let key = ["key", "operator", "value", "effect"].map(|field| text(toleration, field));
+            if seen.contains(&key) {
                 errors.push(FieldError::duplicate(all.index(number), toleration));
             }
-            seen.push(toleration);
+            seen.push(key);
         }
         errors
     }

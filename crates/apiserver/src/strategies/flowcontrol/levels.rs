@@ -109,6 +109,11 @@ impl Strategy for Levels {
             value!({"type": "Limited", "limited": (limited)})
         });
         super::fixed(&mut errors, level, mandatory);
+        if level.name() == "exempt" && (kind != "Exempt" || limits.is_some()) {
+            let spec = at(level, "spec").unwrap_or(&Value::Null);
+            let words = "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value";
+            errors.push(FieldError::invalid(SPEC, spec, words));
+        }
         errors
     }
 
