@@ -117,6 +117,12 @@ impl FieldError {
         Self { value: print(value), ..self }
     }
 
+    /// The same error about a map that is not there: unlike other absent values it is shown without quotes.
+    #[must_use]
+    pub fn about_no_map(self) -> Self {
+        Self { value: "null".to_owned(), ..self }
+    }
+
     /// `field: Internal error: detail`.
     pub fn internal(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(FieldErrorKind::Internal, field, String::new(), detail)

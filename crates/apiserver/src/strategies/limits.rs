@@ -157,9 +157,8 @@ impl Strategy for ResourceQuotas {
 fn amounts(errors: &mut Errors, path: Path<'_>, object: &Value, field: &str) {
     for (name, value) in entries(object, field) {
         let path = path.key(name);
-        let before = errors.len();
         resources::any_name(errors, path, name);
-        if errors.len() == before && !name.contains('/') && !resources::is_standard_in_quota(name) {
+        if !name.contains('/') && !resources::is_standard_in_quota(name) {
             errors.push(FieldError::invalid(path, name, "must be a standard resource for quota"));
         }
         resources::amount(errors, path, name, value.as_str().unwrap_or_default());

@@ -50,7 +50,8 @@ fn mismatch(errors: &mut Errors, found: Option<&Value>) {
     let template = SPEC.field("template");
     let metadata = template.field("metadata");
     let shown = found.unwrap_or(&Value::Null);
-    errors.push(FieldError::invalid(metadata.field("labels"), shown, "`selector` does not match template `labels`"));
+    let error = FieldError::invalid(metadata.field("labels"), shown, "`selector` does not match template `labels`");
+    errors.push(if found.is_some() { error } else { error.about_no_map() });
 }
 
 /// The template of pods that run for ever.

@@ -143,8 +143,7 @@ impl Strategy for Volumes {
         }
         if amounts.len() > 1 || amounts.iter().all(|(name, _)| *name != "storage") {
             let error = FieldError::not_supported_as_given(capacity, at(spec, "capacity"), &["storage"]);
-            // Maps that are not there are shown without the quotes that other absent values have.
-            errors.push(if at(spec, "capacity").is_some() { error } else { FieldError { value: "null".to_owned(), ..error } });
+            errors.push(if at(spec, "capacity").is_some() { error } else { error.about_no_map() });
         }
         for (name, amount) in amounts {
             size(&mut errors, capacity.key(name), amount.as_str().unwrap_or_default());
