@@ -100,9 +100,25 @@ impl Server {
     }
 }
 
-/// An object's bytes as they are stored: they stay in memory, so they have no room that they do not need.
+/// An object's bytes as they are stored: its type and metadata first, whatever was sent first, for there readers look for them;
+/// they stay in memory, so they have no room that they do not need.
 fn stored(object: &Value) -> Bytes {
-    Bytes::copy_from_slice(&json::encode(object))
+    const FIRST: [&str; 3] = ["kind", "apiVersion", "metadata"];
+    let Value::Map(members) = object else { return Bytes::copy_from_slice(&json::encode(object)) };
+    let first = FIRST.iter().filter_map(|name| Some((*name, members.get(name)?)));
+    let rest = members.iter().map(|(name, value)| (&**name, value)).filter(|(name, _)| !FIRST.contains(name));
+    let mut out = Vec::with_capacity(1024);
+    out.push(b'{');
+    for (index, (name, value)) in first.chain(rest).enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json::encode_string(name, &mut out);
+        out.push(b':');
+        json::encode_into(value, &mut out);
+    }
+    out.push(b'}');
+    Bytes::copy_from_slice(&out)
 }
 
 /// Sets `metadata.resourceVersion`.

@@ -144,7 +144,7 @@ impl Entry {
             out.put_slice(after);
             return;
         }
-        // Objects are stored in the order in which their fields were sent: few clients send others before the metadata.
+        // Only what was stored in another order, by earlier versions.
         let mut whole = BytesMut::with_capacity(self.json_len());
         self.write_json_at(revision, &mut whole);
         match json::decode_stored(&whole) {

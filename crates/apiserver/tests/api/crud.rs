@@ -1,6 +1,6 @@
 //! Create, get, update, delete.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::common::{Api, CONFIG_MAPS, DEPLOYMENTS, PODS, config_map, deployment, pod};
@@ -231,4 +231,16 @@ async fn a_kind_served_in_two_versions_is_one_object() {
     let list = api.get("/apis/events.k8s.io/v1/events").ok().await;
     assert_eq!((&list["apiVersion"], &list["items"][0]["note"]), (&json!("events.k8s.io/v1"), &json!("it runs")));
     assert_eq!(list["items"][0].get("apiVersion"), None, "the list tells the type of its items");
+}
+
+#[tokio::test]
+async fn type_and_metadata_come_first_whatever_was_sent_first() {
+    let api = Api::start().await;
+    let sent = r#"{"data":{"b":"2","a":"1"},"metadata":{"name":"late"},"apiVersion":"v1","kind":"ConfigMap"}"#;
+    api.call(Method::POST, CONFIG_MAPS).body("application/json", sent).ok().await;
+    let one = api.get(&format!("{CONFIG_MAPS}/late")).send().await.text();
+    assert!(one.starts_with(r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"#), "{one}");
+    let list = api.get(CONFIG_MAPS).send().await;
+    let cut = list.text().matches(r#"{"metadata":{"resourceVersion":"#).count();
+    assert_eq!(cut, list.json()["items"].as_array().unwrap().len(), "{}", list.text());
 }
