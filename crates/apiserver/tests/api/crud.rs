@@ -237,7 +237,7 @@ async fn a_kind_served_in_two_versions_is_one_object() {
 async fn type_and_metadata_come_first_whatever_was_sent_first() {
     let api = Api::start().await;
     let sent = r#"{"data":{"b":"2","a":"1"},"metadata":{"name":"late"},"apiVersion":"v1","kind":"ConfigMap"}"#;
-    api.call(Method::POST, CONFIG_MAPS).body("application/json", sent).ok().await;
+    assert_eq!(api.call(Method::POST, CONFIG_MAPS).body("application/json", sent).send().await.code, StatusCode::CREATED);
     let one = api.get(&format!("{CONFIG_MAPS}/late")).send().await.text();
     assert!(one.starts_with(r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"#), "{one}");
     let list = api.get(CONFIG_MAPS).send().await;
