@@ -108,16 +108,7 @@ fn stored(object: &Value) -> Bytes {
     let first = FIRST.iter().filter_map(|name| Some((*name, members.get(name)?)));
     let rest = members.iter().map(|(name, value)| (&**name, value)).filter(|(name, _)| !FIRST.contains(name));
     let mut out = Vec::with_capacity(1024);
-    out.push(b'{');
-    for (index, (name, value)) in first.chain(rest).enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        json::encode_string(name, &mut out);
-        out.push(b':');
-        json::encode_into(value, &mut out);
-    }
-    out.push(b'}');
+    json::encode_members(first.chain(rest), &mut out);
     Bytes::copy_from_slice(&out)
 }
 

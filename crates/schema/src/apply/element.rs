@@ -71,16 +71,8 @@ impl Element {
             }
             Self::Key(fields) => {
                 let mut text = Vec::with_capacity(48);
-                text.extend_from_slice(b"k:{");
-                for (index, (name, value)) in fields.iter().enumerate() {
-                    if index > 0 {
-                        text.push(b',');
-                    }
-                    json::encode_string(name, &mut text);
-                    text.push(b':');
-                    json::encode_into(value, &mut text);
-                }
-                text.push(b'}');
+                text.extend_from_slice(b"k:");
+                json::encode_members(fields.iter().map(|(name, value)| (&**name, value)), &mut text);
                 json::encode_string(&String::from_utf8_lossy(&text), out);
             }
             Self::Item(value) => {

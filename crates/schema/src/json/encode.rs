@@ -22,20 +22,23 @@ pub(super) fn encode_into(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Map(map) => {
-            out.push(b'{');
-            for (index, (key, item)) in map.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                string(key, out);
-                out.push(b':');
-                encode_into(item, out);
-            }
-            out.push(b'}');
-        }
+        Value::Map(map) => members(map.iter().map(|(name, value)| (&**name, value)), out),
         Value::Json(text) => out.extend_from_slice(text.as_bytes()),
     }
+}
+
+/// Writes an object.
+pub(super) fn members<'a>(members: impl IntoIterator<Item = (&'a str, &'a Value)>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, (name, value)) in members.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        string(name, out);
+        out.push(b':');
+        encode_into(value, out);
+    }
+    out.push(b'}');
 }
 
 fn integer(number: i64, out: &mut Vec<u8>) {

@@ -138,6 +138,11 @@ pub fn encode_into(value: &Value, out: &mut Vec<u8>) {
     encode::encode_into(value, out);
 }
 
+/// Writes members as a JSON object at the end of `out`, in the order in which they come.
+pub fn encode_members<'a>(members: impl IntoIterator<Item = (&'a str, &'a Value)>, out: &mut Vec<u8>) {
+    encode::members(members, out);
+}
+
 /// Writes a JSON string at the end of `out`.
 pub fn encode_string(text: &str, out: &mut Vec<u8>) {
     encode::string(text, out);
