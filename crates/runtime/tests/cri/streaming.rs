@@ -174,9 +174,8 @@ async fn two_hundred_sessions_at_once() {
     soon(futures::future::join_all(all)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ports_are_forwarded_in_every_protocol() {
-    let mut node = Node::start().await;
+/// A pod whose port 8080 gives back what it gets.
+pub(crate) async fn echoing(node: &mut Node) -> String {
     let sandbox = node.run(node.pod("p")).await;
     let id = node.launch(&sandbox, shell("c", "while :; do busybox nc -ll -p 8080 -e cat; done")).await;
     eventually("the port is open", async || {
@@ -184,6 +183,13 @@ async fn ports_are_forwarded_in_every_protocol() {
         (open.exit_code == 0).then_some(())
     })
     .await;
+    sandbox
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_are_forwarded_in_every_protocol() {
+    let mut node = Node::start().await;
+    let sandbox = echoing(&mut node).await;
     for protocol in [Protocol::SpdyForward, Protocol::Tunnel] {
         let request = v1::PortForwardRequest { pod_sandbox_id: sandbox.clone(), port: Vec::new() };
         let url = node.cri.runtime.port_forward(request).await.unwrap().into_inner().url;
