@@ -20,11 +20,9 @@ mod replicaset;
 mod root_ca;
 mod serviceaccount;
 
-use std::any::Any;
 use std::future::Future;
 
 use corten_client::informer::Informers;
-use k8s_openapi::api::core::v1::Pod;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,19 +35,9 @@ use inventory::Inventory;
 #[error("a controller failed: {0}")]
 pub struct Error(#[from] tokio::task::JoinError);
 
-/// Takes out of an object what no controller looks at: of a pod what it runs, for they care whose it is, where it is and how it
-/// does; none writes a pod back whole.
-pub fn trim(object: &mut dyn Any) {
-    if let Some(spec) = object.downcast_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) {
-        spec.volumes = None;
-        spec.init_containers = None;
-        spec.containers = Vec::new();
-    }
-}
-
 /// Runs all controllers until the token is cancelled and what they had queued is done. An error if
-/// one of them panics: the others are stopped then. `informers` may be shared with other components; they may be
-/// [trimmed](trim).
+/// one of them panics: the others are stopped then. `informers` may be shared with other components,
+/// and may leave out what pods run: controllers care whose they are, where they are and how they do, and write none back whole.
 pub async fn run(clients: Clients, informers: Informers, options: Options, token: CancellationToken) -> Result<(), Error> {
     let token = token.child_token();
     let context = Context::new(clients, informers, options, token.clone());

@@ -69,7 +69,7 @@ impl Cluster {
             in_process(service.clone(), Identity::service_account("kube-system", name))
         });
         let options = corten_controllers::Options { authority: authority.clone(), cluster_cidr: "10.42.0.0/16".parse().unwrap() };
-        let informers = Informers::new(clients.reader().clone(), token.clone()).trimmed(corten_controllers::trim);
+        let informers = Informers::new(clients.reader().clone(), token.clone()).trimmed(corten_scheduler::trim);
         tokio::spawn(corten_controllers::run(clients, informers, options, token.clone()));
         let admin = in_process(api.service(), Identity::admin());
         Self { admin, authority, api, _directory: directory, _stop: token.drop_guard() }

@@ -44,7 +44,7 @@ pub(super) async fn start_api(
 }
 
 /// What controllers and scheduler know of the cluster: one copy, kept under the identity that may read everything. Each writes
-/// under its own.
+/// under its own. The scheduler needs the most of a pod.
 pub(super) fn informers(api: &ApiServer, token: &CancellationToken) -> Informers {
     Informers::new(reader(api), token.clone()).trimmed(corten_scheduler::trim)
 }
