@@ -58,11 +58,12 @@ fn take_down(layout: &Layout) -> Result<()> {
     // What a server did in this mount and network namespace. That of an `up` node goes with its own.
     if layout.run().exists() && !namespaces::exist(layout) {
         unmount_below(layout)?;
+        detach_from_plugins(layout);
         remove_network(layout)?;
     } else if namespaces::exist(layout) {
         let (node, layout) = (layout.namespace("net"), layout.clone());
         // Links go with their namespace, but not what plugins wrote down elsewhere.
-        netns::run(&node, move || with_network(&layout, async |network| network.detach_from_plugins().await))??;
+        netns::run(&node, move || detach_from_plugins(&layout))?;
     }
     namespaces::remove(layout)?;
     remove_tree(layout.run())?;
@@ -238,6 +239,13 @@ fn remove_network(layout: &Layout) -> Result<()> {
     with_network(layout, async |network| network.disconnect_all().await)?;
     let removed = runtime.block_on(async { NodeNetwork::open()?.unguard(&ranges).await });
     removed.context("cannot remove the network of the node")
+}
+
+/// Lets CNI plugins take away what they did for pods. One that cannot, or is gone, must not keep a node from ending.
+fn detach_from_plugins(layout: &Layout) {
+    if let Err(error) = with_network(layout, async |network| network.detach_from_plugins().await) {
+        eprintln!("warning: what CNI plugins wrote down of pods may be left: {error:#}");
+    }
 }
 
 /// Works on the pods' network in this network namespace.
