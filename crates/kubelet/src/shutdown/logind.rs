@@ -20,10 +20,14 @@ const DROP_IN: &str = "99-kubelet.conf";
 /// logind reads its configuration anew when it likes: how often, and how long apart, that is looked for.
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long all that may take: whoever is on the bus may be stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why logind gives no time.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LogindError {
+    #[error("no answer on the system's message bus for {} s", PATIENCE.as_secs())]
+    Silent,
     #[error(transparent)]
     Bus(#[from] BusError),
     #[error("{}: {source}", path.display())]
@@ -52,6 +56,10 @@ pub(super) struct Logind {
 impl Logind {
     /// Connects, sees to it that there is as much time as is needed, and takes the lock.
     pub(super) async fn open(places: &Places, needed: Duration) -> Result<Self, LogindError> {
+        tokio::time::timeout(PATIENCE, Self::connect(places, needed)).await.map_err(|_| LogindError::Silent)?
+    }
+
+    async fn connect(places: &Places, needed: Duration) -> Result<Self, LogindError> {
         let mut bus = Bus::connect(&places.bus).await?;
         let mut given = delay(&mut bus).await?;
         if given < needed {
@@ -78,7 +86,8 @@ impl Logind {
     /// Takes the lock.
     pub(super) async fn lock(&mut self) -> Result<(), LogindError> {
         let what = ["shutdown", "kubelet", "Kubelet needs time to handle node shutdown", "delay"].map(Arg::from);
-        let (_, fds) = self.bus.call(MANAGER, "Inhibit", &what).await?;
+        let inhibit = tokio::time::timeout(PATIENCE, self.bus.call(MANAGER, "Inhibit", &what));
+        let (_, fds) = inhibit.await.map_err(|_| LogindError::Silent)??;
         self.lock = Some(fds.into_iter().next().ok_or(BusError::Nothing)?);
         Ok(())
     }
