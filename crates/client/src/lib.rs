@@ -5,6 +5,7 @@
 //! - [`queue`] and [`controller`] turn events into reconciliations;
 //! - [`events`] reports what happened, [`lease`] proves that somebody is alive.
 
+mod backoff;
 mod connect;
 mod key;
 mod meta;
@@ -17,6 +18,7 @@ pub mod quantity;
 pub mod queue;
 pub mod selector;
 
+pub use backoff::Backoff;
 pub use connect::{ConnectError, in_process, remote, replaceable};
 pub use key::ObjectKey;
 pub use meta::{controller_of, has_finalizer, is_already_exists, is_conflict, is_deleting, is_gone, is_not_found, now};

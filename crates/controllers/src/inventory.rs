@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use corten_client::Backoff;
 use corten_client::informer::{Informer, Outline, Selection};
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -57,7 +58,7 @@ impl Inventory {
     /// Asks the server for its kinds, until it answers or the token is cancelled.
     pub(crate) async fn discover(context: &Context) -> Option<Self> {
         let client = context.clients.reader();
-        let mut pause = Duration::from_millis(50);
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
         loop {
             match discover(client).await {
                 Ok(discovery) => return Some(Self::start(context, &discovery)),
@@ -66,9 +67,8 @@ impl Inventory {
             // A server that cannot say what it serves does not say when it can.
             tokio::select! {
                 () = context.token.cancelled() => return None,
-                () = tokio::time::sleep(pause) => {}
+                () = backoff.wait() => {}
             }
-            pause = (pause * 2).min(Duration::from_secs(30));
         }
     }
 

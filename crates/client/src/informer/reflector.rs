@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Item, Selection, Shared, Trim};
+use crate::Backoff;
 
 /// Objects a page of a list. Pages bound what the server encodes at once.
 const PAGE: u32 = 500;
@@ -68,7 +69,7 @@ enum WatchEnd {
 
 pub(super) async fn run<K: Item>(source: Source, shared: Arc<Shared<K>>, token: CancellationToken) {
     let mut step = Step::List;
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(FIRST_BACKOFF, LAST_BACKOFF);
     loop {
         let work = async {
             match &step {
@@ -93,22 +94,22 @@ pub(super) async fn run<K: Item>(source: Source, shared: Arc<Shared<K>>, token: 
         match result {
             Ok(next) => {
                 step = next;
-                backoff = FIRST_BACKOFF;
+                backoff.reset();
             }
             Err((next, error)) => {
                 step = next;
                 let kind = std::any::type_name::<K>();
                 let path = source.request.url_path.as_str();
+                let pause = backoff.pause();
                 match error {
-                    Some(error) => tracing::debug!(kind, path, %error, ?backoff, "watch failed"),
-                    None => tracing::debug!(kind, path, ?backoff, "watch ended at once"),
+                    Some(error) => tracing::debug!(kind, path, %error, ?pause, "watch failed"),
+                    None => tracing::debug!(kind, path, ?pause, "watch ended at once"),
                 }
                 // A server that is away tells nobody when it is back: try again in a while.
                 tokio::select! {
                     () = token.cancelled() => return,
-                    () = tokio::time::sleep(backoff) => {}
+                    () = backoff.wait() => {}
                 }
-                backoff = (backoff * 2).min(LAST_BACKOFF);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use corten_client::Backoff;
 use corten_client::informer::{Delta, Informer, Selection};
 use corten_pki::{
     CertificateRequest, ClientVerification, Credential, Identity, certificate_expiry, certificate_names, server_config, write_private,
@@ -55,18 +56,18 @@ impl Member {
     /// Renews both certificates in time, until `token` is cancelled.
     pub(super) async fn keep(self, token: CancellationToken) {
         let work = async {
-            let mut pause = RETRY;
+            let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
             loop {
                 match self.round().await {
                     Ok(next) => {
-                        pause = RETRY;
+                        backoff.reset();
                         let left = next.duration_since(SystemTime::now()).unwrap_or_default();
+                        // Nothing happens before that but the passing of time.
                         tokio::time::sleep(left.min(LOOK)).await;
                     }
                     Err(error) => {
                         tracing::warn!(error = format!("{error:#}"), "renewing the node's certificates");
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_RETRY);
+                        backoff.wait().await;
                     }
                 }
             }

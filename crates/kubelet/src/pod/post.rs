@@ -10,6 +10,7 @@ pub(crate) use patch::patch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Backoff;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -61,13 +62,13 @@ async fn run(context: Arc<Context>, pod: Arc<Pod>, mut wanted: watch::Receiver<W
     let name = super::name(&pod).to_owned();
     let api: Api<Pod> = Api::namespaced(context.client.clone(), super::namespace(&pod));
     let mut known = Known::of(&pod);
-    let mut pause = RETRY;
+    let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
     loop {
         let now = wanted.borrow_and_update().clone();
         known.observe(&now.observed);
         match step(&api, &name, super::uid(&pod), &mut known, &now).await {
             Ok(()) => {
-                pause = RETRY;
+                backoff.reset();
                 if wanted.changed().await.is_err() {
                     return;
                 }
@@ -78,8 +79,7 @@ async fn run(context: Arc<Context>, pod: Arc<Pod>, mut wanted: watch::Receiver<W
             Err(error) => {
                 tracing::warn!(%error, pod = name, "posting a pod's status");
                 // The API server does not say when it is back.
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_RETRY);
+                backoff.wait().await;
             }
         }
         if wanted.has_changed().is_err() {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use corten_client::Backoff;
 use corten_client::events::EventType;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::Notify;
@@ -84,18 +85,17 @@ impl Manager<'_> {
             return;
         }
         let needed = self.classes.iter().fold(Duration::ZERO, |sum, class| sum.saturating_add(class.grace));
-        let mut pause = RETRY;
+        let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
         loop {
             let ended = match Logind::open(places, needed).await {
                 Ok(mut logind) => {
-                    pause = RETRY;
+                    backoff.reset();
                     self.follow(&mut logind).await
                 }
                 Err(error) => error,
             };
             tracing::warn!(error = %ended, "systemd-logind does not tell when the machine goes down");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_RETRY);
+            backoff.wait().await;
         }
     }
 

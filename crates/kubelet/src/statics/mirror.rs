@@ -1,10 +1,10 @@
 //! Mirror pods: how the API shows static pods. They carry the status, and nothing that happens to them reaches the pod.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use corten_client::ObjectKey;
+use corten_client::{Backoff, ObjectKey};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -24,19 +24,23 @@ type Newest = watch::Sender<Option<Arc<Pod>>>;
 
 /// The mirrors that the API has, by name.
 #[derive(Default)]
-pub(crate) struct Mirrors(Mutex<HashMap<ObjectKey, Newest>>);
+pub(crate) struct Mirrors {
+    known: Mutex<HashMap<ObjectKey, Newest>>,
+    /// The uids of those that are being removed because their pods are gone.
+    dropping: Mutex<HashSet<String>>,
+}
 
 impl Mirrors {
     /// What the API has under the name of a static pod, from now on.
     pub(crate) fn subscribe(&self, pod: &Pod) -> watch::Receiver<Option<Arc<Pod>>> {
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         known.retain(|_, newest| newest.receiver_count() > 0 || newest.borrow().is_some());
         known.entry(ObjectKey::of(pod)).or_insert_with(|| watch::Sender::new(None)).subscribe()
     }
 
     /// A mirror came, changed, or went (`there` is false).
     pub(crate) fn note(&self, pod: &Arc<Pod>, there: bool) {
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         let newest = known.entry(ObjectKey::of(pod.as_ref())).or_insert_with(|| watch::Sender::new(None));
         newest.send_if_modified(|newest| {
             // The end of one that was replaced already says nothing.
@@ -51,7 +55,7 @@ impl Mirrors {
 
     /// All that the API has.
     pub(crate) fn list(&self) -> Vec<Arc<Pod>> {
-        self.0.lock().values().filter_map(|newest| newest.borrow().clone()).collect()
+        self.known.lock().values().filter_map(|newest| newest.borrow().clone()).collect()
     }
 }
 
@@ -93,7 +97,7 @@ pub(crate) async fn keep(
 ) {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), crate::pod::namespace(&pod));
     let mut known: Option<(String, Known)> = None;
-    let mut pause = RETRY;
+    let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
     loop {
         let now = wanted.borrow_and_update().clone();
         let mirror = mirrors.borrow_and_update().clone();
@@ -109,7 +113,7 @@ pub(crate) async fn keep(
         match done {
             Ok(()) if now.delete => return,
             Ok(()) => {
-                pause = RETRY;
+                backoff.reset();
                 tokio::select! {
                     changed = wanted.changed() => if changed.is_err() { return },
                     changed = mirrors.changed() => if changed.is_err() { return },
@@ -118,8 +122,7 @@ pub(crate) async fn keep(
             Err(error) => {
                 tracing::warn!(%error, pod = crate::pod::name(&pod), "keeping the mirror of a static pod");
                 // The API server does not say when it is back, nor the Node when it is registered.
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_RETRY);
+                backoff.wait().await;
                 if wanted.has_changed().is_err() && !wanted.borrow().delete {
                     return;
                 }
@@ -198,13 +201,17 @@ async fn remove(api: &Api<Pod>, mirror: &Pod) -> Result<(), MirrorError> {
     }
 }
 
-/// Removes a mirror whose pod the node does not have.
+/// Removes a mirror whose pod the node does not have, unless that is under way.
 pub(crate) async fn drop_orphan(context: Arc<Context>, mirror: Arc<Pod>) {
+    let uid = crate::pod::uid(&mirror).to_owned();
+    if !context.mirrors.dropping.lock().insert(uid.clone()) {
+        return;
+    }
     let api: Api<Pod> = Api::namespaced(context.client.clone(), crate::pod::namespace(&mirror));
-    let mut pause = RETRY;
+    let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
     while let Err(error) = remove(&api, &mirror).await {
         tracing::warn!(%error, pod = crate::pod::name(&mirror), "removing the mirror of a static pod that is gone");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_RETRY);
+        backoff.wait().await;
     }
+    context.mirrors.dropping.lock().remove(&uid);
 }
