@@ -213,6 +213,7 @@ async fn updates(client: &mut Client, pods: &mut Pods, node: &Node) -> Result<Fi
         client.send(Method::PUT, &format!("{MAPS}/map"), "application/json", map(&value)).await?.into_body().collect().await?;
         while fs::read_to_string(&file).unwrap_or_default() != value {
             ensure!(begun.elapsed() < PATIENCE, "{} does not change", file.display());
+            // Nothing is told of a file behind a link that is swapped; the pause bounds the error of the figure.
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         times.push(milliseconds(begun, Instant::now()));

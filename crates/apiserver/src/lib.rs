@@ -101,6 +101,7 @@ impl ApiServer {
 
     /// From now on plain writes record their owners in `managedFields`, or forget them. For measurements alone: they show
     /// what recording costs.
+    #[doc(hidden)]
     pub fn record_owners(&self, record: bool) {
         self.server.records_owners.store(record, std::sync::atomic::Ordering::Relaxed);
     }

@@ -43,6 +43,7 @@ pub(super) async fn sweep(pods: Arc<Pods>) {
                     continue;
                 }
             }
+            // What crashes leave behind tells nothing.
             tokio::time::sleep(PERIOD).await;
         }
     };

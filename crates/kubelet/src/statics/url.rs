@@ -42,6 +42,7 @@ pub(super) async fn follow(url: &str, headers: &[(String, String)], node: &str, 
                 failures = failures.saturating_add(1);
             }
         }
+        // A server tells nothing by itself.
         tokio::time::sleep(interval).await;
     }
 }
