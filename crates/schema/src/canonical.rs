@@ -1,7 +1,7 @@
 //! The canonical form's other half: fields that are there although nobody gave them.
 
 use crate::model::{Field, Presence, Struct, Type, TypeSet};
-use crate::{Str, Value};
+use crate::{Str, Value, json};
 
 /// What Go writes for a value of this type that nobody set.
 pub(crate) fn zero(types: &TypeSet, ty: &Type) -> Value {
@@ -58,11 +58,15 @@ pub(crate) fn dropped(field: &Field, value: &Value) -> bool {
     }
 }
 
-/// The canonical form of a field that is always there: an empty list or map is `null`.
+/// The field of an object's owners.
+pub(crate) const OWNERS: &str = "managedFields";
+
+/// The canonical form of a field that is there: an empty list or map is `null`, and owners are text.
 pub(crate) fn settled(field: &Field, value: Value) -> Value {
     match (&field.ty, &value) {
         (Type::List(_) | Type::Strings, Value::List(items)) if items.is_empty() => Value::Null,
         (Type::Map(_), Value::Map(map)) if map.is_empty() => Value::Null,
+        (Type::List(_), Value::List(_)) if field.name == OWNERS => Value::Json(json::text(&value)),
         _ => value,
     }
 }

@@ -107,6 +107,7 @@ fn sorted(value: &Value) -> Value {
             result.into()
         }
         Value::List(items) => Value::List(items.iter().map(sorted).collect()),
+        Value::Json(text) => sorted(&json::decode_untyped(text.as_bytes()).unwrap()),
         other => other.clone(),
     }
 }

@@ -80,10 +80,7 @@ impl Configuration {
     ///
     /// 409 when others own what it changes, 500 when it does not fit the schema.
     pub(crate) fn apply(&self, context: &Context, kind: &Kind, subresource: &str, live: Option<Value>) -> Result<Value, ApiError> {
-        let mut empty = kind.served.schema.empty();
-        empty.insert("apiVersion", kind.served.api_version());
-        empty.insert("kind", kind.served.kind.clone());
-        let live = live.map_or_else(|| empty.clone(), |live| served(kind, live));
+        let live = live.map_or_else(|| kind.empty.clone(), |live| served(kind, live));
         let owners = Managed::read(live.at(&["metadata", "managedFields"]))
             .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", format!("failed to decode managed fields: {error}")))?;
         let writer = managed::writer(context, kind, subresource, Operation::Apply);
@@ -91,7 +88,7 @@ impl Configuration {
             schema: &kind.served.schema,
             versions: &managed::KindVersions(kind),
             live: &live,
-            empty: &empty,
+            empty: &kind.empty,
             configuration: &self.0,
             reset: managed::reset(kind, subresource),
             writer: &writer,

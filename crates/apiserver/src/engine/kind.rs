@@ -26,6 +26,8 @@ pub(crate) struct Kind {
     pub(crate) strategy: &'static dyn Strategy,
     /// The status of an object whose controllers have not seen it yet.
     pub(crate) empty_status: Value,
+    /// What Go takes for an empty object, in the version by which clients name it.
+    pub(crate) empty: Value,
     fields: Vec<(Field, &'static SelectableField)>,
     prefix: String,
 }
@@ -36,14 +38,18 @@ impl Kind {
         let storage = table.resource(&storage.group, &storage.version, &storage.plural).unwrap_or(served);
         let strategy = strategies::find(&storage.group, &storage.plural);
         let nothing = corten_schema::value!({"status": {}});
-        let empty = json::canonicalize(&storage.schema, &nothing, corten_schema::Strictness::Ignore);
-        let empty_status = empty.ok().and_then(|mut empty| empty.value.remove("status")).unwrap_or_else(Value::map);
+        let canonical = json::canonicalize(&storage.schema, &nothing, corten_schema::Strictness::Ignore);
+        let empty_status = canonical.ok().and_then(|mut canonical| canonical.value.remove("status")).unwrap_or_else(Value::map);
+        let mut empty = served.schema.empty();
+        empty.insert("apiVersion", served.api_version());
+        empty.insert("kind", served.kind.clone());
         let group = if storage.group.is_empty() { "core" } else { &storage.group };
         Self {
             served: Arc::clone(served),
             storage: Arc::clone(storage),
             strategy,
             empty_status,
+            empty,
             fields: strategy.selectable_fields().iter().map(|field| (Field::from(field.label), field)).collect(),
             prefix: format!("/registry/{group}/{}/", storage.plural),
         }

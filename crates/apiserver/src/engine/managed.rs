@@ -1,7 +1,7 @@
 //! `metadata.managedFields` on every write.
 
 use corten_schema::{
-    Resource, Schema, Str, Value,
+    Map, Resource, Schema, Str, Value,
     apply::{Managed, Operation, Paths, Versions, Write, Writer, is_reset, track},
     convert, json,
 };
@@ -147,10 +147,7 @@ pub(super) fn of_created(server: &Server, context: &Context, kind: &Kind, object
     let base = if is_reset(sent) { Managed::default() } else { Managed::read_sent(sent).unwrap_or_default() };
     let writer = writer(context, kind, "", Operation::Update);
     let versions = KindVersions(kind);
-    let mut empty = kind.served.schema.empty();
-    empty.insert("apiVersion", kind.served.api_version());
-    empty.insert("kind", kind.served.kind.clone());
-    let write = Write { versions: &versions, old: &empty, new: object, reset: reset(kind, "") };
+    let write = Write { versions: &versions, old: &kind.empty, new: object, reset: reset(kind, "") };
     track(&kind.served.schema, write, &base, &writer, &meta::now().into()).unwrap_or(base).value()
 }
 
@@ -171,7 +168,11 @@ pub(super) fn of_changed(
     if subresource == "binding" {
         return before.cloned();
     }
-    let is_sent = subresource.is_empty() && sent != before && sent.and_then(Value::as_list).is_some_and(|list| !list.is_empty());
+    let is_given = match sent {
+        Some(Value::List(entries)) => !entries.is_empty(),
+        other => matches!(other, Some(Value::Json(_))),
+    };
+    let is_sent = is_given && subresource.is_empty() && sent != before;
     let base = if is_sent && is_reset(sent) {
         return None;
     } else if is_sent {
@@ -206,18 +207,31 @@ pub(super) fn of_changed(
 /// are not kept.
 pub(super) fn is_unchanged(new: &mut Value, old: &Value) -> bool {
     let path = ["metadata", "managedFields"];
+    if !same_apart_from(new, old, &path) {
+        return false;
+    }
     let (owners, before) = (new.at(&path), old.at(&path));
     if owners == before {
-        return new == old;
-    }
-    let same = matches!((Managed::read(owners), Managed::read(before)), (Ok(a), Ok(b)) if a.same_apart_from_times(&b));
-    let Some(before) = before.filter(|_| same) else { return false };
-    let owners = new.metadata_mut().insert("managedFields", before.clone());
-    if new == old {
         return true;
     }
-    if let Some(owners) = owners {
-        new.metadata_mut().insert("managedFields", owners);
+    let same = matches!((Managed::read(owners), Managed::read(before)), (Ok(a), Ok(b)) if a.same_apart_from_times(&b));
+    match before.filter(|_| same) {
+        Some(before) => {
+            new.metadata_mut().insert("managedFields", before.clone());
+            true
+        }
+        None => false,
     }
-    false
+}
+
+/// Whether two trees are equal but for what is at a path.
+fn same_apart_from(a: &Value, b: &Value, path: &[&str]) -> bool {
+    let Some((name, rest)) = path.split_first() else { return true };
+    let (Value::Map(a), Value::Map(b)) = (a, b) else { return a == b };
+    let below = match (a.get(name), b.get(name)) {
+        (Some(a), Some(b)) => same_apart_from(a, b, rest),
+        (a, b) => rest.is_empty() || a == b,
+    };
+    let others = |map: &Map| map.len() - usize::from(map.contains_key(name));
+    below && others(a) == others(b) && a.iter().filter(|(key, _)| **key != *name).all(|(key, value)| b.get(key) == Some(value))
 }

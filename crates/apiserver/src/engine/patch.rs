@@ -56,11 +56,22 @@ impl Patch {
         Ok(Self { format, document, oddities })
     }
 
-    /// Whether the patch names single fields of owners.
-    fn looks_into_owners(&self) -> bool {
+    /// Turns owners, which are text, into a tree, as far as the patch looks into them.
+    fn unfold_owners(&self, object: &mut Value) {
+        let path = ["metadata", "managedFields"];
         let within = |operation: &Value, field: &str| operation.str_at(&[field]).starts_with("/metadata/managedFields/");
-        let operations = self.document.as_list().unwrap_or_default().iter();
-        self.format == Format::Json && operations.into_iter().any(|operation| within(operation, "path") || within(operation, "from"))
+        let unfolded = match (object.at(&path), self.format) {
+            (Some(Value::Json(text)), Format::Json) => {
+                let mut operations = self.document.as_list().unwrap_or_default().iter();
+                let looks = operations.any(|operation| within(operation, "path") || within(operation, "from"));
+                looks.then(|| json::decode_untyped(text.as_bytes()))
+            }
+            (Some(Value::Json(text)), Format::Strategic) => self.document.at(&path).map(|_| json::decode_owners(text)),
+            _ => None,
+        };
+        if let (Some(Ok(tree)), Some(owners)) = (unfolded, object.at_mut(&path)) {
+            *owners = tree;
+        }
     }
 
     /// Applies the patch to an object of this shape. The result is canonical, without defaults for what is new.
@@ -109,9 +120,7 @@ impl Patch {
     pub(super) fn apply(&self, kind: &Kind, object: Value, options: WriteOptions, context: &Context) -> Result<Value, ApiError> {
         let row = &kind.served;
         let mut current = served(kind, object);
-        if self.looks_into_owners() {
-            unfold_owners(&mut current);
-        }
+        self.unfold_owners(&mut current);
         let (name, namespace) = (current.name().to_owned(), current.namespace().to_owned());
         let mut value = self.patched(&row.schema, &current, options, context)?;
         check_identity(&value, row, &name, &namespace)?;
@@ -128,17 +137,6 @@ fn unknown_in_operations(operations: &[Value]) -> Vec<String> {
         .flat_map(|(at, operation)| operation.as_map().into_iter().flat_map(|map| map.iter()).map(move |(field, _)| (at, field)));
     let unknown = fields.filter(|(_, field)| !matches!(field.as_str(), "op" | "path" | "from" | "value"));
     unknown.take(MAX_TOLD).map(|(at, field)| format!("json patch unknown field \"[{at}].{field}\"")).collect()
-}
-
-/// Turns the sets of owned fields, which are text, into trees that a patch can change.
-fn unfold_owners(object: &mut Value) {
-    for entry in object.at_mut(&["metadata", "managedFields"]).and_then(Value::as_list_mut).into_iter().flatten() {
-        if let Some(Value::Json(text)) = entry.get("fieldsV1")
-            && let Ok(tree) = json::decode_untyped(text.as_bytes())
-        {
-            entry.insert("fieldsV1", tree);
-        }
-    }
 }
 
 fn check_identity(value: &Value, row: &corten_schema::Resource, name: &str, namespace: &str) -> Result<(), ApiError> {

@@ -4,7 +4,6 @@ use super::element::Element;
 use super::set::{FieldSet, Node};
 use super::shape::Shape;
 use crate::{Map, Schema, Str, Value};
-use std::collections::BTreeMap;
 
 /// The paths in which two objects differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,6 +172,12 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, in
         if level != Level::Other && is_unowned(level == Level::Metadata, name) {
             return;
         }
+        // What is equal needs no look by the schema; most is.
+        if let (Some(old), Some(new)) = (old, new)
+            && old == new
+        {
+            return;
+        }
         let deeper = if level == Level::Object && *name == "metadata" { Level::Metadata } else { Level::Other };
         let mut below = Marks::default();
         let mark = value(shape.entry(name), old, new, deeper, &mut below);
@@ -200,35 +205,46 @@ fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], into: &mut Marks) {
     if old == new {
         return;
     }
-    let mut items: BTreeMap<Element, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
-    for value in old {
-        if let Ok(element) = shape.identify(value) {
-            items.entry(element).or_default().0.push(value);
-        }
-    }
-    for value in new {
-        if let Ok(element) = shape.identify(value) {
-            items.entry(element).or_default().1.push(value);
-        }
-    }
-    for (element, (old, new)) in items {
+    let (old, new) = (identified(shape, old), identified(shape, new));
+    let (mut old, mut new) = (old.as_slice(), new.as_slice());
+    while let Some((element, _)) = old.first().into_iter().chain(new.first()).min_by(|a, b| a.0.cmp(&b.0)) {
+        let (was, is) = (take(&mut old, element), take(&mut new, element));
         let (mut mark, mut below) = (Mark::default(), Marks::default());
-        match (old.as_slice(), new.as_slice()) {
-            ([_, _, ..], [_, _, ..]) => mark.modified = old != new,
+        match (was, is) {
+            ([_, _, ..], [_, _, ..]) => mark.modified = !was.iter().map(|(_, value)| value).eq(is.iter().map(|(_, value)| value)),
             ([_, _, ..], new) => {
-                if let [new] = new {
+                if let [(_, new)] = new {
                     mark = value(item, None, Some(new), Level::Other, &mut below);
                 }
                 mark.removed = true;
             }
             (old, [_, _, ..]) => {
-                if let [old] = old {
+                if let [(_, old)] = old {
                     mark = value(item, Some(old), None, Level::Other, &mut below);
                 }
                 mark.added = true;
             }
-            (old, new) => mark = value(item, old.first().copied(), new.first().copied(), Level::Other, &mut below),
+            ([(_, old)], [(_, new)]) if old == new => continue,
+            (old, new) => {
+                let (old, new) = (old.first().map(|(_, value)| *value), new.first().map(|(_, value)| *value));
+                mark = value(item, old, new, Level::Other, &mut below);
+            }
         }
         into.hang(|| element.clone(), mark, below);
     }
+}
+
+/// The items of a list in order of what tells them apart; those that have nothing are left out.
+fn identified<'v>(shape: Shape<'_>, items: &'v [Value]) -> Vec<(Element, &'v Value)> {
+    let mut found: Vec<_> = items.iter().filter_map(|value| Some((shape.identify(value).ok()?, value))).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// Takes the items that are `element` from the front.
+fn take<'s, 'v>(items: &mut &'s [(Element, &'v Value)], element: &Element) -> &'s [(Element, &'v Value)] {
+    let count = items.iter().take_while(|(other, _)| other == element).count();
+    let (taken, rest) = items.split_at(count);
+    *items = rest;
+    taken
 }

@@ -4,7 +4,7 @@ use super::element::Element;
 use super::set::{FieldSet, Node};
 use super::settle::settle;
 use crate::json::{Kind, Reader};
-use crate::{Schema, Str, Value, json, table};
+use crate::{Schema, Str, json, table};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
@@ -68,9 +68,13 @@ impl Fields {
         self.0.text.get_or_init(|| self.0.set.get().map_or_else(|| Str::from_static("{}"), |set| encode(set).into())).clone()
     }
 
-    /// The value of `fieldsV1`.
-    pub fn value(&self) -> Value {
-        Value::Json(self.text())
+    /// Writes the text.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match (self.0.text.get(), self.0.set.get()) {
+            (Some(text), _) => out.extend_from_slice(text.as_bytes()),
+            (None, Some(set)) => write(set, false, out),
+            (None, None) => out.extend_from_slice(b"{}"),
+        }
     }
 
     /// Whether the sets are the same; those of which one text is broken are not.

@@ -3,7 +3,9 @@
 use super::fields::Fields;
 use super::set::FieldSet;
 use super::track::Versions;
-use crate::{Map, Str, Value, scalar};
+use crate::json::{self, Kind, Reader};
+use crate::{Str, Value, scalar};
+use std::borrow::Cow;
 
 /// Managers of plain writes that are kept apart; older ones are merged.
 const MAX_UPDATERS: usize = 10;
@@ -58,53 +60,70 @@ pub struct Entry {
 #[error("{0}")]
 pub struct ManagedError(pub(super) String);
 
+impl From<json::DecodeError> for ManagedError {
+    fn from(error: json::DecodeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Entry {
-    fn read(index: usize, value: &Value) -> Result<Self, ManagedError> {
-        let text = |name: &str| match value.get(name) {
-            Some(Value::String(text)) => text.clone(),
-            _ => Str::default(),
-        };
-        let operation = match value.str_at(&["operation"]) {
+    fn read(index: usize, reader: &mut Reader<'_>) -> Result<Self, ManagedError> {
+        let mut writer =
+            Writer { manager: Str::default(), operation: Operation::Update, api_version: Str::default(), subresource: Str::default() };
+        let (mut operation, mut fields_type, mut time, mut fields) = (Cow::default(), Cow::default(), None, None);
+        let mut more = reader.open(b'}')?;
+        while more {
+            let key = reader.key()?;
+            match (&*key, reader.peek()?) {
+                ("manager", Kind::String) => writer.manager = Str::from(&*reader.string()?),
+                ("operation", Kind::String) => operation = reader.string()?,
+                ("apiVersion", Kind::String) => writer.api_version = Str::from(&*reader.string()?),
+                ("time", Kind::String) => time = Some(Str::from(&*reader.string()?)),
+                ("fieldsType", Kind::String) => fields_type = reader.string()?,
+                ("fieldsV1", Kind::Null) => reader.null()?,
+                ("fieldsV1", _) => fields = Some(Fields::from_text(reader.raw()?.into())),
+                ("subresource", Kind::String) => writer.subresource = Str::from(&*reader.string()?),
+                _ => reader.skip()?,
+            }
+            more = reader.next_key()?;
+        }
+        writer.operation = match &*operation {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
             _ => return Err(ManagedError("operation must be `Apply` or `Update`".to_owned())),
         };
-        let writer = Writer { manager: text("manager"), operation, api_version: text("apiVersion"), subresource: text("subresource") };
         if writer.api_version.is_empty() {
             return Err(ManagedError("apiVersion must not be empty".to_owned()));
         }
-        match value.str_at(&["fieldsType"]) {
+        match &*fields_type {
             "FieldsV1" => {}
             "" => return Err(ManagedError(format!("missing fieldsType in managed fields entry {index}"))),
             other => return Err(ManagedError(format!("invalid fieldsType {other:?} in managed fields entry {index}"))),
         }
-        let time = match value.get("time") {
-            Some(Value::String(text)) => Some(text.clone()),
-            _ => None,
-        };
-        let fields = match value.get("fieldsV1") {
-            Some(Value::Json(text)) => Fields::from_text(text.clone()),
-            None | Some(Value::Null) => Fields::from_set(FieldSet::new()),
-            Some(other) => Fields::from_text(String::from_utf8_lossy(&crate::json::encode(other)).into_owned().into()),
-        };
-        Ok(Self { writer, time, fields })
+        Ok(Self { writer, time, fields: fields.unwrap_or_else(|| Fields::from_set(FieldSet::new())) })
     }
 
-    fn value(&self) -> Value {
-        let mut entry = Map::with_capacity(7);
-        entry.insert(Str::from_static("manager"), self.writer.manager.clone());
-        entry.insert(Str::from_static("operation"), Str::from_static(self.writer.operation.as_str()));
-        entry.insert(Str::from_static("apiVersion"), self.writer.api_version.clone());
-        if let Some(time) = &self.time {
-            entry.insert(Str::from_static("time"), time.clone());
+    fn write(&self, out: &mut Vec<u8>) {
+        let Writer { manager, operation, api_version, subresource } = &self.writer;
+        out.push(b'{');
+        let mut member = |name: &str, value: &str| {
+            if !value.is_empty() {
+                out.extend_from_slice(name.as_bytes());
+                json::encode_string(value, out);
+                out.push(b',');
+            }
+        };
+        member("\"manager\":", manager);
+        member("\"operation\":", operation.as_str());
+        member("\"apiVersion\":", api_version);
+        member("\"time\":", self.time.as_deref().unwrap_or_default());
+        out.extend_from_slice(b"\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
+        self.fields.write(out);
+        if !subresource.is_empty() {
+            out.extend_from_slice(b",\"subresource\":");
+            json::encode_string(subresource, out);
         }
-        entry.insert(Str::from_static("fieldsType"), Str::from_static("FieldsV1"));
-        entry.insert(Str::from_static("fieldsV1"), self.fields.value());
-        if !self.writer.subresource.is_empty() {
-            entry.insert(Str::from_static("subresource"), self.writer.subresource.clone());
-        }
-        entry.retain(|_, value| value.as_str() != Some(""));
-        Value::Map(entry)
+        out.push(b'}');
     }
 
     /// Seconds since 1970, by which entries are ordered.
@@ -153,13 +172,29 @@ impl Managed {
     ///
     /// What is wrong with an entry.
     pub fn read(value: Option<&Value>) -> Result<Self, ManagedError> {
+        match value {
+            Some(Value::Json(text)) => Self::parse(text),
+            Some(list @ Value::List(_)) => Self::parse(&json::text(list)),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, ManagedError> {
         let mut managed = Self::default();
-        for (index, value) in value.and_then(Value::as_list).unwrap_or_default().iter().enumerate() {
-            let entry = Entry::read(index, value)?;
+        let mut reader = Reader::new(text);
+        let mut more = reader.peek()? == Kind::List && reader.open(b']')?;
+        let mut index = 0;
+        while more {
+            if reader.peek()? != Kind::Map {
+                return Err(ManagedError(format!("managed fields entry {index} is no object")));
+            }
+            let entry = Entry::read(index, &mut reader)?;
             match managed.entries.iter_mut().find(|other| other.writer.is(&entry.writer)) {
                 Some(other) => *other = entry,
                 None => managed.entries.push(entry),
             }
+            index += 1;
+            more = reader.next_item()?;
         }
         Ok(managed)
     }
@@ -189,9 +224,18 @@ impl Managed {
         self.entries.is_empty()
     }
 
-    /// The value of `managedFields`; `None` if it is to be absent.
+    /// The value of `managedFields`, which is text; `None` if it is to be absent.
     pub fn value(&self) -> Option<Value> {
-        (!self.entries.is_empty()).then(|| Value::List(self.entries.iter().map(Entry::value).collect()))
+        if self.entries.is_empty() {
+            return None;
+        }
+        let mut out = Vec::with_capacity(1024);
+        for (index, entry) in self.entries.iter().enumerate() {
+            out.push(if index == 0 { b'[' } else { b',' });
+            entry.write(&mut out);
+        }
+        out.push(b']');
+        Some(Value::Json(Str::from(&*String::from_utf8_lossy(&out))))
     }
 
     /// True if both say the same, apart from times.
@@ -277,5 +321,9 @@ pub fn is_reset(value: Option<&Value>) -> bool {
     let empty = |value: &Value| {
         value.as_map().is_some_and(|map| map.values().all(|value| matches!(value, Value::Null) || value.as_str() == Some("")))
     };
-    matches!(value, Some(Value::List(items)) if items.len() == 1 && items.iter().all(empty))
+    match value {
+        Some(Value::List(items)) => items.len() == 1 && items.iter().all(empty),
+        Some(Value::Json(text)) => json::decode_owners(text).is_ok_and(|list| is_reset(Some(&list))),
+        _ => false,
+    }
 }

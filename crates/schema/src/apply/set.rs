@@ -3,11 +3,13 @@
 use super::element::Element;
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
-/// A set of paths into an object, kept as a tree in the order of `FieldsV1`.
+/// A set of paths into an object, kept as a tree in the order of `FieldsV1`. Sets share what they have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
-    nodes: Vec<Node>,
+    /// `None` for the empty set, and for no other.
+    nodes: Option<Arc<Vec<Node>>>,
 }
 
 /// A step of at least one path in the set.
@@ -29,7 +31,12 @@ impl Node {
 impl FieldSet {
     /// The empty set.
     pub const fn new() -> Self {
-        Self { nodes: Vec::new() }
+        Self { nodes: None }
+    }
+
+    /// A set of nodes in order.
+    fn sorted(nodes: Vec<Node>) -> Self {
+        Self { nodes: (!nodes.is_empty()).then(|| Arc::new(nodes)) }
     }
 
     /// A set of nodes in any order, each element once.
@@ -46,7 +53,7 @@ impl FieldSet {
                 same
             });
         }
-        Self { nodes }
+        Self::sorted(nodes)
     }
 
     /// The set of these paths.
@@ -60,32 +67,31 @@ impl FieldSet {
 
     /// True if it has no path.
     pub const fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.nodes.is_none()
     }
 
     pub(super) fn nodes(&self) -> &[Node] {
-        &self.nodes
+        self.nodes.as_ref().map_or(&[], |nodes| nodes)
     }
 
     fn position(&self, element: &Element) -> Result<usize, usize> {
-        self.nodes.binary_search_by(|node| node.element.cmp(element))
+        self.nodes().binary_search_by(|node| node.element.cmp(element))
     }
 
     pub(super) fn node(&self, element: &Element) -> Option<&Node> {
-        self.nodes.get(self.position(element).ok()?)
+        self.nodes().get(self.position(element).ok()?)
     }
 
     /// Adds a path.
     pub fn insert(&mut self, path: &[Element]) {
         let Some((first, rest)) = path.split_first() else { return };
-        let at = match self.position(first) {
-            Ok(at) => at,
-            Err(at) => {
-                self.nodes.insert(at, Node { element: first.clone(), member: false, below: Self::new() });
-                at
-            }
-        };
-        if let Some(node) = self.nodes.get_mut(at) {
+        let found = self.position(first);
+        let nodes = Arc::make_mut(self.nodes.get_or_insert_default());
+        let at = found.unwrap_or_else(|at| {
+            nodes.insert(at, Node { element: first.clone(), member: false, below: Self::new() });
+            at
+        });
+        if let Some(node) = nodes.get_mut(at) {
             if rest.is_empty() {
                 node.member = true;
             } else {
@@ -105,8 +111,8 @@ impl FieldSet {
 
     /// True if all paths of `other` are in this set.
     pub fn contains_all(&self, other: &Self) -> bool {
-        let mut mine = self.nodes.iter();
-        other.nodes.iter().all(|wanted| {
+        let mut mine = self.nodes().iter();
+        other.nodes().iter().all(|wanted| {
             mine.by_ref().find(|node| node.element >= wanted.element).is_some_and(|node| {
                 node.element == wanted.element && (node.member || !wanted.member) && node.below.contains_all(&wanted.below)
             })
@@ -115,18 +121,18 @@ impl FieldSet {
 
     /// True if some path is in both sets.
     pub fn intersects(&self, other: &Self) -> bool {
-        let (small, large) = if self.nodes.len() <= other.nodes.len() { (self, other) } else { (other, self) };
-        small.nodes.iter().any(|a| large.node(&a.element).is_some_and(|b| (a.member && b.member) || a.below.intersects(&b.below)))
+        let (small, large) = if self.nodes().len() <= other.nodes().len() { (self, other) } else { (other, self) };
+        small.nodes().iter().any(|a| large.node(&a.element).is_some_and(|b| (a.member && b.member) || a.below.intersects(&b.below)))
     }
 
     /// True if [`recursive_difference`](Self::recursive_difference) would take anything away.
     pub fn is_reduced_by(&self, other: &Self) -> bool {
-        other.nodes.iter().any(|gone| self.node(&gone.element).is_some_and(|node| gone.member || node.below.is_reduced_by(&gone.below)))
+        other.nodes().iter().any(|gone| self.node(&gone.element).is_some_and(|node| gone.member || node.below.is_reduced_by(&gone.below)))
     }
 
     /// Walks both sets in step.
     fn zip(&self, other: &Self, mut visit: impl FnMut(Option<&Node>, Option<&Node>)) {
-        let (mut a, mut b) = (self.nodes.iter().peekable(), other.nodes.iter().peekable());
+        let (mut a, mut b) = (self.nodes().iter().peekable(), other.nodes().iter().peekable());
         loop {
             let order = match (a.peek(), b.peek()) {
                 (None, None) => return,
@@ -143,7 +149,10 @@ impl FieldSet {
     /// The paths in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut nodes = Vec::with_capacity(self.nodes.len().max(other.nodes.len()));
+        if self.is_empty() || other.is_empty() {
+            return if self.is_empty() { other.clone() } else { self.clone() };
+        }
+        let mut nodes = Vec::with_capacity(self.nodes().len().max(other.nodes().len()));
         self.zip(other, |a, b| match (a, b) {
             (Some(a), Some(b)) => {
                 nodes.push(Node { element: a.element.clone(), member: a.member || b.member, below: a.below.union(&b.below) })
@@ -151,7 +160,7 @@ impl FieldSet {
             (Some(node), None) | (None, Some(node)) => nodes.push(node.clone()),
             (None, None) => {}
         });
-        Self { nodes }
+        Self::sorted(nodes)
     }
 
     /// The paths in both sets.
@@ -164,7 +173,7 @@ impl FieldSet {
                 nodes.extend((!node.is_empty()).then_some(node));
             }
         });
-        Self { nodes }
+        Self::sorted(nodes)
     }
 
     /// The paths that `other` does not have.
@@ -180,7 +189,10 @@ impl FieldSet {
     }
 
     fn subtract(&self, other: &Self, recursive: bool) -> Self {
-        let mut nodes = Vec::with_capacity(self.nodes.len());
+        if self.is_empty() || other.is_empty() {
+            return self.clone();
+        }
+        let mut nodes = Vec::with_capacity(self.nodes().len());
         self.zip(other, |a, b| match (a, b) {
             (Some(_), Some(b)) if recursive && b.member => {}
             (Some(a), Some(b)) => {
@@ -190,7 +202,7 @@ impl FieldSet {
             (Some(node), None) => nodes.push(node.clone()),
             (None, _) => {}
         });
-        Self { nodes }
+        Self::sorted(nodes)
     }
 
     /// All paths; those that end before those that go on, as the reference lists them.
@@ -201,12 +213,12 @@ impl FieldSet {
     }
 
     fn collect(&self, prefix: &mut Vec<Element>, all: &mut Vec<Vec<Element>>) {
-        for node in self.nodes.iter().filter(|node| node.member) {
+        for node in self.nodes().iter().filter(|node| node.member) {
             prefix.push(node.element.clone());
             all.push(prefix.clone());
             prefix.pop();
         }
-        for node in self.nodes.iter().filter(|node| !node.below.is_empty()) {
+        for node in self.nodes().iter().filter(|node| !node.below.is_empty()) {
             prefix.push(node.element.clone());
             node.below.collect(prefix, all);
             prefix.pop();

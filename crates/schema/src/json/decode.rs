@@ -2,7 +2,7 @@
 
 use super::reader::{Kind, Reader};
 use super::{DecodeError, Decoded, Strictness};
-use crate::canonical::{dropped, fill, settled, zero};
+use crate::canonical::{OWNERS, dropped, fill, settled, zero};
 use crate::model::{Field, SchemaOr, Struct, Type, TypeId, TypeSet};
 use crate::scalar;
 use crate::{Map, Schema, Str, Value};
@@ -36,19 +36,23 @@ pub(super) fn decode_untyped(bytes: &[u8]) -> Result<Value> {
     Ok(value)
 }
 
-/// The way to a set of owned fields.
-const OWNED: [&str; 3] = ["metadata", "managedFields", "fieldsV1"];
-
 pub(super) fn decode_stored(bytes: &[u8]) -> Result<Value> {
     let text = super::text_of(bytes);
     let mut reader = Reader::new(&text);
-    let value = stored(&mut reader, &OWNED)?;
+    let value = kept(&mut reader, &["metadata", OWNERS])?;
+    reader.end()?;
+    Ok(value)
+}
+
+pub(super) fn decode_owners(text: &str) -> Result<Value> {
+    let mut reader = Reader::new(text);
+    let value = kept(&mut reader, &["fieldsV1"])?;
     reader.end()?;
     Ok(value)
 }
 
 /// Reads a value as it is, but what is at the end of the way as text.
-fn stored(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
+fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
     match reader.peek()? {
         Kind::Map => {
             let mut entries = Vec::with_capacity(8);
@@ -56,8 +60,10 @@ fn stored(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
             while more {
                 let key = reader.key()?;
                 let value = match way.split_first() {
-                    Some((first, [])) if *first == key && reader.peek()? == Kind::Map => Value::Json(reader.raw()?.into()),
-                    Some((first, rest)) if *first == key => stored(reader, rest)?,
+                    Some((first, [])) if *first == key && matches!(reader.peek()?, Kind::Map | Kind::List) => {
+                        Value::Json(reader.raw()?.into())
+                    }
+                    Some((first, rest)) if *first == key => kept(reader, rest)?,
                     _ => opaque(reader)?,
                 };
                 entries.push((text(key), value));
@@ -69,7 +75,7 @@ fn stored(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
             let mut items = Vec::new();
             let mut more = reader.open(b']')?;
             while more {
-                items.push(stored(reader, way)?);
+                items.push(kept(reader, way)?);
                 more = reader.next_item()?;
             }
             Ok(Value::List(items))
@@ -168,7 +174,7 @@ impl<'t> Decoder<'_, 't> {
                         self.reader.null()?;
                     } else {
                         self.path.push(Step::Field(structure, field));
-                        let value = self.value(&field.ty)?;
+                        let value = if field.name == OWNERS { self.owners(&field.ty)? } else { self.value(&field.ty)? };
                         self.path.pop();
                         if !dropped(field, &value) {
                             present |= bit;
@@ -181,6 +187,16 @@ impl<'t> Decoder<'_, 't> {
         }
         fill(types, structure, present, &mut entries);
         Ok(Value::Map(Map::from_entries(entries)))
+    }
+
+    /// Owners are kept as text. Mostly they come as they are shown; then nothing need be made of them to know that they fit.
+    fn owners(&mut self, ty: &'t Type) -> Result<Value> {
+        let mut ahead = self.reader.clone();
+        if let Some(text) = plain_owners(&mut ahead)? {
+            self.reader = ahead;
+            return Ok(Value::Json(text.into()));
+        }
+        self.value(ty)
     }
 
     fn value(&mut self, ty: &'t Type) -> Result<Value> {
@@ -199,7 +215,11 @@ impl<'t> Decoder<'_, 't> {
             (Type::Int32, Kind::Number) => self.integer(ty, i32::MIN.into(), i32::MAX.into()),
             (Type::Int64, Kind::Number) => self.integer(ty, i64::MIN, i64::MAX),
             (Type::Double, Kind::Number) => Ok(number(self.reader.number()?)),
-            (Type::FieldsV1, Kind::Map) => Ok(Value::Json(text(self.reader.raw()?.into()))),
+            (Type::FieldsV1, Kind::Map) => match self.reader.raw()? {
+                // Texts are parts of lines.
+                spaced if spaced.contains(SPACE) => Ok(Value::Json(super::text(&decode_untyped(spaced.as_bytes())?))),
+                text => Ok(Value::Json(text.into())),
+            },
             (Type::Json | Type::RawExtension | Type::FieldsV1, _) => opaque(&mut self.reader),
             (Type::Time, Kind::String) => self.scalar(|text| scalar::time(text).map_err(|error| error.to_string())),
             (Type::MicroTime, Kind::String) => self.scalar(|text| scalar::micro_time(text).map_err(|error| error.to_string())),
@@ -317,6 +337,56 @@ impl<'t> Decoder<'_, 't> {
         };
         DecodeError::Type(format!("json: cannot unmarshal {found} into Go {place} of type {}", go_type(self.types, ty)))
     }
+}
+
+const SPACE: [char; 4] = [' ', '\n', '\r', '\t'];
+
+/// The text of owners in which every field is known, comes once, and has a value of its type in canonical form, without spaces.
+/// `None`: those that need a closer look.
+fn plain_owners<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
+    if reader.peek()? != Kind::List {
+        return Ok(None);
+    }
+    let start = reader.clone();
+    let mut more = reader.open(b']')?;
+    if !more {
+        return Ok(None);
+    }
+    while more {
+        if reader.peek()? != Kind::Map {
+            return Ok(None);
+        }
+        let mut seen = 0_u8;
+        let mut fields = reader.open(b'}')?;
+        while fields {
+            let bit = match &*reader.key()? {
+                "manager" => 1,
+                "operation" => 2,
+                "apiVersion" => 4,
+                "time" => 8,
+                "fieldsType" => 16,
+                "subresource" => 32,
+                "fieldsV1" => 64,
+                _ => return Ok(None),
+            };
+            let fits = match (bit, reader.peek()?) {
+                (64, Kind::Map) => {
+                    reader.skip()?;
+                    true
+                }
+                (8, Kind::String) => matches!(scalar::time(&reader.string()?), Ok(Cow::Borrowed(_))),
+                (1..64, Kind::String) => !reader.string()?.is_empty(),
+                _ => false,
+            };
+            if !fits || seen & bit != 0 {
+                return Ok(None);
+            }
+            seen |= bit;
+            fields = reader.next_key()?;
+        }
+        more = reader.next_item()?;
+    }
+    Ok(Some(start.until(reader)).filter(|text| !text.contains(SPACE)))
 }
 
 fn push_name(path: &mut String, name: &str) {

@@ -12,7 +12,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use crate::{Schema, Value};
+use crate::{Schema, Str, Value};
 pub(crate) use encode::escape as escape_into;
 pub(crate) use reader::{Kind, Reader};
 use std::borrow::Cow;
@@ -121,7 +121,12 @@ pub fn decode_untyped(bytes: &[u8]) -> Result<Value, DecodeError> {
     decode::decode_untyped(bytes)
 }
 
-/// Reads a stored object as it is. Sets of owned fields stay text.
+/// Reads the text of `managedFields` into entries. Their sets of owned fields stay text.
+pub fn decode_owners(text: &str) -> Result<Value, DecodeError> {
+    decode::decode_owners(text)
+}
+
+/// Reads a stored object as it is. `metadata.managedFields` stays text.
 pub fn decode_stored(bytes: &[u8]) -> Result<Value, DecodeError> {
     decode::decode_stored(bytes)
 }
@@ -131,6 +136,11 @@ pub fn encode(value: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     encode::encode_into(value, &mut out);
     out
+}
+
+/// A tree as JSON without spaces.
+pub(crate) fn text(value: &Value) -> Str {
+    String::from_utf8_lossy(&encode(value)).into_owned().into()
 }
 
 /// Writes a tree as JSON at the end of `out`.

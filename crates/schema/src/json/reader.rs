@@ -10,6 +10,7 @@ type Result<T> = std::result::Result<T, DecodeError>;
 pub(crate) const MAX_DEPTH: usize = 400;
 
 /// A position in JSON text.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -337,6 +338,11 @@ impl<'a> Reader<'a> {
         let start = self.at;
         self.skip()?;
         Ok(self.slice(start))
+    }
+
+    /// The text from here to a later position.
+    pub(crate) fn until(&self, later: &Self) -> &'a str {
+        self.text.get(self.at..later.at).unwrap_or_default()
     }
 
     /// Only space may follow.

@@ -124,7 +124,7 @@ impl Decoder<'_> {
             (Type::RawExtension | Type::Json, Item::Bytes(bytes)) => self.raw(bytes),
             (Type::FieldsV1, Item::Bytes(bytes)) => self.raw(bytes).map(|value| match value {
                 // A set of owned fields stays text, whoever sent it.
-                value @ Value::Map(_) => Value::Json(String::from_utf8_lossy(&json::encode(&value)).into_owned().into()),
+                value @ Value::Map(_) => Value::Json(json::text(&value)),
                 other => other,
             }),
             (Type::Strings, Item::Bytes(bytes)) => self.texts(bytes, 1),

@@ -70,6 +70,14 @@ fn item(types: &TypeSet, tag: u32, ty: &Type, value: &Value, out: &mut Vec<u8>) 
         Type::Strings => put_message(tag, out, |out| texts(1, value, out)),
         Type::SchemaOr(which, id) => put_message(tag, out, |out| schema_or(types, *which, *id, value, out)),
         Type::Struct(id) => put_message(tag, out, |out| message(types, *id, value, out)),
+        // Owners are kept as text.
+        Type::List(_) if matches!(value, Value::Json(_)) => {
+            if let Value::Json(text) = value
+                && let Ok(owners @ Value::List(_)) = json::decode_owners(text)
+            {
+                item(types, tag, ty, &owners, out);
+            }
+        }
         Type::List(inner) => value.as_list().unwrap_or_default().iter().for_each(|value| item(types, tag, inner, value, out)),
         Type::Map(inner) => {
             let mut entries: Vec<_> = value.as_map().into_iter().flatten().collect();

@@ -33,7 +33,7 @@ pub enum Value {
     List(Vec<Value>),
     /// An object or map.
     Map(Map),
-    /// JSON text that is kept as it is, because hardly anybody looks into it: sets of owned fields.
+    /// JSON text that is kept as it is, because hardly anybody looks into it: an object's owners, and the fields of each.
     Json(Str),
 }
 
