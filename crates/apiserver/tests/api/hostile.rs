@@ -140,8 +140,9 @@ async fn begin(listener: &crate::listener::Listener, text: &str) -> TlsStream<Tc
 async fn read_until(stream: &mut TlsStream<TcpStream>, words: &str) -> String {
     let mut text = Vec::new();
     let reading = async {
-        let mut buffer = vec![0; 64 * 1024];
-        while !String::from_utf8_lossy(&text).contains(words) {
+        let (mut buffer, mut looked) = (vec![0; 64 * 1024], 0);
+        while !text[looked..].windows(words.len()).any(|window| window == words.as_bytes()) {
+            looked = text.len().saturating_sub(words.len());
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
                 Ok(count) => text.extend_from_slice(&buffer[..count]),

@@ -1,6 +1,6 @@
 //! A watch under way.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corten_store::Revision;
@@ -41,8 +41,8 @@ pub(super) struct Stream {
     framer: Framer,
     state: State,
     bookmarks: Option<Interval>,
-    deadline: Instant,
-    ending: CancellationToken,
+    /// Done when the stream's time is over, or the server ends. One for the whole stream: a wait for an event costs no more than that.
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The revision of the last bookmark: the same is not told twice.
     marked: Revision,
 }
@@ -64,7 +64,13 @@ impl Stream {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
-        Self { framer, state, bookmarks, deadline: now + lifetime, ending, marked: Revision::ZERO }
+        let over = Box::pin(async move {
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = tokio::time::sleep_until(now + lifetime) => {}
+            }
+        });
+        Self { framer, state, bookmarks, over, marked: Revision::ZERO }
     }
 
     /// The stream as a response's body.
@@ -115,19 +121,15 @@ impl Stream {
 
     async fn live(&mut self, mut watcher: Watcher) -> Option<Bytes> {
         loop {
-            // Looked at by itself: events that are always there must not keep a watch open.
-            if Instant::now() >= self.deadline {
-                return None;
-            }
             let woken = tokio::select! {
+                // The end first: events that are always there must not keep a watch open.
                 biased;
-                () = self.ending.cancelled() => Woken::End,
+                () = &mut self.over => Woken::End,
                 next = watcher.next() => match next {
                     Ok(event) => Woken::Event(event),
                     Err(expired) => Woken::Expired(expired.asked, expired.compacted),
                 },
                 () = tick(&mut self.bookmarks) => Woken::Bookmark,
-                () = tokio::time::sleep_until(self.deadline) => Woken::End,
             };
             let line = match woken {
                 Woken::End => return None,
