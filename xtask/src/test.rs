@@ -39,10 +39,11 @@ fn run_tests(options: &Options) -> Result<bool> {
     Ok(setup::run(command)?.success())
 }
 
-/// The test that takes an hour: the runtime's daemon, killed ten thousand times.
+/// The tests that take long: a kubelet of the reference is compiled and started; the runtime's daemon is killed ten thousand times.
 fn run_long_tests() -> Result<bool> {
-    let name = "crash::a_daemon_killed_ten_thousand_times_leaves_nothing_behind";
-    let command = setup::cargo(&["test", "--locked", "--package", "corten-runtime", "--test", "cri", "--", "--ignored", "--exact", name]);
+    let names = ["upstream::a_kubelet_of_the_reference_runs_its_pods", "crash::a_daemon_killed_ten_thousand_times_leaves_nothing_behind"];
+    let mut command = setup::cargo(&["test", "--locked", "--package", "corten-runtime", "--test", "cri", "--", "--ignored", "--exact"]);
+    command.args(names);
     Ok(setup::run(command)?.success())
 }
 

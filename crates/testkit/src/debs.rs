@@ -170,7 +170,7 @@ pub fn criu() -> Result<Vec<String>> {
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The mirror of Debian's main archive that the machine uses.
-fn mirror() -> Result<String> {
+pub(crate) fn mirror() -> Result<String> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(REPO_URI) $(COMPONENT)"]);
     let found = run(targets)?.check()?;

@@ -28,6 +28,8 @@ mod terminal;
 #[cfg(feature = "clusters")]
 pub mod tools;
 #[cfg(feature = "clusters")]
+pub mod upstream;
+#[cfg(feature = "clusters")]
 pub mod wait;
 
 #[cfg(feature = "clusters")]

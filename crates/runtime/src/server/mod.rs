@@ -9,7 +9,7 @@ use std::time::Duration;
 use corten_cri::MAX_MESSAGE;
 use corten_cri::v1::image_service_server::ImageServiceServer;
 use corten_cri::v1::runtime_service_server::RuntimeServiceServer;
-use http::Request;
+use http::{Request, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -24,6 +24,11 @@ use crate::error::{Error, Result};
 
 /// What the paths of image calls begin with; all others are the runtime's, which also answers for those that nobody knows.
 const IMAGE_PREFIX: &str = "/runtime.v1.ImageService/";
+
+/// What CRI was called before it was v1, by kubelets up to 1.25 and clients of that time. Its messages are those of v1, with fewer
+/// fields.
+const OLDER: &str = "/runtime.v1alpha2.";
+const CURRENT: &str = "/runtime.v1.";
 
 /// The pause after an accept that failed.
 const RETRY: Duration = Duration::from_millis(100);
@@ -53,6 +58,12 @@ impl Service {
     }
 }
 
+/// Where a call by the older name goes.
+fn modern(uri: &Uri) -> Option<Uri> {
+    let call = uri.path().strip_prefix(OLDER)?;
+    format!("{CURRENT}{call}").parse().ok()
+}
+
 /// Serves until `token` is cancelled. Calls in progress are answered; their streams end with the token.
 pub(crate) async fn serve(engine: Arc<Engine>, listener: UnixListener, token: CancellationToken) {
     let service = Service { engine, token: token.clone() };
@@ -74,8 +85,11 @@ pub(crate) async fn serve(engine: Arc<Engine>, listener: UnixListener, token: Ca
             }
         };
         let (runtime, image) = (runtime.clone(), image.clone());
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (mut runtime, mut image) = (runtime.clone(), image.clone());
+            if let Some(uri) = modern(request.uri()) {
+                *request.uri_mut() = uri;
+            }
             async move { if request.uri().path().starts_with(IMAGE_PREFIX) { image.call(request).await } else { runtime.call(request).await } }
         });
         let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);

@@ -21,6 +21,7 @@ mod restart;
 mod security;
 mod streaming;
 mod support;
+mod upstream;
 mod userns;
 mod vm;
 mod volumes;

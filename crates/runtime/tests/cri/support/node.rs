@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use corten_cri::v1::PodSandboxConfig;
 use corten_cri::{Clients, connect};
@@ -103,6 +103,19 @@ impl Node {
     /// Runs a program of the machine in the node's mount and network namespaces.
     pub(crate) fn run_inside(&self, words: &[&str]) {
         self.enclosure.run(words).expect("it works");
+    }
+
+    /// A command in the node's mount and network namespaces: its program is the first argument to add.
+    pub(crate) fn inside(&self) -> Command {
+        self.enclosure.inside()
+    }
+
+    /// Makes the node's cgroup in all hierarchies, for a kubelet that expects its root to be there.
+    pub(crate) fn make_cgroup(&self) {
+        let name = self.cgroup.trim_start_matches('/');
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten().filter(|entry| entry.path().is_dir()) {
+            fs::create_dir_all(hierarchy.path().join(name)).expect("a cgroup");
+        }
     }
 
     /// The node's mounts that lie below its directory.
