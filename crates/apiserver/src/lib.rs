@@ -35,7 +35,7 @@ use std::{io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::http::ApiService;
+pub use self::http::{ApiService, Limits};
 pub use body::{Body, BoxError};
 pub use options::{Options, Version};
 pub use status::ApiError;
@@ -96,7 +96,22 @@ impl ApiServer {
         tls: Arc<rustls::ServerConfig>,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        http::serve(Arc::clone(&self.server), listener, tls, shutdown).await
+        self.serve_within(Limits::default(), listener, tls, shutdown).await
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    ///
+    /// When the listener itself fails.
+    pub async fn serve_within(
+        &self,
+        limits: Limits,
+        listener: tokio::net::TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        http::serve(Arc::clone(&self.server), listener, tls, limits, shutdown).await
     }
 
     /// From now on plain writes record their owners in `managedFields`, or forget them. For measurements alone: they show

@@ -119,6 +119,13 @@ impl Runtime {
         Ok(Runtime { engine, listener, streaming })
     }
 
+    /// Gives clients of the streaming server another time to say what they want than half a minute.
+    #[must_use]
+    pub fn with_streaming_patience(mut self, patience: std::time::Duration) -> Self {
+        self.streaming.patience = patience;
+        self
+    }
+
     /// Serves until `token` is cancelled. Containers go on running.
     pub async fn serve(self, token: CancellationToken) {
         let Runtime { engine, listener, streaming } = self;

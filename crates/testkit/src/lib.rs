@@ -11,6 +11,7 @@ pub mod containerd;
 pub mod debs;
 #[cfg(feature = "clusters")]
 mod enclosure;
+pub mod hostile;
 #[cfg(feature = "clusters")]
 pub mod images;
 pub mod packages;

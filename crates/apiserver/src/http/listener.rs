@@ -16,14 +16,8 @@ use tower::Service;
 use super::service::ApiService;
 use crate::{authn::PeerCertificates, metrics::Metrics, server::Server};
 
-/// A client that has not finished its handshake or its request's header by then is not worth waiting for.
-const PATIENCE: Duration = Duration::from_secs(32);
-
 /// How long a connection may be silent before its peer is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-
-/// How long a peer may take nothing of what is sent to it: longer than any client that is alive pauses.
-const UNTAKEN: Duration = Duration::from_secs(120);
 
 /// Bytes that wait in a stream's buffer for a slow client, at most; what follows is made when there is room again.
 const UNSENT: usize = 256 * 1024;
@@ -34,6 +28,22 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (out of file descriptors), lest the loop spin until some are free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What is waited for, and how long. Nothing limits how long a session, a followed log or a watch may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A client that has not finished its handshake or its request's header by then is not worth waiting for.
+    pub patience: Duration,
+    /// How long an HTTP/2 connection may take nothing of what is sent to it: its client reads whatever becomes of the streams
+    /// in it. One of HTTP/1.1 may stop reading for as long as it likes, as that of a log in a pager does.
+    pub untaken: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(32), untaken: Duration::from_secs(120) }
+    }
+}
+
 /// Where a connection comes from; in the extensions of its requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
@@ -43,6 +53,7 @@ pub(crate) async fn serve(
     server: Arc<Server>,
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
+    limits: Limits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(tls);
@@ -62,7 +73,7 @@ pub(crate) async fn serve(
         };
         let (acceptor, service, watcher, server) = (acceptor.clone(), service.clone(), graceful.watcher(), Arc::clone(&server));
         tokio::spawn(async move {
-            if let Err(error) = connection(acceptor, stream, service, watcher, &server.metrics).await {
+            if let Err(error) = connection(acceptor, stream, service, watcher, limits, &server.metrics).await {
                 tracing::debug!(%error, "connection ended");
             }
         });
@@ -75,13 +86,13 @@ pub(crate) async fn serve(
 
 /// A peer that has vanished without a word is noticed also where nothing is sent (keep-alive), and so is one that takes
 /// nothing any more: what waits for it is bounded in time as well as in bytes.
-pub(super) fn notice_dead_peers(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn notice_dead_peers(stream: &TcpStream, untaken: Duration) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
     sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE / 3)?;
     sockopt::set_tcp_keepcnt(stream, 3)?;
-    sockopt::set_tcp_user_timeout(stream, u32::try_from(UNTAKEN.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(untaken.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
 }
 
@@ -90,15 +101,20 @@ async fn connection(
     stream: TcpStream,
     service: ApiService,
     watcher: hyper_util::server::graceful::Watcher,
+    limits: Limits,
     metrics: &Metrics,
 ) -> Result<(), crate::body::BoxError> {
     // Watch frames are small and must not wait for an acknowledgement.
     stream.set_nodelay(true)?;
-    notice_dead_peers(&stream)?;
+    notice_dead_peers(&stream, limits.untaken)?;
     let client = stream.peer_addr().map(Peer).ok();
-    let accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await;
+    let accepted = tokio::time::timeout(limits.patience, acceptor.accept(stream)).await;
     let stream = accepted.map_err(io::Error::from).and_then(|accepted| accepted).inspect_err(|_| metrics.handshake_failed())?;
-    let peer = stream.get_ref().1.peer_certificates().and_then(PeerCertificates::new);
+    let (socket, session) = stream.get_ref();
+    if session.alpn_protocol() != Some(b"h2") {
+        rustix::net::sockopt::set_tcp_user_timeout(socket, 0)?;
+    }
+    let peer = session.peer_certificates().and_then(PeerCertificates::new);
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
@@ -109,14 +125,9 @@ async fn connection(
         service.clone().call(request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(1 << 20);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(250)
-        .keep_alive_interval(Some(PATIENCE))
-        .max_header_list_size(1 << 20)
-        .max_send_buf_size(UNSENT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.patience).max_buf_size(1 << 20);
+    // No pings: the kernel asks whether a peer is there, and gets its answer also where the client's process is stopped.
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250).max_header_list_size(1 << 20).max_send_buf_size(UNSENT);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     watcher.watch(connection).await
 }

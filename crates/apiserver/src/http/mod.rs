@@ -10,6 +10,7 @@ mod service;
 mod tests;
 
 pub(crate) use limits::InFlight;
+pub use listener::Limits;
 pub(crate) use listener::{Peer, serve};
 pub(crate) use negotiate::{Accepted, BodyFormat, Encoding, Offer, View, body_format};
 pub(crate) use respond::{encoded_response, json_response, object_response, status_protobuf, status_response, typed};

@@ -65,7 +65,7 @@ async fn the_kernel_watches_over_connections() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    super::listener::notice_dead_peers(&stream).unwrap();
+    super::listener::notice_dead_peers(&stream, super::Limits::default().untaken).unwrap();
     assert!(sockopt::socket_keepalive(&stream).unwrap());
     assert_eq!(sockopt::tcp_keepidle(&stream).unwrap().as_secs(), 30);
     assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 3);

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
+use corten_apiserver::Limits;
 use corten_pki::{ClientVerification, Identity, Leaf};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -26,6 +27,10 @@ pub struct Listener {
 }
 
 pub async fn listen() -> Listener {
+    listen_within(Limits::default()).await
+}
+
+pub async fn listen_within(limits: Limits) -> Listener {
     let api = Api::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -34,15 +39,20 @@ pub async fn listen() -> Listener {
     let tls = corten_pki::server_config(&serving, &clients, &["h2", "http/1.1"]).unwrap();
     let shutdown = CancellationToken::new();
     let (server, token) = (api.server.clone(), shutdown.clone());
-    let task = tokio::spawn(async move { server.serve(listener, tls, token).await });
+    let task = tokio::spawn(async move { server.serve_within(limits, listener, tls, token).await });
     Listener { api, address, shutdown, task }
 }
 
 impl Listener {
     /// A TLS connection, with a certificate if somebody is named.
     pub async fn connect(&self, identity: Option<Identity>) -> TlsStream<TcpStream> {
+        self.connect_for("http/1.1", identity).await
+    }
+
+    /// The same for another protocol.
+    pub async fn connect_for(&self, protocol: &str, identity: Option<Identity>) -> TlsStream<TcpStream> {
         let credential = identity.map(|one| self.api.authority.issue(&Leaf::client(one), SystemTime::now()).unwrap());
-        let tls = corten_pki::client_config(self.api.authority.certificate(), credential.as_ref(), &["http/1.1"]).unwrap();
+        let tls = corten_pki::client_config(self.api.authority.certificate(), credential.as_ref(), &[protocol]).unwrap();
         let stream = TcpStream::connect(self.address).await.unwrap();
         TlsConnector::from(tls).connect("localhost".try_into().unwrap(), stream).await.unwrap()
     }

@@ -74,7 +74,7 @@ async fn place(listener: &Listener, name: &str, port: u16) {
     listener.api.created(PODS, placed).await;
 }
 
-async fn open(listener: &Listener, path: &str, protocols: &str) -> Result<(WebSocketStream<TlsStream<TcpStream>>, String), Error> {
+pub async fn open(listener: &Listener, path: &str, protocols: &str) -> Result<(WebSocketStream<TlsStream<TcpStream>>, String), Error> {
     let mut request = format!("wss://localhost{path}").into_client_request().unwrap();
     if !protocols.is_empty() {
         request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());

@@ -14,6 +14,7 @@ mod expiry;
 mod gnostic;
 mod hostile;
 mod hostile_patches;
+mod idle;
 mod kinds;
 mod kubelet;
 mod listener;

@@ -9,6 +9,7 @@ use corten_streams::session::{self, Rest, Streams};
 use corten_streams::{
     BoxIo, Protocol, Remote, SocketVersion, SpdyVersion, Tunnel, Use, Wanted, connect_socket, exit_status, forward, negotiate,
 };
+use corten_testkit::hostile::{BAD_FRAMES, memory};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -22,14 +23,14 @@ use crate::{
     node::{node, placed},
 };
 
-const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
+pub const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, what).await.expect("in time")
 }
 
 /// What the reference's kubelet does: WebSockets of new protocols are forbidden, SPDY is spoken. Every program copies its input.
-async fn kubelet(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+pub async fn kubelet(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let refuse = |status: StatusCode, words: &str| {
         let mut response = Response::new(Full::new(Bytes::from(words.to_owned())));
         *response.status_mut() = status;
@@ -51,8 +52,8 @@ async fn kubelet(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>
             return forward::serve(io, protocol, &[], "p", dial()).await;
         }
         let remote = Remote::accept(io, protocol, ALL).await.unwrap();
-        let (stdin, mut input) = duplex(1 << 10);
-        let (stdout, mut output) = duplex(1 << 10);
+        let (stdin, mut input) = duplex(64 << 10);
+        let (stdout, mut output) = duplex(64 << 10);
         let end = async move {
             tokio::io::copy(&mut input, &mut output).await.unwrap();
             exit_status(7)
@@ -81,8 +82,8 @@ fn dial() -> forward::Dial {
     })
 }
 
-struct Cluster {
-    listener: Listener,
+pub struct Cluster {
+    pub listener: Listener,
 }
 
 impl Cluster {
@@ -94,7 +95,7 @@ impl Cluster {
         Self { listener }
     }
 
-    async fn ask(&self, who: Identity, method: Method, path: &str, protocol: Option<Protocol>) -> Response<Incoming> {
+    pub async fn ask(&self, who: Identity, method: Method, path: &str, protocol: Option<Protocol>) -> Response<Incoming> {
         let stream = self.listener.connect(Some(who)).await;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
@@ -105,7 +106,7 @@ impl Cluster {
         soon(sender.send_request(request.body(Empty::<Bytes>::new()).unwrap())).await.unwrap()
     }
 
-    async fn upgrade(&self, path: &str, protocol: Protocol) -> BoxIo {
+    pub async fn upgrade(&self, path: &str, protocol: Protocol) -> BoxIo {
         let method = if protocol.is_socket() { Method::GET } else { Method::POST };
         let response = self.ask(Identity::admin(), method, path, Some(protocol)).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{protocol:?}");
@@ -119,8 +120,8 @@ async fn words(response: Response<Incoming>) -> (StatusCode, String) {
     (status, String::from_utf8(bytes.to_vec()).unwrap())
 }
 
-const EXEC: &str = "exec?command=cat&stdin=true&stdout=true&stderr=true";
-const V5: Protocol = Protocol::Socket { version: SocketVersion::V5, base64: false };
+pub const EXEC: &str = "exec?command=cat&stdin=true&stdout=true&stderr=true";
+pub const V5: Protocol = Protocol::Socket { version: SocketVersion::V5, base64: false };
 
 #[tokio::test]
 async fn a_new_websocket_is_translated_for_an_old_kubelet_and_spdy_is_passed_on() {
@@ -190,17 +191,9 @@ async fn bad_frames_end_their_session_and_no_other() {
     let exec = format!("web/{EXEC}");
     let io = cluster.upgrade(&exec, V5).await;
     let mut neighbour = soon(Process::connect(io, V5, ALL)).await.unwrap();
-    // Out of order, reserved, with a meaning that nobody knows, unmasked, longer than anything, and cut off.
-    let frames: [&[u8]; 6] = [
-        b"\x80\x80\0\0\0\0",
-        b"\x83\x80\0\0\0\0",
-        b"\xf2\x80\0\0\0\0",
-        b"\x82\x02\0x",
-        b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
-        b"\x82\xfe\xff",
-    ];
+    let before = memory();
     for (path, protocol) in [(exec.as_str(), V5), ("web/portforward", Protocol::Tunnel)] {
-        for frame in frames {
+        for frame in BAD_FRAMES {
             let mut io = cluster.upgrade(path, protocol).await;
             io.write_all(frame).await.unwrap();
             io.shutdown().await.unwrap();
@@ -222,6 +215,8 @@ async fn bad_frames_end_their_session_and_no_other() {
             assert!(sent < 64 << 20, "somebody reads all that");
         }
     }
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "grown by {} KiB", grown >> 10);
     neighbour.stdin.as_mut().unwrap().write_all(b"undisturbed").await.unwrap();
     let mut out = [0; 11];
     soon(neighbour.stdout.as_mut().unwrap().read_exact(&mut out)).await.unwrap();

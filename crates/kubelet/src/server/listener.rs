@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::{Node, handle};
 
 /// A client that has not finished its handshake or the header of its request by then is not worth waiting for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long requests under way may take when the kubelet ends.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ async fn connection(acceptor: &TlsAcceptor, stream: TcpStream, node: &Arc<Node>)
     sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE).map_err(io::Error::from)?;
     sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE / 3).map_err(io::Error::from)?;
     sockopt::set_tcp_keepcnt(&stream, 3).map_err(io::Error::from)?;
-    let handshake = tokio::time::timeout(PATIENCE, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(node.patience, acceptor.accept(stream));
     let handshake = node.ending.run_until_cancelled(handshake).await.ok_or(ConnectionError::Ending)?;
     let stream = handshake.map_err(|_| ConnectionError::Slow)??;
     let identity = identity(stream.get_ref().1.peer_certificates()).map(Arc::new);
@@ -90,7 +90,7 @@ async fn connection(acceptor: &TlsAcceptor, stream: TcpStream, node: &Arc<Node>)
         async move { Ok::<_, Infallible>(handle::answer(node, identity.as_deref(), request).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.timer(TokioTimer::new()).header_read_timeout(node.patience);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     if let Some(ended) = node.ending.run_until_cancelled(connection.as_mut()).await {
         return Ok(ended?);

@@ -19,6 +19,7 @@ mod session;
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::net::TcpListener;
@@ -58,6 +59,8 @@ struct Node {
     runtime: Runtime,
     /// What reports are made from; none in tests of the rest.
     context: Option<Arc<Context>>,
+    /// How long a client may take to say what it wants.
+    patience: Duration,
     /// Ends what would go on for ever: followed logs, upgraded connections.
     ending: CancellationToken,
 }
@@ -76,6 +79,7 @@ pub(crate) async fn serve(
         pods,
         runtime: context.runtime.clone(),
         context: Some(Arc::clone(&context)),
+        patience: listener::PATIENCE,
         ending: token,
     };
     listener::serve(Arc::new(node), listener, tls).await;

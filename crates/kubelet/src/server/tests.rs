@@ -1,5 +1,6 @@
 //! The whole server over TLS, with a runtime and an API server that only do what is asked of them here.
 
+mod idle;
 mod runtime;
 
 use std::convert::Infallible;
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use corten_cri::v1::ContainerState;
 use corten_pki::{Authority, ClientVerification, Identity, Leaf};
+use corten_testkit::hostile::memory;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
@@ -66,6 +68,11 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::start_within(listener::PATIENCE).await
+    }
+
+    /// One that is less patient.
+    async fn start_within(patience: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open(&dir.path().join("pki"), "ca", SystemTime::now()).unwrap();
         let leaf = Leaf::server("system:node:n1", ["n1"], ["127.0.0.1".parse().unwrap()]);
@@ -77,7 +84,7 @@ impl Served {
         let (fake, runtime) = runtime::start(dir.path()).await;
         let ending = CancellationToken::new();
         let (access, tokens) = (Access::new(api_server(), "n1"), Tokens::new(api_server()));
-        let node = Node { access, tokens, pods: Arc::new(pods), runtime, context: None, ending: ending.clone() };
+        let node = Node { access, tokens, pods: Arc::new(pods), runtime, context: None, patience, ending: ending.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tls, certificates) = tokio::sync::watch::channel(tls);
@@ -198,7 +205,7 @@ async fn floods_are_cut_off_and_others_go_on() {
         let stream = TcpStream::connect(served.address).await.unwrap();
         TlsConnector::from(Arc::clone(&config)).connect(ServerName::from(served.address.ip()), stream).await.unwrap()
     };
-    let mut idle = Vec::new();
+    let (before, mut idle) = (memory(), Vec::new());
     for _ in 0..50 {
         idle.push(connect().await);
     }
@@ -212,6 +219,8 @@ async fn floods_are_cut_off_and_others_go_on() {
             assert!(sent < 64 << 20, "somebody reads all that");
         }
     }
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "grown by {} KiB", grown >> 10);
     assert_eq!(served.get("/healthz").await.0, StatusCode::OK);
     drop(idle);
     served.end().await;

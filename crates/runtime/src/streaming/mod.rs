@@ -13,6 +13,7 @@ mod upgrade;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_cri::v1;
 use corten_streams::session::Rest;
@@ -27,14 +28,16 @@ use crate::error::{Error, Result};
 use tokens::{Task, Tokens};
 
 /// What is still read after a process has ended: what it left in its pipes. Others, in the background, may hold them open.
-const REST: Rest = Rest::Left { within: std::time::Duration::from_secs(1), bytes: 4 << 20 };
+const REST: Rest = Rest::Left { within: Duration::from_secs(1), bytes: 4 << 20 };
 
 /// A client that has not said by then what it wants is not waited for.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A listening server.
 pub(crate) struct Server {
     listener: TcpListener,
+    /// How long a client may take to say what it wants.
+    pub(crate) patience: Duration,
     handle: Handle,
 }
 
@@ -50,7 +53,7 @@ impl Server {
     pub(crate) async fn bind(address: SocketAddr) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let handle = Handle { address: listener.local_addr()?, tokens: Arc::default() };
-        Ok(Server { listener, handle })
+        Ok(Server { listener, patience: PATIENCE, handle })
     }
 
     /// What the calls need.
@@ -70,19 +73,19 @@ impl Server {
                 Err(error) => {
                     // Out of descriptors, most likely: others have to close first, which nothing tells.
                     tracing::warn!(%error, "cannot accept a streaming connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
             let _ = stream.set_nodelay(true);
-            let (engine, tokens, ending) = (engine.clone(), self.handle.tokens.clone(), token.clone());
+            let (engine, tokens, ending, patience) = (engine.clone(), self.handle.tokens.clone(), token.clone(), self.patience);
             tokio::spawn(async move {
                 let service = service_fn(|request| {
                     let (engine, tokens, ending) = (engine.clone(), tokens.clone(), ending.clone());
                     async move { Ok::<_, std::convert::Infallible>(upgrade::respond(request, &engine, &tokens, &ending)) }
                 });
                 let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+                builder.timer(TokioTimer::new()).header_read_timeout(patience);
                 let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a streaming connection failed");

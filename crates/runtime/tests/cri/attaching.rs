@@ -11,7 +11,7 @@ use crate::support::{Node, shell};
 const SPDY: Protocol = Protocol::Spdy(SpdyVersion::V4);
 const SOCKET: Protocol = Protocol::Socket { version: SocketVersion::V5, base64: false };
 
-async fn attach(node: &mut Node, id: &str, wanted: Wanted, protocol: Protocol) -> Process {
+pub(crate) async fn attach(node: &mut Node, id: &str, wanted: Wanted, protocol: Protocol) -> Process {
     let Wanted { stdin, stdout, stderr, tty } = wanted;
     let request = v1::AttachRequest { container_id: id.to_owned(), stdin, stdout, stderr, tty };
     let url = node.cri.runtime.attach(request).await.unwrap().into_inner().url;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use corten_cri::v1;
 use corten_spdy::{Config, Headers, Role};
 use corten_streams::{BoxIo, Protocol, SocketVersion, SpdyVersion, connect_socket};
+use corten_testkit::hostile::{BAD_FRAMES, BAD_SPDY};
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
@@ -32,19 +33,16 @@ async fn what_is_bad_ends_its_session_within_bounds() {
     let mut neighbour = exec(&mut node, &id, "while read line; do echo $line; done", ALL, SPDY).await;
     let before = node.memory();
 
-    // Frames of WebSocket: out of order, reserved, unmasked, longer than anything, and cut off.
-    let frames: [&[u8]; 6] = [
-        b"\x80\x80\0\0\0\0",
-        b"\x83\x80\0\0\0\0",
-        b"\xf2\x80\0\0\0\0",
-        b"\x82\x02\0x",
-        b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
-        b"\x82\xfe\xff",
-    ];
-    for frame in frames {
+    for frame in BAD_FRAMES {
         let mut io = session(&mut node, &id, SOCKET).await;
         io.write_all(frame).await.unwrap();
         io.shutdown().await.unwrap();
+        closed(&mut io).await;
+    }
+
+    for frame in BAD_SPDY {
+        let mut io = session(&mut node, &id, SPDY).await;
+        io.write_all(frame).await.unwrap();
         closed(&mut io).await;
     }
 

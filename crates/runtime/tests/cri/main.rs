@@ -11,6 +11,7 @@ mod exec;
 mod footprint;
 mod handlers;
 mod hostile;
+mod idle;
 mod images;
 mod lifecycle;
 mod limits;

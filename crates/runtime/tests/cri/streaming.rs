@@ -20,7 +20,7 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
-fn protocols() -> Vec<Protocol> {
+pub(crate) fn protocols() -> Vec<Protocol> {
     use SocketVersion as S;
     use SpdyVersion as V;
     let sockets = [(S::V1, false), (S::V1, true), (S::V4, false), (S::V4, true), (S::V5, false)];

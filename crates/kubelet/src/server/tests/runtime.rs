@@ -89,6 +89,7 @@ impl Fake {
                 *self.asked.lock() = Some(request);
                 reply(&v1::ExecResponse { url: format!("{}/{path}", self.streaming) })
             }
+            "Attach" => reply(&v1::AttachResponse { url: format!("{}/echo", self.streaming) }),
             "PortForward" => reply(&v1::PortForwardResponse { url: format!("{}/echo", self.streaming) }),
             "ExecSync" => {
                 let words = v1::ExecSyncRequest::decode(message).unwrap().cmd;

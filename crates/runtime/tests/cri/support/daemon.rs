@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_image::Store;
 use corten_image::build::Image;
@@ -18,6 +19,7 @@ pub(crate) const CGROUP: &str = "CORTEN_RUNTIME_TEST_CGROUP";
 /// Files of a node's directory that change its configuration.
 pub(crate) const SYSTEMD: &str = "systemd";
 pub(crate) const CNI: &str = "cni";
+pub(crate) const IMPATIENT: &str = "impatient";
 
 /// Said when the socket is there.
 pub(crate) const READY: &str = "the runtime listens";
@@ -66,7 +68,10 @@ async fn serve(dir: &Path, cgroup_root: String) {
         cdi_dirs: Some(vec![dir.join("cdi")]),
         version: "test".to_owned(),
     });
-    let runtime = runtime.await.expect("the runtime starts");
+    let mut runtime = runtime.await.expect("the runtime starts");
+    if dir.join(IMPATIENT).exists() {
+        runtime = runtime.with_streaming_patience(Duration::from_secs(1));
+    }
     println!("\n{READY}");
     runtime.serve(CancellationToken::new()).await;
 }

@@ -10,6 +10,7 @@ use corten_cri::v1::PodSandboxConfig;
 use corten_cri::{Clients, connect};
 use corten_testkit::Enclosure;
 use corten_testkit::containerd::{Containerd, Version};
+use corten_testkit::hostile::memory_of;
 
 use super::daemon::{CGROUP, DIR, READY};
 use super::reference;
@@ -71,9 +72,7 @@ impl Node {
     /// What the daemon has in memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let Daemon::Corten(daemon) = &self.daemon else { panic!("the reference is not measured") };
-        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("the daemon runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        memory_of(&daemon.id().to_string())
     }
 
     /// Kills the daemon where it stands.
