@@ -235,8 +235,12 @@ fn dial() -> forward::Dial {
 }
 
 async fn forwarding(protocol: Protocol) -> BoxIo {
+    forwarding_to(protocol, dial()).await
+}
+
+async fn forwarding_to(protocol: Protocol, dial: forward::Dial) -> BoxIo {
     let (near, far) = duplex(64 << 10);
-    let forwarder = forward::Forwarder { pod: Arc::from("p"), dial: dial(), creation: SOON };
+    let forwarder = forward::Forwarder { pod: Arc::from("p"), dial, creation: SOON, aftermath: SOON };
     tokio::spawn(forward::serve_within(Box::new(far), protocol, &[8080, 1], forwarder));
     if protocol == Protocol::Tunnel { Box::new(Tunnel::new(connect_socket(Box::new(near)).await)) } else { Box::new(near) }
 }
@@ -271,6 +275,60 @@ async fn ports_are_forwarded_over_spdy_and_its_tunnel() {
         soon(errors.read_to_string(&mut words)).await.unwrap();
         assert_eq!(words, "error forwarding port 1 to pod p, uid : connection refused");
     }
+}
+
+/// Old clients end theirs only when they have seen both ends of the port.
+#[tokio::test]
+async fn the_end_of_a_port_is_told_at_once_and_what_is_still_sent_arrives() {
+    let (hears, mut heard) = mpsc::unbounded_channel();
+    let dial: forward::Dial = Arc::new(move |_| {
+        let hears = hears.clone();
+        Box::pin(async move {
+            let (near, far) = duplex(1 << 10);
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = tokio::io::split(far);
+                writer.write_all(b"bye").await.unwrap();
+                writer.shutdown().await.unwrap();
+                let mut rest = String::new();
+                reader.read_to_string(&mut rest).await.unwrap();
+                hears.send(rest).unwrap();
+            });
+            Ok(Box::new(near) as BoxIo)
+        })
+    });
+    let io = forwarding_to(Protocol::SpdyForward, dial).await;
+    let (connection, _incoming) = corten_spdy::start(io, corten_spdy::Role::Client, corten_spdy::Config::default()).unwrap();
+    let headers = |kind: &str| corten_spdy::Headers::new().with("streamType", kind).with("port", "80").with("requestID", "0");
+    let mut errors = connection.open(headers("error")).await.unwrap();
+    let mut data = connection.open(headers("data")).await.unwrap();
+    let (mut said, mut error) = (String::new(), String::new());
+    soon(data.read_to_string(&mut said)).await.unwrap();
+    soon(errors.read_to_string(&mut error)).await.unwrap();
+    assert_eq!((said.as_str(), error.as_str()), ("bye", ""));
+    data.write_all(b"late").await.unwrap();
+    data.shutdown().await.unwrap();
+    assert_eq!(soon(heard.recv()).await.unwrap(), "late");
+}
+
+/// `kubectl` says no more than that when its own client is gone.
+#[tokio::test]
+async fn a_port_that_goes_on_and_on_is_not_heard_for_ever() {
+    let dial: forward::Dial = Arc::new(|_| {
+        Box::pin(async {
+            let (near, mut far) = duplex(1 << 10);
+            tokio::spawn(async move { while far.write_all(&[7; 512]).await.is_ok() {} });
+            Ok(Box::new(near) as BoxIo)
+        })
+    });
+    let io = forwarding_to(Protocol::SpdyForward, dial).await;
+    let (connection, _incoming) = corten_spdy::start(io, corten_spdy::Role::Client, corten_spdy::Config::default()).unwrap();
+    let headers = |kind: &str| corten_spdy::Headers::new().with("streamType", kind).with("port", "80").with("requestID", "0");
+    let mut errors = connection.open(headers("error")).await.unwrap();
+    let mut data = connection.open(headers("data")).await.unwrap();
+    data.shutdown().await.unwrap();
+    // Reset or ended, but over.
+    let _ = soon(tokio::io::copy(&mut data, &mut tokio::io::sink())).await;
+    assert_eq!(soon(errors.read_to_string(&mut String::new())).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -19,13 +19,18 @@ const CHUNK: usize = 64 << 10;
 /// How long a client may go on sending to a port that has said its last word.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a port may go on sending to a client that has said its last word. A client may have gone altogether then: `kubectl`
+/// says no more than that when somebody breaks off a connection to it, and throws away what still comes. (containerd allows
+/// one second.)
+const AFTERMATH: Duration = Duration::from_secs(30);
+
 /// Makes connections to ports, or says why not.
 pub type Dial = Arc<dyn Fn(u16) -> BoxFuture<'static, Result<BoxIo, String>> + Send + Sync>;
 
 /// Serves an upgraded connection until the client leaves. `ports` are those of the request, which only the oldest protocol
 /// needs. `pod` is for the words of errors.
 pub async fn serve(io: BoxIo, protocol: Protocol, ports: &[u16], pod: &str, dial: Dial) {
-    serve_within(io, protocol, ports, Forwarder { pod: Arc::from(pod), dial, creation: crate::CREATION }).await;
+    serve_within(io, protocol, ports, Forwarder { pod: Arc::from(pod), dial, creation: crate::CREATION, aftermath: AFTERMATH }).await;
 }
 
 pub(crate) async fn serve_within(io: BoxIo, protocol: Protocol, ports: &[u16], forwarder: Forwarder) {
@@ -44,6 +49,8 @@ pub(crate) struct Forwarder {
     pub(crate) dial: Dial,
     /// How long the second stream of a pair may take.
     pub(crate) creation: Duration,
+    /// See [`AFTERMATH`].
+    pub(crate) aftermath: Duration,
 }
 
 impl Forwarder {
@@ -67,9 +74,12 @@ impl Forwarder {
         if can_end {
             let (mut up, mut down) = (pin!(up), pin!(down));
             tokio::select! {
-                () = &mut up => down.await,
-                // Older clients wait for the end of the stream for errors before they end theirs.
-                () = &mut down => drop(tokio::time::timeout(LINGER, up).await),
+                () = &mut up => drop(tokio::time::timeout(self.aftermath, down).await),
+                () = &mut down => {
+                    // Clients wait for this end before they end theirs.
+                    let _ = errors.shutdown().await;
+                    drop(tokio::time::timeout(LINGER, up).await);
+                }
             }
         } else {
             tokio::select! {
