@@ -179,17 +179,26 @@ impl Server {
                 stdio.push(writing);
             }
         }
-        let socket = crate::exec::start(&job, stdio).map_err(failed)?;
-        self.watch(socket, connection, request, Task::Exec { container: exec.container, session: exec.session, fds: ours })
+        let (socket, theirs) = crate::exec::reports().map_err(failed)?;
+        let task = Task::Exec { container: exec.container, session: exec.session, fds: ours };
+        // Before there is a process: one whose reports nobody hears could not be ended.
+        let token = self.watch(socket, connection, request, task)?;
+        crate::exec::start(&job, stdio, &theirs).map_err(|error| {
+            if let Some(helper) = self.helpers.remove(&token) {
+                self.poll.remove(&helper.socket, token);
+            }
+            failed(error)
+        })
     }
 
-    fn watch(&mut self, socket: OwnedFd, connection: u64, request: u64, task: Task) -> Result<(), Fault> {
+    /// Hears what a child reports; the token that it goes by.
+    fn watch(&mut self, socket: OwnedFd, connection: u64, request: u64, task: Task) -> Result<u64, Fault> {
         rustix::io::ioctl_fionbio(&socket, true).map_err(failed)?;
         let token = self.poll.add(&socket, Source::Helper, EventFlags::IN).map_err(failed)?;
         let inbox = Inbox::default();
         let helper = Helper { socket, inbox, connection, request, task, started: None, failed: None, master: None };
         self.helpers.insert(token, helper);
-        Ok(())
+        Ok(token)
     }
 
     /// A child reports, or has ended.

@@ -26,24 +26,28 @@ use crate::wire;
 /// How much of a container's passwd is read.
 const PASSWD: u64 = 1 << 20;
 
-/// Starts the child; the socket on which it reports.
+/// The shim's end and the child's of the socket on which the child reports.
+pub(crate) fn reports() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Starts the child, with its end of the socket on which it reports.
 ///
 /// It is a copy of the shim, not the program once more: that would take longer than all the rest.
 #[allow(unsafe_code)]
-pub(crate) fn start(job: &Enter, stdio: Vec<OwnedFd>) -> io::Result<OwnedFd> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+pub(crate) fn start(job: &Enter, stdio: Vec<OwnedFd>, theirs: &OwnedFd) -> io::Result<()> {
     // SAFETY: this program has one thread, so the child may do anything.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            if let Err(error) = child(job, stdio, &theirs) {
+            if let Err(error) = child(job, stdio, theirs) {
                 // The shim sees the end of the socket without this too.
-                let _ = wire::send(&theirs, &Report::Failed { message: format!("{error:#}") }, &[]);
+                let _ = wire::send(theirs, &Report::Failed { message: format!("{error:#}") }, &[]);
             }
             // SAFETY: ends the process; nothing of the shim's is to be done at its end.
             unsafe { libc::_exit(0) }
         }
-        _ => Ok(ours),
+        _ => Ok(()),
     }
 }
 
