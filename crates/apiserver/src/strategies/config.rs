@@ -12,9 +12,8 @@ use crate::view::{at, entries, entry, flag, text};
 /// The most bytes of data in one object.
 const LARGEST: usize = 1024 * 1024;
 
-/// The bytes that a text in base64 stands for.
-fn decoded_len(value: &Value) -> usize {
-    let text = value.as_str().unwrap_or_default();
+/// How many bytes a text in base64 stands for.
+pub(super) fn decoded_len(text: &str) -> usize {
     text.len() / 4 * 3 - text.bytes().rev().take_while(|byte| *byte == b'=').count().min(2)
 }
 
@@ -53,7 +52,7 @@ impl Strategy for ConfigMaps {
         let binary = Path::Root("binaryData");
         for (key, value) in entries(object, "binaryData") {
             invalid_all(&mut errors, binary.key(key), key, names::config_key(key));
-            size += decoded_len(value);
+            size += decoded_len(value.as_str().unwrap_or_default());
         }
         if size > LARGEST {
             errors.push(FieldError::too_long("", LARGEST));
@@ -124,7 +123,7 @@ impl Strategy for Secrets {
         let mut size = 0;
         for (key, value) in entries(secret, "data") {
             invalid_all(&mut errors, data.key(key), key, names::config_key(key));
-            size += decoded_len(value);
+            size += decoded_len(value.as_str().unwrap_or_default());
         }
         if size > LARGEST {
             errors.push(FieldError::too_long("data", LARGEST));

@@ -1,11 +1,13 @@
 //! Forms of values that the kinds of several groups share, beyond plain names.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::validation::names::{self, Findings};
 use super::validation::{Errors, Path, invalid_all};
 use crate::status::FieldError;
-use crate::view::{at, list, text};
+use crate::view::{at, text};
 
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
@@ -85,9 +87,9 @@ pub(super) fn identifier(text: &str) -> Findings {
 }
 
 /// Conditions in the form that all newer kinds share.
-pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, object: &Value) {
-    let mut seen: Vec<&str> = Vec::new();
-    for (number, condition) in list(object, "status.conditions").enumerate() {
+pub(super) fn conditions<'a>(errors: &mut Errors, path: Path<'_>, conditions: impl Iterator<Item = &'a Value>) {
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (number, condition) in conditions.enumerate() {
         let path = path.index(number);
         let kind = text(condition, "type");
         if kind.is_empty() {
@@ -95,10 +97,9 @@ pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, object: &Value) {
         } else {
             invalid_all(errors, path.field("type"), kind, names::qualified_name(kind));
         }
-        if seen.contains(&kind) {
+        if !seen.insert(kind) {
             errors.push(FieldError::duplicate(path.field("type"), kind));
         }
-        seen.push(kind);
         let status = text(condition, "status");
         if !["True", "False", "Unknown"].contains(&status) {
             errors.push(FieldError::not_supported(path.field("status"), status, &["False", "True", "Unknown"]));

@@ -2,10 +2,10 @@
 
 use corten_schema::Value;
 
-use super::validation::{Errors, Path, non_negative};
+use super::validation::{Errors, Path, invalid_all, names, non_negative, one_of};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
-use crate::view::int;
+use crate::view::{at, int, text};
 
 /// The strategy of leases.
 pub(super) struct Leases;
@@ -28,6 +28,20 @@ impl Strategy for Leases {
             errors.push(FieldError::invalid(spec.field("leaseDurationSeconds"), seconds, "must be greater than 0"));
         }
         non_negative(&mut errors, spec.field("leaseTransitions"), int(lease, "spec.leaseTransitions"));
+        let strategy = text(lease, "spec.strategy");
+        if at(lease, "spec.strategy").is_some() {
+            // The reference has the field twice in the path.
+            let outer = spec.field("strategy");
+            let path = outer.field("strategy");
+            if strategy.contains('/') {
+                invalid_all(&mut errors, path, strategy, names::qualified_name(strategy));
+            } else {
+                one_of(&mut errors, path, strategy, &["OldestEmulationVersion"]);
+            }
+        }
+        if strategy.is_empty() && !text(lease, "spec.preferredHolder").is_empty() {
+            errors.push(FieldError::forbidden(spec.field("preferredHolder"), "may only be specified if `strategy` is defined"));
+        }
         errors
     }
 }

@@ -6,7 +6,7 @@ use super::forms::{conditions, number_or_percent};
 use super::validation::{Errors, Path, labels, non_negative, one_of};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
-use crate::view::{at, flag, int, text};
+use crate::view::{at, flag, int, list, text};
 
 /// The highest priority that users may give.
 const HIGHEST_USER: i64 = 1_000_000_000;
@@ -107,7 +107,7 @@ impl Strategy for Budgets {
     fn validate_status(&self, _: Scope<'_>, budget: &Value, _: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let status = Path::Root("status");
-        conditions(&mut errors, status.field("conditions"), budget);
+        conditions(&mut errors, status.field("conditions"), list(budget, "status.conditions"));
         for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
             non_negative(&mut errors, status.field(field), int(budget, &format!("status.{field}")));
         }

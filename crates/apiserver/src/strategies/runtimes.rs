@@ -42,9 +42,8 @@ impl Strategy for Classes {
     }
 
     fn validate_update(&self, scope: Scope<'_>, class: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = Errors::new();
+        let mut errors = self.validate(scope, class);
         immutable(&mut errors, Path::Root("handler"), at(class, "handler"), at(old, "handler"));
-        errors.extend(self.validate(scope, class));
         errors
     }
 }

@@ -20,7 +20,7 @@ impl Strategy for CronJobs {
         specified(&mut errors, object, None);
         if object.name().len() > LONGEST {
             let path = Path::Root("metadata");
-            errors.push(FieldError::invalid(path.field("name"), object.name(), format!("must be no more than {LONGEST} bytes")));
+            errors.push(FieldError::invalid(path.field("name"), object.name(), format!("must be no more than {LONGEST} characters")));
         }
         errors
     }

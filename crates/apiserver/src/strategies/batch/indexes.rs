@@ -20,6 +20,11 @@ pub(super) fn parse(text: &str, completions: i64) -> Result<Vec<(i64, i64)>, Str
     Ok(found)
 }
 
+/// The intervals of a text that are some, whatever the rest of it is.
+pub(super) fn intervals(text: &str, completions: i64) -> Vec<(i64, i64)> {
+    text.split(',').filter_map(|part| interval(part, completions).ok()).collect()
+}
+
 /// How many indexes a text names.
 ///
 /// # Errors
@@ -50,6 +55,16 @@ fn index(text: &str, completions: i64) -> Result<i64, String> {
 
 /// The first index that is in both sets.
 pub(super) fn overlap(one: &[(i64, i64)], other: &[(i64, i64)]) -> Option<i64> {
-    let meet = |a: &(i64, i64), b: &(i64, i64)| (a.0 <= b.1 && b.0 <= a.1).then(|| a.0.max(b.0));
-    one.iter().flat_map(|a| other.iter().filter_map(move |b| meet(a, b))).min()
+    let (mut left, mut right) = (one.iter().peekable(), other.iter().peekable());
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        if a.0 <= b.1 && b.0 <= a.1 {
+            return Some(a.0.max(b.0));
+        }
+        if a.0 <= b.0 {
+            left.next()
+        } else {
+            right.next()
+        };
+    }
+    None
 }

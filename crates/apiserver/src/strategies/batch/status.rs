@@ -9,18 +9,15 @@ use crate::view::{at, condition_true, flag, int, text, texts};
 
 const STATUS: Path<'static> = Path::Root("status");
 
-/// Everything wrong with a new status.
+/// Everything wrong with a new status. Most of it counts only where it is new: what was there before may stay.
 pub(super) fn validate(job: &Value, old: &Value) -> Errors {
     let mut errors = Errors::new();
     for name in ["active", "succeeded", "failed", "ready", "terminating"] {
         non_negative(&mut errors, STATUS.field(name), int(job, &format!("status.{name}")));
     }
     uncounted(&mut errors, job);
-    finished(&mut errors, job);
-    indexed(&mut errors, job);
-    if let Some(ready) = int(job, "status.ready").filter(|ready| *ready > int(job, "status.active").unwrap_or_default()) {
-        errors.push(FieldError::invalid(STATUS.field("ready"), ready, "cannot set more ready pods than active"));
-    }
+    finished(&mut errors, job, old);
+    indexed(&mut errors, job, old);
     criteria(&mut errors, job);
     changed(&mut errors, job, old);
     errors
@@ -45,84 +42,117 @@ fn uncounted(errors: &mut Errors, job: &Value) {
     }
 }
 
+fn has_ended(job: &Value) -> bool {
+    condition_true(job, "Complete") || condition_true(job, "Failed")
+}
+
 /// What goes with the end of a job.
-fn finished(errors: &mut Errors, job: &Value) {
-    let is = |kind: &str| condition_true(job, kind);
-    let (complete, failed) = (is("Complete"), is("Failed"));
+fn finished(errors: &mut Errors, job: &Value, old: &Value) {
+    let differs = |field: &str| at(job, &format!("status.{field}")) != at(old, &format!("status.{field}"));
+    let turned = |kind: &str| condition_true(job, kind) != condition_true(old, kind);
+    let (complete, failed) = (condition_true(job, "Complete"), condition_true(job, "Failed"));
+    let targeted = condition_true(job, "FailureTarget");
     let conditions = STATUS.field("conditions");
-    let mut refuse = |words: &str| errors.push(FieldError::invalid_unshown(conditions, words));
-    if complete && failed {
-        refuse("cannot set Complete=True and Failed=true conditions");
+    if complete && failed && (turned("Complete") || turned("Failed")) {
+        errors.push(FieldError::invalid_unshown(conditions, "cannot set Complete=True and Failed=true conditions"));
     }
-    if complete && is("FailureTarget") {
-        refuse("cannot set Complete=True and FailureTarget=true conditions");
+    if complete && targeted && (turned("Complete") || turned("FailureTarget")) {
+        errors.push(FieldError::invalid_unshown(conditions, "cannot set Complete=True and FailureTarget=true conditions"));
     }
-    if failed && !is("FailureTarget") {
-        refuse("cannot set Failed=True condition without the FailureTarget=true condition");
+    let met = condition_true(job, "SuccessCriteriaMet");
+    if failed && !targeted && (turned("Failed") || turned("FailureTarget")) {
+        let words = "cannot set Failed=True condition without the FailureTarget=true condition";
+        errors.push(FieldError::invalid_unshown(conditions, words));
     }
-    if complete && !is("SuccessCriteriaMet") {
-        refuse("cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+    if complete && !met && (turned("Complete") || turned("SuccessCriteriaMet")) {
+        let words = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition";
+        errors.push(FieldError::invalid_unshown(conditions, words));
+    }
+    if let Some(ready) = int(job, "status.ready")
+        && ready > int(job, "status.active").unwrap_or_default()
+        && (differs("ready") || differs("active"))
+    {
+        errors.push(FieldError::invalid(STATUS.field("ready"), ready, "cannot set more ready pods than active"));
     }
     let (start, end) = (text(job, "status.startTime"), text(job, "status.completionTime"));
     let path = STATUS.field("completionTime");
-    match (end.is_empty(), complete) {
-        (false, false) => {
-            errors.push(FieldError::invalid(path, end, "cannot set completionTime when there is no Complete=True condition"));
+    if turned("Complete") || differs("completionTime") {
+        match (end.is_empty(), complete) {
+            (false, false) => {
+                errors.push(FieldError::invalid(path, end, "cannot set completionTime when there is no Complete=True condition"));
+            }
+            (true, true) => errors.push(FieldError::required(path, "completionTime is required for Complete jobs")),
+            _ => {}
         }
-        (true, true) => errors.push(FieldError::required(path, "completionTime is required for Complete jobs")),
-        _ => {}
     }
-    if !start.is_empty() && !end.is_empty() && end < start {
-        errors.push(FieldError::invalid(path, end, "must be equal to or after `startTime`"));
+    if !start.is_empty() && !end.is_empty() && end < start && (differs("startTime") || differs("completionTime")) {
+        errors.push(FieldError::invalid(path, end, "completionTime cannot be set before startTime"));
     }
-    if !(complete || failed) {
+    ended(errors, job, has_ended(job) != has_ended(old), differs);
+}
+
+/// What a job that has ended must not have any more. `turned`: it is what ends it.
+fn ended(errors: &mut Errors, job: &Value, turned: bool, differs: impl Fn(&str) -> bool) {
+    if !has_ended(job) {
         return;
     }
-    for (name, words) in [("active", "active>0 is invalid for finished job"), ("terminating", "terminating>0 is invalid for finished job")]
-    {
-        if let Some(number) = int(job, &format!("status.{name}")).filter(|number| *number > 0) {
-            errors.push(FieldError::invalid(STATUS.field(name), number, words));
+    for name in ["active", "terminating"] {
+        let path = format!("status.{name}");
+        if let Some(count) = int(job, &path).filter(|count| *count > 0 && (turned || differs(name))) {
+            errors.push(FieldError::invalid(path, count, format!("{name}>0 is invalid for finished job")));
         }
     }
-    if start.is_empty() {
+    if text(job, "status.startTime").is_empty() && (turned || differs("startTime")) {
         errors.push(FieldError::required(STATUS.field("startTime"), "startTime is required for finished job"));
     }
     let left = ["succeeded", "failed"].iter().any(|field| texts(job, &format!("status.uncountedTerminatedPods.{field}")).next().is_some());
-    if left {
+    if left && (turned || differs("uncountedTerminatedPods")) {
         let shown = at(job, "status.uncountedTerminatedPods").unwrap_or(&Value::Null);
-        errors.push(FieldError::invalid(STATUS.field("uncountedTerminatedPods"), shown, "must be empty for finished job"));
+        let words = "uncountedTerminatedPods needs to be empty for finished job";
+        errors.push(FieldError::invalid(STATUS.field("uncountedTerminatedPods"), shown, words));
     }
 }
 
-fn indexed(errors: &mut Errors, job: &Value) {
+fn indexed(errors: &mut Errors, job: &Value, old: &Value) {
     let (done, failed) = (text(job, "status.completedIndexes"), text(job, "status.failedIndexes"));
+    let (new_done, new_failed) =
+        (done != text(old, "status.completedIndexes"), at(job, "status.failedIndexes") != at(old, "status.failedIndexes"));
     let (done_path, failed_path) = (STATUS.field("completedIndexes"), STATUS.field("failedIndexes"));
     let per_index = at(job, "spec.backoffLimitPerIndex").is_some();
     if let Some(completions) = int(job, "spec.completions") {
         let one = indexes::parse(done, completions);
-        if let Err(words) = &one {
+        if let Err(words) = &one
+            && new_done
+        {
             errors.push(FieldError::invalid(done_path, done, format!("error parsing completedIndexes: {words}")));
         }
         let other = indexes::parse(failed, completions);
         if let Err(words) = &other
             && per_index
+            && new_failed
         {
             errors.push(FieldError::invalid(failed_path, failed, format!("error parsing failedIndexes: {words}")));
         }
-        if let (Ok(one), Ok(other)) = (one, other)
-            && let Some(index) = indexes::overlap(&one, &other)
-        {
-            let words = format!("failedIndexes and completedIndexes overlap at index: {index}");
-            errors.push(FieldError::invalid(failed_path, failed, words));
+        if new_done || new_failed {
+            overlap(errors, failed_path, job, completions);
         }
     }
-    if !done.is_empty() && text(job, "spec.completionMode") != "Indexed" {
+    if new_done && !done.is_empty() && text(job, "spec.completionMode") != "Indexed" {
         let words = "cannot set non-empty completedIndexes when non-indexed completion mode";
         errors.push(FieldError::invalid(done_path, done, words));
     }
-    if at(job, "status.failedIndexes").is_some() && !per_index {
+    if new_failed && at(job, "status.failedIndexes").is_some() && !per_index {
         let words = "cannot set non-null failedIndexes when backoffLimitPerIndex is null";
         errors.push(FieldError::invalid(failed_path, failed, words));
+    }
+}
+
+/// No index has both failed and succeeded; intervals that are none are passed over.
+fn overlap(errors: &mut Errors, path: Path<'_>, job: &Value, completions: i64) {
+    let failed = text(job, "status.failedIndexes");
+    let (done, lost) = (indexes::intervals(text(job, "status.completedIndexes"), completions), indexes::intervals(failed, completions));
+    if let Some(index) = indexes::overlap(&done, &lost) {
+        errors.push(FieldError::invalid(path, failed, format!("failedIndexes and completedIndexes overlap at index: {index}")));
     }
 }
 
@@ -148,15 +178,17 @@ fn changed(errors: &mut Errors, job: &Value, old: &Value) {
             errors.push(FieldError::invalid_unshown(conditions, format!("cannot disable the terminal {kind}=True condition")));
         }
     }
+    // Indexed jobs that have a pod for each index may be made smaller.
+    let shrinks = text(job, "spec.completionMode") == "Indexed" && at(job, "spec.completions") == at(job, "spec.parallelism");
     for name in ["failed", "succeeded"] {
         let count = |job: &Value| int(job, &format!("status.{name}")).unwrap_or_default();
-        if count(job) < count(old) {
+        if count(job) < count(old) && !(name == "succeeded" && shrinks) {
             errors.push(FieldError::invalid(STATUS.field(name), count(job), format!("cannot decrease the {name} counter")));
         }
     }
     let (new, before) = (text(job, "status.completionTime"), text(old, "status.completionTime"));
     if !new.is_empty() && !before.is_empty() && new != before {
-        errors.push(FieldError::invalid(STATUS.field("completionTime"), new, "field is immutable"));
+        errors.push(FieldError::invalid(STATUS.field("completionTime"), new, "completionTime cannot be mutated"));
     }
     let (new, before) = (text(job, "status.startTime"), text(old, "status.startTime"));
     if !before.is_empty() && new != before && !flag(job, "spec.suspend") {

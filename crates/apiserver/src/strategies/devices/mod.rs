@@ -1,80 +1,98 @@
 //! Devices: classes, claims and their templates, and what drivers offer.
 
+mod capacity;
 mod claims;
+mod requests;
+mod results;
 mod slices;
+mod supply;
+mod values;
 
 pub(super) use claims::{Claims, Classes, Templates};
 pub(super) use slices::Slices;
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
+use serde::Serialize;
 
 use super::expressions::compiled;
-use super::validation::names::{self, Findings};
-use super::validation::{Errors, Path, invalid_all};
+use super::forms::csi_driver as driver;
+use super::validation::{Errors, Path, invalid_all, names};
 use crate::cel::Type;
 use crate::status::FieldError;
-use crate::view::{list, text};
+use crate::view::{at, list, text};
 
-const LONGEST_DRIVER: usize = 63;
-const LONGEST_POOL: usize = 253;
+/// The names of requests that a claim, a constraint, a result or a configuration may have or refer to.
+const MOST_REQUESTS: usize = 32;
+const MOST_CONFIGS: usize = 32;
+/// The most bytes of parameters and data that only drivers understand.
+const LONGEST_PARAMETERS: usize = 10 * 1024;
 
-/// The name of a driver: a DNS subdomain.
-fn driver(errors: &mut Errors, path: Path<'_>, name: &str) {
-    if name.is_empty() {
-        errors.push(FieldError::required(path, ""));
-        return;
+/// Looks at each item of a list. Of a list that is too long only that is said.
+fn each(errors: &mut Errors, path: Path<'_>, items: &[&Value], most: usize, mut check: impl FnMut(&mut Errors, Path<'_>, &Value)) -> bool {
+    if items.len() > most {
+        errors.push(FieldError::too_many(path, items.len(), most));
+        return false;
     }
-    if name.len() > LONGEST_DRIVER {
-        errors.push(FieldError::too_long(path, LONGEST_DRIVER));
+    for (number, item) in items.iter().enumerate() {
+        check(errors, path.index(number), item);
     }
-    invalid_all(errors, path, name, names::subdomain(name));
+    true
+}
+
+/// The same for items of which each has a key of its own.
+fn set(
+    errors: &mut Errors,
+    path: Path<'_>,
+    items: &[&Value],
+    most: usize,
+    key: impl Fn(&Value) -> String,
+    check: impl FnMut(&mut Errors, Path<'_>, &Value),
+) {
+    if each(errors, path, items, most, check) {
+        distinct(errors, path, items.iter().map(|item| key(item)));
+    }
+}
+
+/// An error for each key that was there before.
+fn distinct<K: Serialize + std::hash::Hash + Eq>(errors: &mut Errors, path: Path<'_>, keys: impl Iterator<Item = K>) {
+    let mut seen = HashSet::new();
+    for (number, key) in keys.enumerate() {
+        if seen.contains(&key) {
+            errors.push(FieldError::duplicate(path.index(number), key));
+        } else {
+            seen.insert(key);
+        }
+    }
+}
+
+/// The items of the list at a path.
+fn items<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
+    list(object, path).collect()
+}
+
+fn itself(item: &Value) -> String {
+    item.as_str().unwrap_or_default().to_owned()
+}
+
+/// A DNS label.
+fn label(errors: &mut Errors, path: Path<'_>, name: &str) {
+    invalid_all(errors, path, name, names::label(name));
 }
 
 /// The name of a pool: DNS subdomains with slashes between them.
 fn pool(errors: &mut Errors, path: Path<'_>, name: &str) {
+    const LONGEST: usize = 253;
     if name.is_empty() {
         errors.push(FieldError::required(path, ""));
         return;
     }
-    if name.len() > LONGEST_POOL {
-        errors.push(FieldError::too_long(path, LONGEST_POOL));
+    if name.len() > LONGEST {
+        errors.push(FieldError::too_long(path, LONGEST));
     }
     for part in name.split('/') {
         invalid_all(errors, path, part, names::subdomain(part));
-    }
-}
-
-/// `example.com/model`, of which the domain may be missing.
-fn qualified(text: &str) -> Findings {
-    let (domain, id) = text.rsplit_once('/').map_or((None, text), |(domain, id)| (Some(domain), id));
-    let mut found = domain.map(names::subdomain).unwrap_or_default();
-    found.extend(super::forms::identifier(id));
-    found
-}
-
-/// The same with a domain.
-fn fully_qualified(errors: &mut Errors, path: Path<'_>, text: &str) {
-    if text.is_empty() {
-        errors.push(FieldError::required(path, "name required"));
-        return;
-    }
-    invalid_all(errors, path, text, qualified(text));
-    if !text.contains('/') {
-        errors.push(FieldError::invalid(path, text, "must include a domain"));
-    }
-}
-
-/// A list of named things that is not too long, and names nothing twice.
-fn unique<'a>(errors: &mut Errors, path: Path<'_>, names: &[&'a str], most: usize) {
-    if names.len() > most {
-        errors.push(FieldError::too_many(path, names.len(), most));
-    }
-    let mut seen: Vec<&'a str> = Vec::new();
-    for (number, name) in names.iter().enumerate() {
-        if seen.contains(name) {
-            errors.push(FieldError::duplicate(path.index(number), name));
-        }
-        seen.push(name);
     }
 }
 
@@ -83,44 +101,41 @@ fn selectors(errors: &mut Errors, path: Path<'_>, of: &Value) {
     const MOST: usize = 32;
     const LONGEST: usize = 10 * 1024;
     let environment = crate::cel::devices();
-    let all = list(of, "selectors");
-    if all.len() > MOST {
-        errors.push(FieldError::too_many(path, all.len(), MOST));
-    }
-    for (number, selector) in all.enumerate() {
-        let path = path.index(number);
+    each(errors, path, &items(of, "selectors"), MOST, |errors, path, selector| {
         let cel = path.field("cel");
-        if selector.get("cel").is_none_or(Value::is_null) {
+        let (place, expression) = (cel.field("expression"), text(selector, "cel.expression"));
+        if at(selector, "cel").is_none() {
             errors.push(FieldError::required(cel, ""));
-        } else if text(selector, "cel.expression").len() > LONGEST {
-            errors.push(FieldError::too_long(cel.field("expression"), LONGEST));
-        } else {
-            let (path, expression) = (cel.field("expression"), text(selector, "cel.expression"));
-            match compiled(errors, path, expression, &environment, &[]) {
-                Some(Type::Bool | Type::Any) | None => {}
-                Some(other) => {
-                    let words = format!("must evaluate to bool or the unknown type, not {other}");
-                    errors.push(FieldError::invalid(path, expression, words));
-                }
-            }
+        } else if expression.len() > LONGEST {
+            errors.push(FieldError::too_long(place, LONGEST));
+        } else if let Some(other) = compiled(errors, place, expression, &environment, &[])
+            && !matches!(other, Type::Bool | Type::Any)
+        {
+            let words = format!("must evaluate to bool or the unknown type, not {other}");
+            errors.push(FieldError::invalid(place, expression, words));
         }
-    }
+    });
 }
 
-/// Parameters that only a driver understands.
-fn opaque(errors: &mut Errors, path: Path<'_>, config: &Value) {
+/// Parameters that only a driver understands. What was `stored` before may be longer than is allowed today.
+fn opaque(errors: &mut Errors, path: Path<'_>, config: &Value, stored: bool) {
     let path = path.field("opaque");
-    let Some(opaque) = crate::view::at(config, "opaque") else {
+    let Some(opaque) = at(config, "opaque") else {
         errors.push(FieldError::required(path, ""));
         return;
     };
     driver(errors, path.field("driver"), text(opaque, "driver"));
-    match crate::view::at(opaque, "parameters") {
-        None => errors.push(FieldError::required(path.field("parameters"), "")),
+    raw(errors, path.field("parameters"), at(opaque, "parameters"), stored);
+}
+
+/// An object of any form, of bounded length.
+fn raw(errors: &mut Errors, path: Path<'_>, value: Option<&Value>, stored: bool) {
+    let length = |value: &Value| serde_json::to_vec(value).map_or(0, |bytes| bytes.len());
+    match value {
+        None => errors.push(FieldError::required(path, "")),
+        Some(value) if !stored && length(value) > LONGEST_PARAMETERS => errors.push(FieldError::too_long(path, LONGEST_PARAMETERS)),
         Some(Value::Map(_)) => {}
-        Some(_) => {
-            let words = "parameters must be a valid JSON object";
-            errors.push(FieldError::invalid(path.field("parameters"), "<value omitted>", words));
-        }
+        Some(Value::Json(text)) if text.trim_start().starts_with('{') => {}
+        Some(_) => errors.push(FieldError::invalid(path, "<value omitted>", "must be a valid JSON object")),
     }
 }

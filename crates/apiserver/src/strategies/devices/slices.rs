@@ -2,48 +2,23 @@
 
 use corten_schema::Value;
 
-use super::{driver, pool, qualified, unique};
+use super::supply::{counter_set, device, given};
+use super::{driver, items, pool, set};
 use crate::status::FieldError;
 use crate::strategies::field;
-use crate::strategies::validation::{Errors, NEGATIVE, Path, immutable, invalid_all, names};
+use crate::strategies::validation::{Errors, NOT_POSITIVE, Path, immutable};
 use crate::strategy::{Scope, SelectableField, Strategy};
-use crate::view::{at, entries, flag, int, list, text};
+use crate::view::{at, flag, int, list, text};
 
 const SPEC: Path<'static> = Path::Root("spec");
 const MOST_DEVICES: usize = 128;
-const MOST_ATTRIBUTES: usize = 32;
+/// The same where devices have taints or consume counters.
+const MOST_COSTLY: usize = 64;
+const MOST_COUNTER_SETS: usize = 8;
 const PLACES: [&str; 4] = ["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"];
 
 /// The strategy of slices.
 pub(in crate::strategies) struct Slices;
-
-fn device(errors: &mut Errors, path: Path<'_>, device: &Value) {
-    let name = text(device, "name");
-    invalid_all(errors, path.field("name"), name, names::label(name));
-    let attributes = path.field("attributes");
-    for (name, attribute) in entries(device, "attributes") {
-        let path = attributes.key(name);
-        invalid_all(errors, path, name, qualified(name));
-        let kinds = ["int", "bool", "string", "version"];
-        match kinds.iter().filter(|kind| at(attribute, kind).is_some()).count() {
-            0 => errors.push(FieldError::required(path, "exactly one value must be specified")),
-            1 => {}
-            _ => errors.push(FieldError::invalid(path, attribute, "exactly one value must be specified")),
-        }
-        if text(attribute, "string").len() > 64 {
-            errors.push(FieldError::too_long(path.field("string"), 64));
-        }
-    }
-    let capacity = path.field("capacity");
-    for (name, _) in entries(device, "capacity") {
-        invalid_all(errors, capacity.key(name), name, qualified(name));
-    }
-    let count = entries(device, "attributes").count() + entries(device, "capacity").count();
-    if count > MOST_ATTRIBUTES {
-        let words = format!("the total number of attributes and capacities must not exceed {MOST_ATTRIBUTES}");
-        errors.push(FieldError::invalid(path, count, words));
-    }
-}
 
 impl Strategy for Slices {
     fn selectable_fields(&self) -> &'static [SelectableField] {
@@ -56,58 +31,74 @@ impl Strategy for Slices {
     }
 
     fn validate(&self, _: Scope<'_>, slice: &Value) -> Vec<FieldError> {
-        let mut errors = Errors::new();
-        let spec = at(slice, "spec").unwrap_or(&Value::Null);
-        driver(&mut errors, SPEC.field("driver"), text(spec, "driver"));
-        let path = SPEC.field("pool");
-        pool(&mut errors, path.field("name"), text(spec, "pool.name"));
-        let count = int(spec, "pool.resourceSliceCount").unwrap_or_default();
-        if count <= 0 {
-            errors.push(FieldError::invalid(path.field("resourceSliceCount"), count, "must be greater than zero"));
-        }
-        let generation = int(spec, "pool.generation").unwrap_or_default();
-        if generation < 0 {
-            errors.push(FieldError::invalid(path.field("generation"), generation, NEGATIVE));
-        }
-        let given: Vec<String> = PLACES
-            .iter()
-            .filter(|field| match **field {
-                "nodeName" => !text(spec, "nodeName").is_empty(),
-                "nodeSelector" => at(spec, "nodeSelector").is_some(),
-                other => flag(spec, other),
-            })
-            .map(|field| format!("`{field}`"))
-            .collect();
-        let words = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
-        match given.len() {
-            0 => errors.push(FieldError::required(SPEC, words)),
-            1 => {}
-            _ => {
-                let value = format!("{{{}}}", given.join(", "));
-                errors.push(FieldError::invalid(SPEC, value, format!("{words}, but multiple fields are set")));
-            }
-        }
-        let node = text(spec, "nodeName");
-        if !node.is_empty() {
-            invalid_all(&mut errors, SPEC.field("nodeName"), node, names::subdomain(node));
-        }
-        let all = SPEC.field("devices");
-        let listed: Vec<&str> = list(spec, "devices").map(|device| text(device, "name")).collect();
-        for (number, item) in list(spec, "devices").enumerate() {
-            device(&mut errors, all.index(number), item);
-        }
-        unique(&mut errors, all, &listed, MOST_DEVICES);
-        errors
+        check(slice, None)
     }
 
-    fn validate_update(&self, scope: Scope<'_>, slice: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = self.validate(scope, slice);
+    fn validate_update(&self, _: Scope<'_>, slice: &Value, old: &Value) -> Vec<FieldError> {
+        check(slice, Some(old))
+    }
+}
+
+fn name(item: &Value) -> String {
+    text(item, "name").to_owned()
+}
+
+fn check(slice: &Value, old: Option<&Value>) -> Errors {
+    let mut errors = Errors::new();
+    let errors = &mut errors;
+    let spec = at(slice, "spec").unwrap_or(&Value::Null);
+    driver(errors, SPEC.field("driver"), text(spec, "driver"));
+    let path = SPEC.field("pool");
+    pool(errors, path.field("name"), text(spec, "pool.name"));
+    let count = int(spec, "pool.resourceSliceCount").unwrap_or_default();
+    if count <= 0 {
+        errors.push(FieldError::invalid(path.field("resourceSliceCount"), count, NOT_POSITIVE));
+    }
+    let generation = int(spec, "pool.generation").unwrap_or_default();
+    if generation < 0 {
+        errors.push(FieldError::invalid(path.field("generation"), generation, "must be greater than or equal to zero"));
+    }
+    if let Some(old) = old {
+        immutable(errors, path.field("name"), at(slice, "spec.pool.name"), at(old, "spec.pool.name"));
         for field in ["driver", "nodeName"] {
             let path = format!("spec.{field}");
-            immutable(&mut errors, SPEC.field(field), at(slice, &path), at(old, &path));
+            immutable(errors, SPEC.field(field), at(slice, &path), at(old, &path));
         }
-        let path = SPEC.field("pool");
-        immutable(&mut errors, path.field("name"), at(slice, "spec.pool.name"), at(old, "spec.pool.name"));
-        errors
+    }
+    places(errors, spec);
+    if at(spec, "sharedCounters").is_some() && at(spec, "devices").is_some() {
+        errors.push(FieldError::invalid(SPEC, "", "only one of `sharedCounters` or `devices` is allowed"));
+    }
+    let costly = |device: &Value| ["taints", "consumesCounters"].iter().any(|field| list(device, field).len() > 0);
+    let most = if list(spec, "devices").any(costly) { MOST_COSTLY } else { MOST_DEVICES };
+    let per_device = flag(spec, "perDeviceNodeSelection");
+    set(errors, SPEC.field("devices"), &items(spec, "devices"), most, name, |errors, path, item| {
+        let before = old.and_then(|old| list(old, "spec.devices").find(|before| text(before, "name") == text(item, "name")));
+        device(errors, path, item, before, per_device);
+    });
+    let sets = items(spec, "sharedCounters");
+    set(errors, SPEC.field("sharedCounters"), &sets, MOST_COUNTER_SETS, name, |errors, path, set| {
+        counter_set(errors, path, set, "name");
+    });
+    std::mem::take(errors)
+}
+
+/// Where the devices can be used.
+fn places(errors: &mut Errors, spec: &Value) {
+    const WORDS: &str = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
+    let given = given(errors, SPEC, spec, &PLACES, "must be either unset or set to a non-empty string");
+    let terms = list(spec, "nodeSelector.nodeSelectorTerms");
+    if at(spec, "nodeSelector").is_some() && terms.len() != 1 {
+        let selector = SPEC.field("nodeSelector");
+        let shown = at(spec, "nodeSelector.nodeSelectorTerms").unwrap_or(&Value::Null);
+        errors.push(FieldError::invalid(selector.field("nodeSelectorTerms"), shown, "must have exactly one node selector term"));
+    }
+    match given.len() {
+        0 => errors.push(FieldError::required(SPEC, WORDS)),
+        1 => {}
+        _ => {
+            let value = format!("{{{}}}", given.join(", "));
+            errors.push(FieldError::invalid(SPEC, value, format!("{WORDS}, but multiple fields are set")));
+        }
     }
 }

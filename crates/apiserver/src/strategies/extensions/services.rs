@@ -3,11 +3,12 @@
 use corten_schema::Value;
 
 use crate::status::{ApiError, FieldError};
+use crate::strategies::config::decoded_len;
 use crate::strategies::forms::named;
 use crate::strategies::validation::{Errors, Path, invalid_all, names};
 use crate::strategies::{EDITABLE_METADATA, keep_metadata};
 use crate::strategy::{NameRule, Scope, Strategy};
-use crate::view::{at, flag, int, text};
+use crate::view::{at, flag, int, list, text};
 
 const SPEC: Path<'static> = Path::Root("spec");
 
@@ -57,11 +58,8 @@ impl Strategy for Services {
             None => {
                 if bundle {
                     let words = "local APIServices may not have a caBundle";
-                    errors.push(FieldError::invalid(
-                        SPEC.field("caBundle"),
-                        format!("{} bytes", text(service, "spec.caBundle").len()),
-                        words,
-                    ));
+                    let size = decoded_len(text(service, "spec.caBundle"));
+                    errors.push(FieldError::invalid(SPEC.field("caBundle"), format!("{size} bytes"), words));
                 }
                 if insecure {
                     let words = "local APIServices may not have insecureSkipTLSVerify";
@@ -71,15 +69,29 @@ impl Strategy for Services {
             Some(reference) => {
                 named(&mut errors, path.field("namespace"), text(reference, "namespace"), |_| Vec::new());
                 named(&mut errors, path.field("name"), text(reference, "name"), |_| Vec::new());
-                if let Some(port) = int(reference, "port") {
-                    for why in names::port_number(port) {
-                        errors.push(FieldError::invalid(path.field("port"), port, format!("port is not valid: {why}")));
-                    }
+                let port = int(reference, "port").unwrap_or_default();
+                let why = names::port_number(port);
+                if !why.is_empty() {
+                    errors.push(FieldError::invalid(path.field("port"), port, format!("port is not valid: {}", why.join(", "))));
                 }
                 if insecure && bundle {
                     let words = "may not be true if caBundle is present";
                     errors.push(FieldError::invalid(SPEC.field("insecureSkipTLSVerify"), true, words));
                 }
+            }
+        }
+        errors
+    }
+
+    fn validate_status(&self, _: Scope<'_>, service: &Value, _: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let status = Path::Root("status");
+        let all = status.field("conditions");
+        for (number, condition) in list(service, "status.conditions").enumerate() {
+            let found = text(condition, "status");
+            if !["True", "False", "Unknown"].contains(&found) {
+                let path = all.index(number);
+                errors.push(FieldError::not_supported_as_given(path.field("status"), found, &["True", "False", "Unknown"]));
             }
         }
         errors

@@ -1,5 +1,8 @@
 //! Values against the schemas of custom kinds.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use corten_schema::{Value, json};
 use regex::Regex;
 
@@ -108,9 +111,26 @@ fn string(errors: &mut Errors, path: Path<'_>, name: &str, value: &Value, schema
         errors.push(FieldError::invalid(path, value, format!("{name} in body should be at least {least} chars long")));
     }
     let pattern = text(schema, "pattern");
-    if !pattern.is_empty() && Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text_of)) {
+    if !pattern.is_empty() && !matches(pattern, text_of) {
         errors.push(FieldError::invalid(path, value, format!("{name} in body should match '{pattern}'")));
     }
+}
+
+thread_local! {
+    /// Patterns that were compiled for the strings before: a list may have very many of one pattern.
+    static PATTERNS: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+}
+
+/// Whether a string fits a pattern; every string fits one that is none.
+fn matches(pattern: &str, text: &str) -> bool {
+    const MOST: usize = 64;
+    PATTERNS.with_borrow_mut(|known| {
+        if known.len() >= MOST && !known.contains_key(pattern) {
+            known.clear();
+        }
+        let compiled = known.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+        compiled.as_ref().is_none_or(|pattern| pattern.is_match(text))
+    })
 }
 
 /// A limit of a schema, as a count.

@@ -32,7 +32,7 @@ impl Strategy for Classes {
             local_reference(&mut errors, path, parameters);
             let namespace = at(parameters, "namespace").and_then(Value::as_str);
             match (text(parameters, "scope"), namespace) {
-                ("", _) => errors.push(FieldError::required(path.field("scope"), "")),
+                _ if at(parameters, "scope").is_none() => errors.push(FieldError::required(path.field("scope"), "")),
                 ("Namespace", None) => {
                     errors.push(FieldError::required(path.field("namespace"), "`parameters.scope` is set to 'Namespace'"));
                 }

@@ -1,5 +1,7 @@
 //! Network policies.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 use ipnet::IpNet;
 
@@ -10,6 +12,8 @@ use crate::view::{at, int, list, text, texts};
 
 const SPEC: Path<'static> = Path::Root("spec");
 const KINDS: [&str; 2] = ["Ingress", "Egress"];
+/// The lists of rules, and the lists of peers in them.
+const SIDES: [(&str, &str); 2] = [("ingress", "from"), ("egress", "to")];
 
 /// The strategy of network policies.
 pub(in crate::strategies) struct Policies;
@@ -45,18 +49,34 @@ fn port(errors: &mut Errors, path: Path<'_>, port: &Value) {
     }
 }
 
-fn block(errors: &mut Errors, path: Path<'_>, block: &Value) {
+/// A range that is new; what was stored once may stay.
+fn new_range(errors: &mut Errors, path: Path<'_>, range: &str, known: &HashSet<&str>) {
+    if !known.contains(range) {
+        net::cidr(errors, path, range);
+    }
+}
+
+/// All ranges of a policy.
+fn ranges(policy: &Value) -> HashSet<&str> {
+    let rules = SIDES
+        .iter()
+        .flat_map(|(direction, side)| list(policy, &format!("spec.{direction}")).flat_map(|rule| list(rule, side)).collect::<Vec<_>>());
+    let blocks = rules.filter_map(|peer| at(peer, "ipBlock"));
+    blocks.flat_map(|block| std::iter::once(text(block, "cidr")).chain(texts(block, "except"))).collect()
+}
+
+fn block(errors: &mut Errors, path: Path<'_>, block: &Value, known: &HashSet<&str>) {
     let range = text(block, "cidr");
     if range.is_empty() {
         errors.push(FieldError::required(path.field("cidr"), ""));
         return;
     }
-    net::cidr(errors, path.field("cidr"), range);
+    new_range(errors, path.field("cidr"), range, known);
     let Some(range) = net::lenient_range(range) else { return };
     let all = path.field("except");
     for (number, except) in texts(block, "except").enumerate() {
         let path = all.index(number);
-        net::cidr(errors, path, except);
+        new_range(errors, path, except, known);
         let inside = |except: IpNet| range.contains(&except.network()) && range.prefix_len() < except.prefix_len();
         if net::lenient_range(except).is_some_and(|except| !inside(except)) {
             errors.push(FieldError::invalid(path, except, "must be a strict subset of `cidr`"));
@@ -64,7 +84,7 @@ fn block(errors: &mut Errors, path: Path<'_>, block: &Value) {
     }
 }
 
-fn peer(errors: &mut Errors, path: Path<'_>, peer: &Value) {
+fn peer(errors: &mut Errors, path: Path<'_>, peer: &Value, known: &HashSet<&str>) {
     let mut selectors = 0;
     for field in ["podSelector", "namespaceSelector"] {
         if let Some(selector) = at(peer, field) {
@@ -76,7 +96,7 @@ fn peer(errors: &mut Errors, path: Path<'_>, peer: &Value) {
         (None, 0) => errors.push(FieldError::required(path, "must specify a peer")),
         (None, _) => {}
         (Some(range), selectors) => {
-            block(errors, path.field("ipBlock"), range);
+            block(errors, path.field("ipBlock"), range, known);
             if selectors > 0 {
                 errors.push(FieldError::forbidden(path, "may not specify both ipBlock and another peer"));
             }
@@ -84,41 +104,50 @@ fn peer(errors: &mut Errors, path: Path<'_>, peer: &Value) {
     }
 }
 
-impl Strategy for Policies {
-    fn validate(&self, _: Scope<'_>, policy: &Value) -> Vec<FieldError> {
-        let mut errors = Errors::new();
-        if let Some(selector) = at(policy, "spec.podSelector") {
-            labels::selector(&mut errors, SPEC.field("podSelector"), selector);
-        }
-        for (direction, side) in [("ingress", "from"), ("egress", "to")] {
-            let rules = SPEC.field(direction);
-            for (number, rule) in list(policy, &format!("spec.{direction}")).enumerate() {
-                let path = rules.index(number);
-                let ports = path.field("ports");
-                for (number, item) in list(rule, "ports").enumerate() {
-                    port(&mut errors, ports.index(number), item);
-                }
-                let peers = path.field(side);
-                for (number, item) in list(rule, side).enumerate() {
-                    peer(&mut errors, peers.index(number), item);
-                }
+/// Everything wrong with a policy; `known` are ranges that it had before.
+fn check(policy: &Value, known: &HashSet<&str>) -> Errors {
+    let mut errors = Errors::new();
+    if let Some(selector) = at(policy, "spec.podSelector") {
+        labels::selector(&mut errors, SPEC.field("podSelector"), selector);
+    }
+    for (direction, side) in SIDES {
+        let rules = SPEC.field(direction);
+        for (number, rule) in list(policy, &format!("spec.{direction}")).enumerate() {
+            let path = rules.index(number);
+            let ports = path.field("ports");
+            for (number, item) in list(rule, "ports").enumerate() {
+                port(&mut errors, ports.index(number), item);
+            }
+            let peers = path.field(side);
+            for (number, item) in list(rule, side).enumerate() {
+                peer(&mut errors, peers.index(number), item, known);
             }
         }
-        let path = SPEC.field("policyTypes");
-        let kinds: Vec<&str> = texts(policy, "spec.policyTypes").collect();
-        if kinds.len() > KINDS.len() {
-            errors.push(FieldError::invalid(path, kinds, "may not specify more than two policyTypes"));
-            return errors;
-        }
-        for (number, kind) in kinds.into_iter().enumerate().filter(|(_, kind)| !KINDS.contains(kind)) {
-            errors.push(FieldError::not_supported_as_given(path.index(number), kind, &KINDS));
-        }
-        errors
+    }
+    let path = SPEC.field("policyTypes");
+    let kinds: Vec<&str> = texts(policy, "spec.policyTypes").collect();
+    if kinds.len() > KINDS.len() {
+        errors.push(FieldError::invalid(path, kinds, "may not specify more than two policyTypes"));
+        return errors;
+    }
+    for (number, kind) in kinds.into_iter().enumerate().filter(|(_, kind)| !KINDS.contains(kind)) {
+        errors.push(FieldError::not_supported_as_given(path.index(number), kind, &KINDS));
+    }
+    errors
+}
+
+impl Strategy for Policies {
+    fn validate(&self, _: Scope<'_>, policy: &Value) -> Vec<FieldError> {
+        check(policy, &HashSet::new())
+    }
+
+    fn validate_update(&self, _: Scope<'_>, policy: &Value, old: &Value) -> Vec<FieldError> {
+        check(policy, &ranges(old))
     }
 
     fn warnings(&self, _: Scope<'_>, policy: &Value, _: Option<&Value>) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (direction, side) in [("ingress", "from"), ("egress", "to")] {
+        for (direction, side) in SIDES {
             for (number, rule) in list(policy, &format!("spec.{direction}")).enumerate() {
                 for (index, peer) in list(rule, side).enumerate() {
                     let path = format!("spec.{direction}[{number}].{side}[{index}].ipBlock");

@@ -1,5 +1,7 @@
 //! `pods/status`: what kubelets report, within reason.
 
+use std::collections::{HashMap, VecDeque};
+
 use corten_schema::Value;
 
 use crate::status::FieldError;
@@ -20,12 +22,14 @@ pub(super) fn prepare(pod: &mut Value, old: &Value) {
     {
         pod.set_at(&["status", "observedGeneration"], generation);
     }
+    // Of several conditions of one type the first goes with the first, the second with the second.
+    let mut before: HashMap<&str, VecDeque<Option<i64>>> = HashMap::new();
+    for condition in list(old, "status.conditions") {
+        before.entry(text(condition, "type")).or_default().push_back(int(condition, "observedGeneration"));
+    }
     for condition in pod.at_mut(&["status", "conditions"]).and_then(Value::as_list_mut).into_iter().flatten() {
-        if int(condition, "observedGeneration").unwrap_or_default() != 0 {
-            continue;
-        }
-        let before = list(old, "status.conditions").find(|before| text(before, "type") == text(condition, "type"));
-        if let Some(generation) = before.and_then(|before| int(before, "observedGeneration")) {
+        let known = before.get_mut(text(condition, "type")).and_then(VecDeque::pop_front).flatten();
+        if let Some(generation) = known.filter(|_| int(condition, "observedGeneration").unwrap_or_default() == 0) {
             condition.insert("observedGeneration", generation);
         }
     }

@@ -78,6 +78,8 @@ fn subset_address(errors: &mut Errors, path: Path<'_>, address: &Value) {
     }
 }
 
+const MOST_ENDPOINTS: usize = 1000;
+const MOST_PORTS: usize = 100;
 const MOST_ADDRESSES: usize = 100;
 const MOST_HINTS: usize = 8;
 const MOST_TOPOLOGY: usize = 16;
@@ -182,18 +184,19 @@ impl Strategy for EndpointSlices {
         } else {
             one_of(&mut errors, path, kind, &["FQDN", "IPv4", "IPv6"]);
         }
-        for (field, most) in [("endpoints", 1000), ("ports", 100)] {
+        // Of a list that is too long only that is said; addresses of an unknown type are not looked at.
+        for (field, most) in [("endpoints", MOST_ENDPOINTS), ("ports", MOST_PORTS)] {
             let count = list(slice, field).len();
             if count > most {
                 errors.push(FieldError::too_many(field, count, most));
+            } else if field == "ports" {
+                ports(&mut errors, slice);
+            } else {
+                let all = Path::Root("endpoints");
+                for (number, item) in list(slice, "endpoints").enumerate() {
+                    endpoint(&mut errors, all.index(number), item, kind);
+                }
             }
-        }
-        if errors.is_empty() {
-            let all = Path::Root("endpoints");
-            for (number, item) in list(slice, "endpoints").enumerate() {
-                endpoint(&mut errors, all.index(number), item, kind);
-            }
-            ports(&mut errors, slice);
         }
         errors
     }

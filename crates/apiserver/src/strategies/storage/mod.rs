@@ -5,6 +5,7 @@ mod capacities;
 pub(super) mod claims;
 mod classes;
 mod drivers;
+mod sources;
 mod volumes;
 
 pub(super) use attachments::Attachments;

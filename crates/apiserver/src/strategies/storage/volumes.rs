@@ -2,120 +2,16 @@
 
 use corten_schema::{Value, value};
 
-use super::{class, modes, size};
+use super::{class, modes, size, sources};
 use crate::status::{ApiError, FieldError};
-use crate::strategies::forms::{csi_driver, named};
 use crate::strategies::validation::{Errors, Path, immutable, names, one_of, placement, required_one_of};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, entries, text};
 
 const SPEC: Path<'static> = Path::Root("spec");
 
-/// The kinds of volumes, in the order in which the reference looks for them.
-const SOURCES: [&str; 22] = [
-    "hostPath",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "glusterfs",
-    "flocker",
-    "nfs",
-    "rbd",
-    "quobyte",
-    "cephfs",
-    "iscsi",
-    "cinder",
-    "fc",
-    "flexVolume",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "scaleIO",
-    "local",
-    "storageos",
-    "csi",
-];
-
 /// The strategy of volumes.
 pub(in crate::strategies) struct Volumes;
-
-fn sources(errors: &mut Errors, volume: &Value) {
-    let mut given = SOURCES.iter().filter(|name| at(volume, &format!("spec.{name}")).is_some());
-    let Some(first) = given.next() else {
-        errors.push(FieldError::required(SPEC, "must specify a volume type"));
-        return;
-    };
-    // One kind has another name in errors.
-    let named_as = if *first == "gcePersistentDisk" { "persistentDisk" } else { *first };
-    let path = SPEC.field(named_as);
-    let source = at(volume, &format!("spec.{first}")).unwrap_or(&Value::Null);
-    let required: &[&str] = match *first {
-        "hostPath" | "local" => &["path"],
-        "nfs" => &["server", "path"],
-        "csi" => &["volumeHandle"],
-        "glusterfs" => &["endpoints", "path"],
-        "cinder" => &["volumeID"],
-        "awsElasticBlockStore" => &["volumeID"],
-        "gcePersistentDisk" => &["pdName"],
-        "vsphereVolume" => &["volumePath"],
-        "azureDisk" => &["diskName", "diskURI"],
-        "azureFile" => &["secretName", "shareName"],
-        "flexVolume" => &["driver"],
-        "iscsi" => &["targetPortal", "iqn"],
-        "portworxVolume" => &["volumeID"],
-        _ => &[],
-    };
-    if *first == "csi" {
-        csi_driver(errors, path.field("driver"), text(source, "driver"));
-    }
-    for field in required {
-        if text(source, field).is_empty() {
-            errors.push(FieldError::required(path.field(field), ""));
-        }
-    }
-    match *first {
-        "hostPath" | "local" if text(source, "path").split('/').any(|part| part == "..") => {
-            errors.push(FieldError::invalid(path.field("path"), text(source, "path"), "must not contain '..'"));
-        }
-        "nfs" if !text(source, "path").is_empty() && !text(source, "path").starts_with('/') => {
-            errors.push(FieldError::invalid(path.field("path"), text(source, "path"), "must be an absolute path"));
-        }
-        _ => {}
-    }
-    if *first == "hostPath" {
-        let kinds = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
-        let kind = text(source, "type");
-        if !kinds.contains(&kind) {
-            errors.push(FieldError::not_supported(path.field("type"), kind, &kinds));
-        }
-    }
-    if *first == "local" && at(volume, "spec.nodeAffinity").is_none() {
-        errors.push(FieldError::required(SPEC.field("nodeAffinity"), "Local volume requires node affinity"));
-    }
-    if *first == "csi" {
-        for field in ["controllerPublishSecretRef", "nodePublishSecretRef", "nodeStageSecretRef", "controllerExpandSecretRef"] {
-            if let Some(secret) = at(source, field) {
-                let path = path.field(field);
-                for part in ["name", "namespace"] {
-                    named(errors, path.field(part), text(secret, part), |_| Vec::new());
-                }
-            }
-        }
-    }
-    for more in given {
-        errors.push(FieldError::forbidden(SPEC.field(more), "may not specify more than 1 volume type"));
-    }
-    if *first == "hostPath" && text(source, "path") == "/" && text(volume, "spec.persistentVolumeReclaimPolicy") == "Recycle" {
-        let path = SPEC.field("persistentVolumeReclaimPolicy");
-        errors.push(FieldError::forbidden(path, "may not be 'recycle' for a hostPath mount of '/'"));
-    }
-}
-
-/// The volume itself, without how it is offered.
-fn source_of(volume: &Value) -> Vec<Option<Value>> {
-    SOURCES.iter().map(|name| at(volume, &format!("spec.{name}")).cloned()).collect()
-}
 
 impl Strategy for Volumes {
     fn prepare_create(&self, _: Scope<'_>, volume: &mut Value) -> Result<(), ApiError> {
@@ -160,7 +56,7 @@ impl Strategy for Volumes {
                 Some(selector) => placement::node_selector(&mut errors, required, selector),
             }
         }
-        sources(&mut errors, volume);
+        sources::check(&mut errors, volume);
         class(&mut errors, SPEC.field("storageClassName"), text(spec, "storageClassName"));
         required_one_of(&mut errors, SPEC.field("volumeMode"), text(spec, "volumeMode"), &["Block", "Filesystem"]);
         if let Some(name) = at(spec, "volumeAttributesClassName").and_then(Value::as_str) {
@@ -189,7 +85,7 @@ impl Strategy for Volumes {
         {
             before.set_at(&secret, secret_now.clone());
         }
-        if source_of(volume) != source_of(&before) {
+        if sources::of(volume) != sources::of(&before) {
             let words = "spec.persistentvolumesource is immutable after creation";
             errors.push(FieldError::forbidden("spec.persistentvolumesource", words));
         }

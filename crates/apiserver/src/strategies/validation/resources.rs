@@ -34,7 +34,7 @@ pub fn is_native(name: &str) -> bool {
 }
 
 /// Resources of other domains, which count in whole numbers.
-fn is_extended(name: &str) -> bool {
+pub fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 

@@ -1,7 +1,7 @@
 //! Volumes of a pod: each has a name and exactly one source.
 
 mod projected;
-mod remote;
+pub mod remote;
 
 use std::collections::HashMap;
 
@@ -207,16 +207,21 @@ fn ephemeral(errors: &mut Errors, path: Path<'_>, source: &Value) {
         errors.push(FieldError::required(path, ""));
         return;
     };
-    let metadata = path.field("metadata");
-    labels::annotations(errors, metadata.field("annotations"), at(template, "metadata.annotations"));
-    labels::labels(errors, metadata.field("labels"), at(template, "metadata.labels"));
-    for (field, value) in at(template, "metadata").and_then(Value::as_map).into_iter().flatten() {
-        if !matches!(field.as_str(), "annotations" | "labels") && !value.is_null() {
-            errors.push(FieldError::forbidden(metadata.field(field), "cannot be set"));
-        }
-    }
+    template_metadata(errors, path.field("metadata"), at(template, "metadata"));
     let empty = Value::map();
     claim(errors, path.field("spec"), at(template, "spec").unwrap_or(&empty));
+}
+
+/// The metadata of a template: labels and annotations, nothing else.
+pub fn template_metadata(errors: &mut Errors, path: Path<'_>, metadata: Option<&Value>) {
+    let Some(metadata) = metadata else { return };
+    labels::annotations(errors, path.field("annotations"), at(metadata, "annotations"));
+    labels::labels(errors, path.field("labels"), at(metadata, "labels"));
+    for (field, value) in metadata.as_map().into_iter().flatten() {
+        if !matches!(field.as_str(), "annotations" | "labels") && !value.is_null() {
+            errors.push(FieldError::forbidden(path.field(field), "cannot be set"));
+        }
+    }
 }
 
 const ACCESS: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];

@@ -7,7 +7,7 @@ use crate::strategies::validation::{Errors, Path, invalid_number, mounts, names,
 use crate::view::{at, entries, flag, int, list, text, texts};
 
 /// The source `kind` of a volume called `name`.
-pub(super) fn validate(errors: &mut Errors, volume: Path<'_>, name: &str, kind: &str, source: &Value) {
+pub fn validate(errors: &mut Errors, volume: Path<'_>, name: &str, kind: &str, source: &Value) {
     let path = volume.field(kind);
     match kind {
         "nfs" => {
