@@ -7,12 +7,16 @@ mod field;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use http::StatusCode;
 use serde::Serialize;
 
 pub use field::FieldError;
+
+/// The most errors about fields that one answer tells: the rest of an object with more is hardly better.
+const MOST_CAUSES: usize = 1000;
 
 /// Group and plural of a resource; displayed as `deployments.apps`, or `pods` in the core group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -162,14 +166,14 @@ impl ApiError {
     }
 
     /// 422: `Deployment.apps "x" is invalid: spec.replicas: Invalid value: -1: …`, a cause for each field.
-    pub fn invalid(group: &str, kind: &str, name: &str, errors: Vec<FieldError>) -> Self {
+    pub fn invalid(group: &str, kind: &str, name: &str, mut errors: Vec<FieldError>) -> Self {
         let of = GroupResource::new(group, kind);
-        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
-        for error in &errors {
-            let text = error.to_string();
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
+        let left_out = errors.len().saturating_sub(MOST_CAUSES);
+        errors.truncate(MOST_CAUSES);
+        let mut seen = HashSet::with_capacity(errors.len());
+        let mut texts: Vec<String> = errors.iter().map(FieldError::to_string).filter(|text| seen.insert(text.clone())).collect();
+        if left_out > 0 {
+            texts.push(format!("and {left_out} more errors"));
         }
         let list = match texts.as_slice() {
             [] => String::new(),

@@ -48,3 +48,11 @@ fn invalid_lists_each_field_once_and_as_cause() {
     assert_eq!(causes[0], serde_json::json!({"reason": "FieldValueRequired", "message": "Required value", "field": "spec.selector"}));
     assert_eq!(causes[2]["reason"], "FieldValueNotSupported");
 }
+
+#[test]
+fn errors_are_told_up_to_a_number() {
+    let errors = (0..1500).map(|number| FieldError::required(format!("spec.list[{number}]"), "")).collect();
+    let error = ApiError::invalid("", "Pod", "x", errors);
+    assert!(error.message.ends_with(", spec.list[999]: Required value, and 500 more errors]"), "{}", error.message);
+    assert_eq!(json(&error)["details"]["causes"].as_array().unwrap().len(), 1000);
+}

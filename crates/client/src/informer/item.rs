@@ -104,9 +104,9 @@ struct Metadata {
     #[serde(default)]
     resource_version: Box<str>,
     #[serde(default)]
-    owner_references: Box<[OwnerReference]>,
+    owner_references: Option<Box<[OwnerReference]>>,
     #[serde(default)]
-    finalizers: Box<[String]>,
+    finalizers: Option<Box<[String]>>,
     #[serde(default)]
     deletion_timestamp: Option<Box<str>>,
 }
@@ -117,8 +117,8 @@ impl From<Whole> for Outline {
             key: ObjectKey { namespace: metadata.namespace, name: metadata.name },
             uid: metadata.uid,
             version: metadata.resource_version,
-            owners: metadata.owner_references,
-            finalizers: metadata.finalizers,
+            owners: metadata.owner_references.unwrap_or_default(),
+            finalizers: metadata.finalizers.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
         }
     }

@@ -185,6 +185,8 @@ async fn an_outline_is_kept_of_what_is_wider() {
     whole["data"] = json!({"deep": [{"metadata": {"name": "other"}}]});
     let mut leaving = map("a", 7);
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    leaving["metadata"]["finalizers"] = json!(null);
+    leaving["metadata"]["ownerReferences"] = json!(null);
     let script: Script = Arc::new(Mutex::new(
         [
             Answer::List("", vec![whole], "5"),
