@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::http::{ApiService, Limits};
 pub use body::{Body, BoxError};
+pub use engine::components::Running;
 pub use options::{Options, Version};
 pub use status::ApiError;
 
@@ -112,6 +113,11 @@ impl ApiServer {
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         http::serve(Arc::clone(&self.server), listener, tls, limits, shutdown).await
+    }
+
+    /// Says that a part of the control plane (`scheduler`, `controller-manager`) runs, until what is returned is dropped.
+    pub fn component(&self, name: &'static str) -> Running {
+        self.server.components.enter(name)
     }
 
     /// From now on plain writes record their owners in `managedFields`, or forget them. For measurements alone: they show

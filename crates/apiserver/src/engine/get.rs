@@ -53,7 +53,7 @@ impl Server {
 
     /// Answers a GET of one object.
     pub(super) async fn get(&self, answer: Answer<'_>, namespace: &str, name: &str, revision: Option<&str>) -> Result<Response, ApiError> {
-        let snapshot = self.snapshot(parse_revision(revision)?).await?;
+        let snapshot = self.with_components(answer.kind, self.snapshot(parse_revision(revision)?).await?).await;
         let entry = snapshot.get(&answer.kind.key(namespace, name)).ok_or_else(|| answer.kind.not_found(name))?;
         answer.entry(StatusCode::OK, entry)
     }

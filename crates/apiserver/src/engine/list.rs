@@ -138,7 +138,7 @@ impl Server {
     async fn page(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Listed, ApiError> {
         let namespace = options.selection.fields.namespace(kind, namespace);
         let prefix = kind.prefix(namespace);
-        let snapshot = self.list_snapshot(&prefix, options).await?;
+        let snapshot = self.with_components(kind, self.list_snapshot(&prefix, options).await?).await;
         let last = options.from.as_ref().map(|token| format!("{prefix}{}", token.last));
         let mut entries = Vec::new();
         let mut page = Page::default();

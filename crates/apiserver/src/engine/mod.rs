@@ -7,6 +7,7 @@ mod answer;
 pub(crate) mod apply;
 mod collection;
 mod commit;
+pub(crate) mod components;
 mod create;
 mod decode;
 mod delete;

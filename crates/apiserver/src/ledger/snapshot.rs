@@ -3,10 +3,11 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use corten_store::{Key, Revision};
 use rpds::RedBlackTreeMapSync;
 
-use super::entry::Entry;
+use super::entry::{Entry, Index, Indexer};
 
 /// An ordered map that shares its nodes with its earlier and later versions.
 pub(super) type Map = RedBlackTreeMapSync<Key, Arc<Entry>>;
@@ -41,6 +42,17 @@ impl Snapshot {
     /// The objects whose keys start with `prefix` and come after the key `last`: the next page of a list.
     pub(crate) fn list_after<'a>(&'a self, prefix: &'a str, last: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
         self.range(prefix, Bound::Excluded(last))
+    }
+
+    /// The same state with objects of no revision that are stored nowhere.
+    pub(crate) fn with(&self, objects: impl Iterator<Item = (String, Bytes)>) -> Snapshot {
+        let nothing: Indexer = Arc::new(|_, _| Index::default());
+        let mut map = self.root.map.clone();
+        for (key, json) in objects {
+            let key = Key::from(key);
+            map.insert_mut(key.clone(), Arc::new(Entry::new(key, Revision::ZERO, json, None, &nothing)));
+        }
+        Snapshot { root: Arc::new(Root { revision: self.root.revision, map }) }
     }
 
     fn range<'a>(&'a self, prefix: &'a str, start: Bound<&'a str>) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {

@@ -13,6 +13,7 @@ static PRINTERS: &[(&str, &str, Printer)] = &[
     ("", "namespaces", Printer { columns: NAMESPACE, row: namespace }),
     ("", "events", Printer { columns: EVENT, row: event }),
     ("events.k8s.io", "events", Printer { columns: EVENT, row: event }),
+    ("", "componentstatuses", Printer { columns: COMPONENT, row: component }),
     ("coordination.k8s.io", "leases", Printer { columns: LEASE, row: lease }),
     ("scheduling.k8s.io", "priorityclasses", Printer { columns: PRIORITY_CLASS, row: priority_class }),
     ("certificates.k8s.io", "certificatesigningrequests", Printer { columns: REQUEST, row: request }),
@@ -131,6 +132,21 @@ fn event(event: &Value, now: Timestamp) -> Vec<Cell> {
         count.into(),
         name(event),
     ]
+}
+
+const COMPONENT: &[Column] = &[
+    NAME,
+    col("Status", "string", "Whether it is healthy"),
+    col("Message", "string", "What it says of itself"),
+    col("Error", "string", "Why it could not be asked"),
+];
+
+fn component(object: &Value, _: Timestamp) -> Vec<Cell> {
+    let Some(health) = list(object, "conditions").find(|condition| text(condition, "type") == "Healthy") else {
+        return vec![name(object), "Unknown".into(), "".into(), "".into()];
+    };
+    let status = if text(health, "status") == "True" { "Healthy" } else { "Unhealthy" };
+    vec![name(object), status.into(), text(health, "message").into(), text(health, "error").into()]
 }
 
 const LEASE: &[Column] = &[NAME, col("Holder", "string", "Who holds the lease"), AGE];

@@ -8,6 +8,7 @@ mod common;
 mod apply;
 mod bad_input;
 mod collections;
+mod components;
 mod crud;
 mod discovery;
 mod expiry;

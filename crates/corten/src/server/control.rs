@@ -61,6 +61,7 @@ pub(super) async fn run_controllers(
     cluster: ClusterOptions,
     token: CancellationToken,
 ) -> Result<()> {
+    let _running = api.component("controller-manager");
     let writer = api.clone();
     let clients = corten_controllers::Clients::new(reader(&api), move |name| {
         in_process(writer.service(), Identity::service_account("kube-system", name))
@@ -71,6 +72,7 @@ pub(super) async fn run_controllers(
 
 /// Runs the scheduler until the token is cancelled.
 pub(super) async fn run_scheduler(api: ApiServer, informers: Informers, token: CancellationToken) -> Result<()> {
+    let _running = api.component("scheduler");
     let client = in_process(api.service(), Identity::scheduler());
     corten_scheduler::run(client, informers, corten_scheduler::Options::default(), token).await.context("scheduler")
 }
