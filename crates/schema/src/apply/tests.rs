@@ -6,6 +6,7 @@ mod lists;
 mod managing;
 mod model;
 mod sets;
+mod structural;
 
 pub(super) fn schema(api_version: &str, kind: &str) -> &'static Schema {
     &table().kind_of(api_version, kind).unwrap().schema
