@@ -1,5 +1,7 @@
 //! What exec and port-forward cost: over `kubectl`'s own start-up, and against plain TCP on the same machine.
 
+mod raw;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use corten_testkit::{Cluster, Pod, Spawned, run};
 
+use self::raw::Forward;
+use crate::api::{endpoint, load::Endpoint};
 use crate::docker::Docker;
 use crate::{Figure, median};
 
@@ -19,40 +23,54 @@ const RUNS: usize = 30;
 const REQUESTS: u32 = 300;
 const COPIED: usize = 512 << 20;
 
+const QUESTION: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+
 pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
     let cluster = Cluster::with_busybox(corten);
     cluster.run(&Pod::new("it", SCRIPT));
     cluster.listens("it", 8080);
     cluster.listens("it", 8081);
     let docker = Docker::start()?;
+    let raw = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let endpoint = endpoint(&cluster)?;
     let kubectl = |words: &[&str]| cluster.kubectl_command(words);
-    // Both are a start of kubectl, a connection with TLS and one request; the difference is the session. Docker's client is
-    // measured in the same way.
-    let (mut bare, mut exec) = (Vec::new(), Vec::new());
-    let (mut bare_docker, mut exec_docker) = (Vec::new(), Vec::new());
+    // What kubectl does before it asks for a session (settings, discovery from its cache, the pod), and a start of it that does
+    // next to nothing; Docker's client in the same way; and a client that costs nothing, for the server's part.
+    let mut times: [Vec<f64>; 6] = Default::default();
     for _ in 0..RUNS {
         // By turns, so that what else goes on at the machine is the same for all.
-        bare.push(time(kubectl(&["get", "--raw", "/readyz"]))?);
-        exec.push(time(kubectl(&["exec", "it", "--", "true"]))?);
-        bare_docker.push(time(docker.command(&["version"]))?);
-        exec_docker.push(time(docker.command(&["exec", "it", "true"]))?);
+        let turn = [
+            time(kubectl(&["exec", "it", "--", "true"]))?,
+            time(kubectl(&["get", "pod", "it", "-o", "name"]))?,
+            time(kubectl(&["get", "--raw", "/readyz"]))?,
+            raw.block_on(raw::exec(&endpoint))?,
+            time(docker.command(&["exec", "it", "true"]))?,
+            time(docker.command(&["version"]))?,
+        ];
+        times.iter_mut().zip(turn).for_each(|(all, one)| all.push(one));
     }
-    let (bare, exec, bare_docker, exec_docker) = (median(bare), median(exec), median(bare_docker), median(exec_docker));
+    let [exec, pod, bare, server, exec_docker, bare_docker] = times.map(median);
     let conditions = format!(
-        "kubectl exec -- true ({exec:.0} ms) less kubectl get --raw /readyz ({bare:.0} ms), median of {RUNS}; \
-         docker exec ({exec_docker:.0} ms) less docker version ({bare_docker:.0} ms): {:.0} ms",
+        "kubectl exec -- true ({exec:.0} ms) less kubectl get pod ({pod:.0} ms), median of {RUNS}; less kubectl get --raw /readyz \
+         ({bare:.0} ms): {:.0} ms; by a client without a start-up, with two handshakes and the pod: {server:.1} ms; docker exec \
+         ({exec_docker:.0} ms) less docker version ({bare_docker:.0} ms): {:.0} ms",
+        exec - bare,
         exec_docker - bare_docker
     );
     let name = "exec round trip over kubectl's start-up, p50";
-    let mut figures = vec![Figure { name, value: exec - bare, unit: "ms", conditions }];
+    let mut figures = vec![Figure { name, value: exec - pod, unit: "ms", conditions }];
     let count = COPIED.to_string();
     let words = ["head", "-c", &count, "/dev/zero"];
     let ours = output(kubectl(&[&["exec", "it", "--"], words.as_slice()].concat()))?;
     let dockers = output(docker.command(&[&["exec", "it"], words.as_slice()].concat()))?;
-    let conditions = format!("{} MiB through kubectl; docker exec: {dockers:.0} MB/s", COPIED >> 20);
+    let start = Instant::now();
+    raw.block_on(raw::output(&endpoint, COPIED))?;
+    let server = megabytes(start);
+    let conditions =
+        format!("{} MiB through kubectl; docker exec: {dockers:.0} MB/s; by a client that only reads: {server:.0} MB/s", COPIED >> 20);
     figures.push(Figure { name: "exec stdout", value: ours, unit: "MB/s", conditions });
     drop(docker);
-    figures.extend(forwarding(&cluster)?);
+    figures.extend(forwarding(&cluster, &endpoint, &raw)?);
     Ok(figures)
 }
 
@@ -78,7 +96,7 @@ fn megabytes(since: Instant) -> f64 {
     bytes / 1e6 / since.elapsed().as_secs_f64()
 }
 
-fn forwarding(cluster: &Cluster) -> Result<Vec<Figure>> {
+fn forwarding(cluster: &Cluster, endpoint: &Endpoint, raw: &tokio::runtime::Runtime) -> Result<Vec<Figure>> {
     let mut forwarding = Spawned::start(cluster.kubectl_command(&["port-forward", "--address=127.0.0.1", "pod/it", ":8080", ":8081"]));
     let mut next = |to: &str| -> Result<SocketAddr> {
         let line = forwarding.line_with(to);
@@ -93,10 +111,25 @@ fn forwarding(cluster: &Cluster) -> Result<Vec<Figure>> {
         Ok((requests(SocketAddr::from((address, 8080)))?, download(SocketAddr::from((address, 8081)))?))
     })??;
     let (rate, speed) = (requests(web)?, download(zeros)?);
-    let conditions = |plain: f64, what: &str| format!("through kubectl; plain TCP to the pod: {plain:.0} {what}");
+    forwarding.kill();
+    let (server_rate, server_speed) = raw.block_on(async {
+        let forward = Forward::open(endpoint).await?;
+        let start = Instant::now();
+        for _ in 0..REQUESTS {
+            anyhow::ensure!(forward.ask(8080, QUESTION, u64::MAX).await? > 0, "no answer");
+        }
+        let rate = f64::from(REQUESTS) / start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        forward.ask(8081, b"", u64::try_from(COPIED)?).await?;
+        anyhow::Ok((rate, megabytes(start)))
+    })?;
+    let conditions = |plain: f64, server: f64, what: &str| {
+        format!("through kubectl; by a client that only reads: {server:.0} {what}; plain TCP to the pod: {plain:.0} {what}")
+    };
+    let (speeds, rates) = (conditions(plain_speed, server_speed, "MB/s"), conditions(plain_rate, server_rate, "/s"));
     Ok(vec![
-        Figure { name: "port-forward", value: speed, unit: "MB/s", conditions: conditions(plain_speed, "MB/s") },
-        Figure { name: "port-forward, a connection a request", value: rate, unit: "/s", conditions: conditions(plain_rate, "/s") },
+        Figure { name: "port-forward", value: speed, unit: "MB/s", conditions: speeds },
+        Figure { name: "port-forward, a connection a request", value: rate, unit: "/s", conditions: rates },
     ])
 }
 
@@ -106,7 +139,7 @@ fn requests(address: SocketAddr) -> Result<f64> {
     for _ in 0..REQUESTS {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        stream.write_all(QUESTION)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         anyhow::ensure!(answer.ends_with(b"hello\n"), "answered {}", String::from_utf8_lossy(&answer));
