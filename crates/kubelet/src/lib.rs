@@ -140,7 +140,10 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         domain: config.cluster_domain.clone().unwrap_or(options.cluster_domain),
     };
     let taints = options.taints.into_iter().chain(config.register_with_taints.iter().cloned()).collect();
-    let driver = cgroup_driver(&runtime, &config).await;
+    let driver = tokio::select! {
+        driver = cgroup_driver(&runtime, &config) => driver,
+        () = token.cancelled() => return Ok(()),
+    };
     let cgroups = Cgroups::open(&options.cgroup_root, driver, whole)?.limiting_processes(config.pod_pids_limit);
     if config.fail_cgroup_v1 && !cgroups.is_v2() {
         return Err(Error::CgroupV1);
@@ -187,17 +190,19 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
     Ok(())
 }
 
-/// How the container runtime wants cgroups named; the configuration's way if it does not know.
+/// How the container runtime wants cgroups named; the configuration's way if it does not know. A runtime that cannot tell just
+/// now is asked again: pods whose cgroups are named wrongly would stay so.
 async fn cgroup_driver(runtime: &Runtime, config: &config::Configuration) -> config::CgroupDriver {
+    let mut backoff = corten_client::Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut client = runtime.clients.runtime.clone();
-    let told = match client.runtime_config(v1::RuntimeConfigRequest {}).await {
-        Ok(response) => response.into_inner().linux.map(|linux| linux.cgroup_driver()),
-        // It came with v1.28's definition of CRI: containerd 1 has no such call.
-        Err(status) if status.code() == tonic::Code::Unimplemented => None,
-        Err(error) => {
-            tracing::warn!(%error, "the container runtime does not tell its cgroup driver");
-            None
+    let told = loop {
+        match client.runtime_config(v1::RuntimeConfigRequest {}).await {
+            Ok(response) => break response.into_inner().linux.map(|linux| linux.cgroup_driver()),
+            // It came with v1.28's definition of CRI: containerd 1 has no such call.
+            Err(status) if status.code() == tonic::Code::Unimplemented => break None,
+            Err(error) => tracing::warn!(%error, "the container runtime does not tell its cgroup driver"),
         }
+        backoff.wait().await;
     };
     match told {
         Some(v1::CgroupDriver::Systemd) => config::CgroupDriver::Systemd,

@@ -56,6 +56,12 @@ impl Network {
         Ok(self.plugins.retain(live).await?)
     }
 
+    /// Asks CNI plugins whether the pods still have what they were given, and tells of those that have not. The built-in network
+    /// has nobody to ask.
+    pub async fn check_all(&self) -> Result<(), NetworkError> {
+        Ok(self.plugins.check_all().await?)
+    }
+
     /// Lets CNI plugins take away what the pods have of them, also outside of this network namespace.
     pub async fn detach_from_plugins(&self) -> Result<(), NetworkError> {
         Ok(self.plugins.detach_all().await?)

@@ -137,14 +137,12 @@ async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerR
     let exit = record::<Exit>(&paths.exit()).or_else(|| known.and_then(|known| known.exit.clone()));
     let noticed = matches!(start, Some(Start::Lost { .. }));
     let life = life(start, exit, known, sandbox.is_ready(), record_.boot_id == engine.boot_id);
-    if let Life::Exited(exited) = &life
-        && exited.reason == Exited::UNKNOWN
-        && !noticed
-        && state != State::Silent
-    {
-        // The next daemon must not think that it ended when that one was started.
-        files::publish(&paths.state(), &Start::Lost { started_at: exited.started_at, at: exited.finished_at })?;
-    }
+    let lost = match &life {
+        Life::Exited(exited) if exited.reason == Exited::UNKNOWN && !noticed && state != State::Silent => {
+            Some(Start::Lost { started_at: exited.started_at, at: exited.finished_at })
+        }
+        _ => None,
+    };
     let reserved = engine.with_tables(|tables| tables.names.reserve("container", &record_.name, &record_.id));
     if let Err(error) = reserved {
         tracing::warn!(container = %record_.id, %error, "two containers have one name");
@@ -153,6 +151,11 @@ async fn adopt(engine: &Arc<Engine>, sandbox: &Arc<Sandbox>, record_: ContainerR
     engine.with_tables(|tables| tables.containers.insert(container.id.clone(), container.clone()));
     if !sandbox.is_ready() && state != State::Silent {
         engine.abandon(&container).await;
+    }
+    if let Some(lost) = lost {
+        engine.run_hooks(&container);
+        // The next daemon must not think that it ended when that one was started.
+        files::publish(&container.paths.state(), &lost)?;
     }
     Ok(())
 }
@@ -213,6 +216,9 @@ async fn sweep(engine: &Arc<Engine>, silent: HashSet<String>) -> Result<()> {
         mounts::detach(&sandbox.paths.shm())?;
     }
     engine.network.retain(&live).await?;
+    // Plugins that look whether all is as it was may take their time over it, and only tell: nobody waits for them.
+    let network = engine.network.clone();
+    tokio::spawn(async move { network.check_all().await });
     for owner in engine.images.pins().await? {
         // A container's volumes are pinned by its id and their place.
         let container = owner.split('.').next().unwrap_or(&owner);

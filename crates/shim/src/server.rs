@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use corten_shim::protocol::{Body, Event, Fault, FaultCode, Message, Outcome, Reply, Request, Serve};
@@ -22,6 +23,10 @@ use crate::poll::{Poll, Source};
 use crate::reap::Ended;
 use crate::signals::Signals;
 use crate::wire::{self, Inbox, Outbox};
+
+/// How long the process that is to hold a PID namespace may take to say that it does. It has next to nothing to do; without it
+/// this shim serves nobody.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// A connection of the runtime.
 pub(crate) struct Connection {
@@ -120,6 +125,7 @@ fn inherited_listener() -> Result<UnixListener> {
 /// Makes the shared PID namespace.
 fn start_pause(userns: Option<&Path>) -> Result<i32> {
     let (socket, _) = children::spawn("pause", userns)?;
+    rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(PAUSE))?;
     match wire::receive(&socket, &mut Inbox::default()).context("the pause process did not start")? {
         Report::Started { pid } => Ok(pid),
         other => anyhow::bail!("the pause process did not start: {other:?}"),

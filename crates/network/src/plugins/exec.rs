@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -61,8 +62,9 @@ impl<'a> Job<'a> {
             let there = netns::is_pinned(&record.netns);
             command.env("CNI_NETNS", if there { record.netns.as_os_str() } else { "".as_ref() });
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut process = command.spawn().map_err(|error| failed(format!("cannot run {}: {error}", program.display())))?;
+        let mut group = Group::of(&process);
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let text = input.to_string();
         let feed = async move {
@@ -76,10 +78,29 @@ impl<'a> Job<'a> {
         let ((), stdout, stderr, status) = ended.map_err(|_| failed(format!("it did not end within {} s", PATIENCE.as_secs())))?;
         let wait = |error: io::Error| failed(format!("cannot wait for {}: {error}", program.display()));
         let (stdout, stderr, status) = (stdout.map_err(wait)?, stderr.map_err(wait)?, status.map_err(wait)?);
+        group.0 = None;
         if status.success() {
             return Ok(stdout);
         }
         Err(failed(complaint(&stdout, &stderr).unwrap_or_else(|| format!("it ended with {status}"))))
+    }
+}
+
+/// A plugin that runs, with whatever it has started. All of it is killed if nobody waits for its end any more.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(process: &tokio::process::Child) -> Self {
+        Self(process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // That it has ended meanwhile is as well.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 

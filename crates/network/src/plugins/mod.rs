@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -138,6 +139,9 @@ const STATUS_AND_GC: &str = "1.1.0";
 /// From which version on there is `CHECK`, and `DEL` gets the result.
 const CHECK: &str = "0.4.0";
 
+/// How many pods' plugins run at once where all pods are gone through.
+const AT_ONCE: usize = 8;
+
 /// The versions that a program knows, and when it was written.
 type Known = (SystemTime, Vec<String>);
 
@@ -252,19 +256,31 @@ impl Plugins {
         Ok(())
     }
 
+    /// Looks after every pod that is attached whether it still is, and tells of those that are not.
+    pub(crate) async fn check_all(&self) -> Result<(), PluginError> {
+        let checked = futures::stream::iter(self.attached()?).for_each_concurrent(AT_ONCE, async |id| {
+            // One that is detached meanwhile is as it should be.
+            if let Err(error) = self.check(&id).await
+                && self.path(&id).exists()
+            {
+                tracing::warn!(sandbox = id, %error, "the network of a pod is not as it was");
+            }
+        });
+        checked.await;
+        Ok(())
+    }
+
     /// Detaches every pod that is not in `live`, then tells the network's plugins which ones are, so that they can drop what
     /// belongs to no pod.
     pub(crate) async fn retain(&self, live: &HashSet<String>) -> Result<(), PluginError> {
-        for id in self.attached()? {
-            if !live.contains(&id) {
-                // It keeps its record, and is tried again by the next daemon. No other pod has to wait for that.
-                if let Err(error) = self.detach(&id).await {
-                    tracing::error!(sandbox = id, %error, "what a pod that is gone has of the network could not be removed");
-                }
-            } else if let Err(error) = self.check(&id).await {
-                tracing::warn!(sandbox = id, %error, "the network of a pod is not as it was");
+        let dead = self.attached()?.into_iter().filter(|id| !live.contains(id));
+        let detached = futures::stream::iter(dead).for_each_concurrent(AT_ONCE, async |id| {
+            // It keeps its record, and is tried again by the next daemon. No other pod has to wait for that.
+            if let Err(error) = self.detach(&id).await {
+                tracing::error!(sandbox = id, %error, "what a pod that is gone has of the network could not be removed");
             }
-        }
+        });
+        detached.await;
         if self.enabled()
             && let Err(error) = self.collect().await
         {

@@ -217,6 +217,7 @@ fn bridge_and_host_local_attach_pods_and_let_them_go() {
     node.with(async |plugins| {
         plugins.check("one").await.unwrap();
         plugins.retain(&["one".to_owned()].into()).await.unwrap();
+        plugins.check_all().await.unwrap();
     });
     assert_eq!((node.leases(), node.records()), (vec!["10.77.0.2".to_owned()], 1));
     let calls = fs::read_to_string(node.path("bin/calls")).unwrap();
@@ -330,4 +331,32 @@ fn plugins_of_the_newest_version_are_asked_for_their_status_and_to_collect() {
     node.with(async |plugins| plugins.retain(&["one".to_owned()].into()).await.unwrap());
     assert!(!node.path("bin/input.GC").exists());
     node.detach("one").unwrap();
+}
+
+#[test]
+fn a_plugin_that_nobody_waits_for_ends_with_all_that_it_has_started() {
+    let node = Node::new();
+    let started = node.path("started");
+    node.plugin("slow", &format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", started.display()));
+    node.configure("10.conflist", &json!({"cniVersion": "1.0.0", "name": "test", "plugins": [{"type": "slow"}]}));
+    let (pod, seen) = (node.pod("one"), started.clone());
+    node.with(async move |plugins| {
+        let begun = async {
+            while !seen.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            ended = plugins.attach(&pod) => panic!("it has ended: {ended:?}"),
+            () = begun => {}
+        }
+    });
+    let child = fs::read_to_string(started).unwrap();
+    let stat = format!("/proc/{}/stat", child.trim());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // Killed, and gone or waiting for whoever is its parent now.
+    while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(std::time::Instant::now() < deadline, "{stat} is still there");
+        std::thread::yield_now();
+    }
 }

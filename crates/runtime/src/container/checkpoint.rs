@@ -41,6 +41,8 @@ impl Engine {
             return Err(Error::Invalid(format!("checkpoint location {:?} is not an absolute path", request.location)));
         }
         let criu = able().await?;
+        // Several at once have to wait for each other.
+        let _alone = container.checkpointing.acquire().await.map_err(Error::internal)?;
         let limit = u64::try_from(request.timeout).ok().filter(|seconds| *seconds > 0).map_or(PATIENCE, Duration::from_secs);
         let work = container.paths.dir.join("checkpoint");
         let outcome = dump(criu, &container, pid, &work, limit).await;

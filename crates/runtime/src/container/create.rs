@@ -91,6 +91,7 @@ impl Engine {
         self.images.pin(id, image).await?;
         let layers = self.images.rootfs(image).await?;
         let wanted = self.hold_volumes(id, &record.config.0, &paths).await?;
+        let foreign = self.handlers.find(&sandbox.record.handler)?.is_some();
         let (cdi, mapping) = (self.cdi_dirs.clone(), sandbox.mapping()?);
         let (layout, held, image) = (self.layout.clone(), sandbox.clone(), image.config.clone());
         let inside = paths.clone();
@@ -124,6 +125,10 @@ impl Engine {
                 pause: shim.pause(),
                 target,
             })?;
+            // A kernel of its own knows nothing of the name that the pod's namespace has; all others give it the one it has.
+            if foreign && made["linux"]["namespaces"].as_array().is_some_and(|list| list.iter().any(|one| one["type"] == "uts")) {
+                made["hostname"] = json!(held.record.hostname);
+            }
             cdi::apply(config, &cdi, &mut made)?;
             leave_hooks(&record.id, &inside, &made)?;
             files::publish(&inside.spec(), &made)?;

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod create;
 mod exec_sync;
+mod hooks;
 mod remove;
 mod start;
 mod stats;
@@ -18,7 +19,7 @@ pub(crate) use volumes::Volumes;
 
 use corten_shim::protocol::Exit;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::error::{Error, Result};
 use crate::paths::ContainerPaths;
@@ -33,6 +34,8 @@ pub(crate) struct Container {
     pub(crate) paths: ContainerPaths,
     record: RwLock<Arc<ContainerRecord>>,
     life: watch::Sender<Life>,
+    /// Who writes a checkpoint of it: CRIU holds its processes, and one directory takes what it writes.
+    checkpointing: Semaphore,
 }
 
 /// Where a container is in its life.
@@ -101,6 +104,7 @@ impl Container {
             paths,
             record: RwLock::new(Arc::new(record)),
             life: watch::channel(life).0,
+            checkpointing: Semaphore::new(1),
         }
     }
 

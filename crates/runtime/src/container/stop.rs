@@ -73,9 +73,12 @@ impl Engine {
                 }
             })),
         });
-        // The next daemon must not think that it ended when that one was started.
-        if let Some(Err(error)) = lost.map(|lost| files::publish(&container.paths.state(), &lost)) {
-            tracing::warn!(container = %container.id, %error, "the loss is not recorded");
+        if let Some(lost) = lost {
+            self.run_hooks(container);
+            // The next daemon must not think that it ended when that one was started.
+            if let Err(error) = files::publish(&container.paths.state(), &lost) {
+                tracing::warn!(container = %container.id, %error, "the loss is not recorded");
+            }
         }
         if changed {
             self.announce(container, Kind::Stopped);

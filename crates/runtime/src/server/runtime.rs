@@ -78,8 +78,9 @@ impl RuntimeService for Service {
         let network = request.into_inner().runtime_config.and_then(|config| config.network_config);
         // Of a dual-stack pair, the family that the network has.
         let ranges = network.map(|network| network.pod_cidr).unwrap_or_default();
-        if let Some(first) = ranges.split(',').map(str::trim).find(|range| !range.is_empty()) {
-            let range = first.parse().map_err(|_| Error::Invalid(format!("pod CIDR {first:?} is not a network")))?;
+        let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
+        if let Some(range) = ranges.clone().find(|range| !range.contains(':')).or_else(|| ranges.next()) {
+            let range = range.parse().map_err(|_| Error::Invalid(format!("pod CIDR {range:?} is not a network")))?;
             self.engine.network.set_pod_cidr(range).map_err(Error::invalid)?;
         }
         Ok(Response::new(v1::UpdateRuntimeConfigResponse {}))

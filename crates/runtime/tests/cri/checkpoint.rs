@@ -56,7 +56,16 @@ async fn a_checkpoint_has_what_the_container_was() {
 
     // It goes on, and can be done again.
     assert_eq!(node.exec(&id, "cat /tmp/file", 10).await.unwrap().stdout, b"kept\n");
-    node.cri.runtime.checkpoint_container(request(&id)).await.unwrap();
+    // Also by two at once.
+    let other = v1::CheckpointContainerRequest { location: node.path("other.tar").display().to_string(), ..request(&id) };
+    let mut second = node.cri.runtime.clone();
+    let (one, two) = tokio::join!(node.cri.runtime.checkpoint_container(request(&id)), second.checkpoint_container(other));
+    (one.unwrap(), two.unwrap());
+    for name in ["checkpoint.tar", "other.tar"] {
+        let mut archive = tar::Archive::new(fs::File::open(node.path(name)).unwrap());
+        let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+        assert!(names.into_iter().any(|entry| entry == "checkpoint/inventory.img"), "{name}");
+    }
     assert_eq!(node.cri.runtime.checkpoint_container(request("no-such")).await.unwrap_err().code(), Code::NotFound);
     let relative = v1::CheckpointContainerRequest { location: "here.tar".to_owned(), ..request(&id) };
     assert_eq!(node.cri.runtime.checkpoint_container(relative).await.unwrap_err().code(), Code::InvalidArgument);

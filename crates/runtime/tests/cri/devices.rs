@@ -48,6 +48,28 @@ async fn a_device_of_the_container_device_interface() {
     let state = eventually("the last hook has run", async || fs::read(host.join("stopped")).ok()).await;
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     assert_eq!((&state["id"], &state["status"]), (&status.id.as_str().into(), &"stopped".into()));
+    // Neither the end of the shim keeps them from it, nor that of the daemon too.
+    for with_daemon in [false, true] {
+        fs::remove_file(host.join("stopped")).unwrap();
+        let sandbox = node.run(node.pod(&format!("lost{with_daemon}"))).await;
+        let shims = node.shims();
+        let mut config = shell("lost", "sleep 1000");
+        config.cdi_devices = vec![v1::CdiDevice { name: "vendor.com/gpu=first".to_owned() }];
+        let id = node.launch(&sandbox, config).await;
+        if with_daemon {
+            node.kill();
+        }
+        for shim in shims {
+            let shim = rustix::process::Pid::from_raw(shim).unwrap();
+            rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+        }
+        if with_daemon {
+            node.restart().await;
+        }
+        let state = eventually("the last hook has run", async || fs::read(host.join("stopped")).ok()).await;
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&state).unwrap()["id"], id);
+        assert_eq!(node.status(&id).await.reason, "Unknown");
+    }
 
     let sandbox = node.run(node.pod("bad")).await;
     let mut config = shell("bad", "true");
