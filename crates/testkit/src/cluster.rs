@@ -29,6 +29,8 @@ pub struct Options {
     pub busybox: bool,
     /// Run the node on this containerd instead of the built-in container runtime.
     pub containerd: Option<containerd::Version>,
+    /// OCI runtimes beside the runtime's own, for RuntimeClasses to name: handler and program.
+    pub handlers: Vec<(&'static str, PathBuf)>,
     /// Run the node on the built-in container runtime whatever the other tests run on: the test is about it.
     pub built_in: bool,
 }
@@ -108,7 +110,7 @@ impl Cluster {
         let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
         let chosen = if options.built_in { None } else { chosen()? };
         if let Some(version) = options.containerd.or(chosen) {
-            cluster.start_on_containerd(version, &arguments)?;
+            cluster.start_on_containerd(version, &arguments, &options.handlers)?;
         }
         for version in &options.nginx {
             let archive = images::nginx_archive(packages::cache()?, &format!("nginx:{version}"))?;
@@ -119,13 +121,21 @@ impl Cluster {
             cluster.load(&archive)?;
         }
         if cluster.containerd.is_none() {
+            let handlers = options.handlers.iter().map(|(name, program)| format!("--runtime-handler={name}={}", program.display()));
+            let handlers: Vec<String> = handlers.collect();
+            let arguments: Vec<&str> = arguments.into_iter().chain(handlers.iter().map(String::as_str)).collect();
             cluster.report = cluster.start(&arguments)?;
         }
         Ok(cluster)
     }
 
     /// `corten up` waits for its runtime, and the runtime needs the namespaces that `up` makes: both start side by side.
-    fn start_on_containerd(&mut self, version: containerd::Version, arguments: &[&str]) -> Result<()> {
+    fn start_on_containerd(
+        &mut self,
+        version: containerd::Version,
+        arguments: &[&str],
+        handlers: &[(&'static str, PathBuf)],
+    ) -> Result<()> {
         version.programs()?;
         let state = Path::new("/run/containerd");
         let mut up = self.corten("up");
@@ -133,7 +143,7 @@ impl Cluster {
         let up = std::thread::spawn(move || run(up).and_then(Outcome::check));
         let pin = |kind: &str| self.data.path().join("run").join("namespaces").join(kind);
         wait::until("the node's namespaces are there", PATIENCE, || {
-            let pinned = [pin("mnt"), pin("net")].iter().all(|pin| netns::is_pinned(pin));
+            let pinned = [pin("mnt"), pin("net"), pin("uts")].iter().all(|pin| netns::is_pinned(pin));
             // What `up` says of its failure is said below.
             if pinned || up.is_finished() { Ok(()) } else { Err("not pinned") }
         });
@@ -143,8 +153,9 @@ impl Cluster {
                 root: self.data.path().join("containerd"),
                 state: state.to_owned(),
                 cni: (self.data.path().join("cni").join("bin"), self.data.path().join("cni").join("net.d")),
-                enter: Some((pin("mnt"), pin("net"))),
-                runtimes: Vec::new(),
+                enter: containerd::entering(&["mnt", "net", "uts"], pin),
+                systemd_cgroups: false,
+                runtimes: handlers.iter().map(|(name, program)| ((*name).to_owned(), program.clone())).collect(),
             };
             self.containerd = Some(Containerd::start(options)?);
             for archive in images::built_in_archives(self.data.path())? {
@@ -208,6 +219,11 @@ impl Cluster {
         let mut corten = Command::new(&self.program);
         corten.arg(command).arg("--data-dir").arg(self.data.path());
         corten
+    }
+
+    /// The containerd that the node stands on; none if it is on the built-in runtime.
+    pub fn containerd(&self) -> Option<containerd::Version> {
+        self.containerd.as_ref().map(Containerd::version)
     }
 
     /// What `corten up` printed at the first start.

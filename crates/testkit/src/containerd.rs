@@ -57,8 +57,10 @@ pub struct Options {
     pub state: PathBuf,
     /// Directories of CNI plugins and of the network's configuration.
     pub cni: (PathBuf, PathBuf),
-    /// Namespaces to start it in, as files: mount and network. The caller's own otherwise.
-    pub enter: Option<(PathBuf, PathBuf)>,
+    /// The words of a command that runs another one in the namespaces that it is to be in; none for the caller's own.
+    pub enter: Vec<String>,
+    /// Whether it asks systemd for the cgroups of containers, and takes names of slices.
+    pub systemd_cgroups: bool,
     /// Further OCI runtimes by handler: name and program.
     pub runtimes: Vec<(String, PathBuf)>,
 }
@@ -150,14 +152,16 @@ pub fn socket(state: &Path) -> PathBuf {
 }
 
 fn within(options: &Options, program: PathBuf) -> Command {
-    match &options.enter {
-        None => Command::new(program),
-        Some((mount, network)) => {
-            let mut command = Command::new("nsenter");
-            command.arg(format!("--mount={}", mount.display())).arg(format!("--net={}", network.display())).arg("--").arg(program);
-            command
-        }
-    }
+    let Some((first, words)) = options.enter.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
+}
+
+/// The words that lead into namespaces of these kinds, which the function gives as files.
+pub fn entering(kinds: &[&str], file: impl Fn(&str) -> PathBuf) -> Vec<String> {
+    let into = kinds.iter().map(|kind| format!("--{}={}", if *kind == "mnt" { "mount" } else { kind }, file(kind).display()));
+    ["nsenter".to_owned()].into_iter().chain(into).chain(["--".to_owned()]).collect()
 }
 
 /// Its own programs first: they start each other by name.
@@ -186,7 +190,10 @@ conf_dir = "{networks}"
 snapshotter = "overlayfs"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = {systemd}
 "#,
+        systemd = options.systemd_cgroups,
         root = options.root.display(),
         state = options.state.display(),
         socket = socket(&options.state).display(),

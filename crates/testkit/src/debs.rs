@@ -167,6 +167,15 @@ pub fn criu() -> Result<Vec<String>> {
     Ok(vec![loader, "--library-path".to_owned(), libraries, path("usr/sbin/criu")])
 }
 
+/// gVisor's OCI runtime, of Debian 13.
+///
+/// # Errors
+///
+/// If the package cannot be had.
+pub fn runsc() -> Result<PathBuf> {
+    Ok(Packages::of(cache()?, Suite::Other("trixie")).kept("runsc", &["runsc"])?.join("usr/bin/runsc"))
+}
+
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The mirror of Debian's main archive that the machine uses.

@@ -144,7 +144,8 @@ impl Enclosure {
             root: dir.join("containerd"),
             state: dir.join("c"),
             cni: (plugins, networks),
-            enter: Some((format!("{namespaces}/mnt").into(), format!("{namespaces}/net").into())),
+            enter: containerd::entering(&["mnt", "net"], |kind| format!("{namespaces}/{kind}").into()),
+            systemd_cgroups: false,
             runtimes: Vec::new(),
         })?;
         let archive = dir.join("image.tar");

@@ -25,6 +25,8 @@ mod spawned;
 #[cfg(feature = "clusters")]
 pub mod streams;
 #[cfg(feature = "clusters")]
+pub mod systemd;
+#[cfg(feature = "clusters")]
 mod terminal;
 #[cfg(feature = "clusters")]
 pub mod tools;

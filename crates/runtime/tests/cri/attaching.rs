@@ -6,10 +6,17 @@ use corten_streams::{Protocol, SocketVersion, SpdyVersion, Wanted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::streaming::{ALL, OUTPUT, soon, upgrade};
+use crate::support::reference::everywhere;
 use crate::support::{Node, shell};
 
 const SPDY: Protocol = Protocol::Spdy(SpdyVersion::V4);
-const SOCKET: Protocol = Protocol::Socket { version: SocketVersion::V5, base64: false };
+
+everywhere!(several_attach_at_once_and_leave_without_harm, stdin_that_is_for_one_client_ends_with_it);
+
+/// The newest protocol over WebSocket. The reference is older than v5, which alone can say that one's input has ended.
+fn socket(node: &Node) -> Protocol {
+    Protocol::Socket { version: if node.is_reference() { SocketVersion::V4 } else { SocketVersion::V5 }, base64: false }
+}
 
 pub(crate) async fn attach(node: &mut Node, id: &str, wanted: Wanted, protocol: Protocol) -> Process {
     let Wanted { stdin, stdout, stderr, tty } = wanted;
@@ -52,13 +59,12 @@ async fn talk(to: &mut Process, listener: &mut Process, word: &str) {
     soon(heard).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn several_attach_at_once_and_leave_without_harm() {
-    let mut node = Node::start().await;
+async fn several_attach_at_once_and_leave_without_harm(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
     let id = reader(&mut node, &sandbox, "c", false).await;
     let mut first = attach(&mut node, &id, ALL, SPDY).await;
-    let mut second = attach(&mut node, &id, ALL, SOCKET).await;
+    let newest = socket(&node);
+    let mut second = attach(&mut node, &id, ALL, newest).await;
     let mut third = attach(&mut node, &id, OUTPUT, SPDY).await;
     // Each hears what any of them types, on both outputs: from the moment that all are there.
     talk(&mut first, &mut third, "alpha").await;
@@ -72,7 +78,9 @@ async fn several_attach_at_once_and_leave_without_harm() {
     }
     // One vanishes, another ends its input: the container's goes on for the next.
     drop(first);
-    second.stdin.as_mut().unwrap().shutdown().await.unwrap();
+    if !node.is_reference() {
+        second.stdin.as_mut().unwrap().shutdown().await.unwrap();
+    }
     let mut fourth = typist_alone(&mut node, &id).await;
     talk(&mut fourth, &mut third, "zeta").await;
     node.pid(&id).await;
@@ -80,14 +88,13 @@ async fn several_attach_at_once_and_leave_without_harm() {
 
 /// One who only types.
 async fn typist_alone(node: &mut Node, id: &str) -> Process {
-    attach(node, id, Wanted { stdout: false, stderr: false, ..ALL }, SOCKET).await
+    let protocol = socket(node);
+    attach(node, id, Wanted { stdout: false, stderr: false, ..ALL }, protocol).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stdin_that_is_for_one_client_ends_with_it() {
-    let mut node = Node::start().await;
+async fn stdin_that_is_for_one_client_ends_with_it(mut node: Node) {
     let sandbox = node.run(node.pod("p")).await;
-    for (name, protocol, says_so) in [("told", SPDY, true), ("lost", SOCKET, false)] {
+    for (name, protocol, says_so) in [("told", SPDY, true), ("lost", socket(&node), false)] {
         let id = reader(&mut node, &sandbox, name, true).await;
         let mut listener = attach(&mut node, &id, OUTPUT, SPDY).await;
         let mut typist = attach(&mut node, &id, ALL, protocol).await;

@@ -7,10 +7,22 @@ use crate::support::reference::everywhere;
 use crate::support::stream::connect;
 use crate::support::{Node, eventually, log, shell};
 
-everywhere!(exec_sync_returns_output_and_code,);
+everywhere!(exec_sync_returns_output_and_code, sessions_of_every_kind,);
 
 const V4: &str = "v4.channel.k8s.io";
 const V5: &str = "v5.channel.k8s.io";
+
+/// The newest protocol of a node: v5 came after the reference.
+fn newest(node: &Node) -> &'static str {
+    if node.is_reference() { V4 } else { V5 }
+}
+
+/// All on one node: to start the reference takes longer than any of them.
+async fn sessions_of_every_kind(mut node: Node) {
+    a_terminal_has_a_size_and_signals(&mut node).await;
+    a_container_with_a_terminal(&mut node).await;
+    a_port_is_forwarded(&mut node).await;
+}
 
 async fn exec_url(node: &mut Node, id: &str, script: &str, tty: bool, stdin: bool) -> String {
     let cmd = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -90,20 +102,18 @@ async fn a_large_copy_in_both_directions_is_exact() {
     assert_eq!(session.stdout.len(), "10000000\n".len() + 20_000_000);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_has_a_size_and_signals() {
-    let mut node = Node::start().await;
-    let sandbox = node.run(node.pod("p")).await;
+async fn a_terminal_has_a_size_and_signals(node: &mut Node) {
+    let sandbox = node.run(node.pod("sized")).await;
     let id = node.launch(&sandbox, shell("c", "sleep 1000")).await;
     let url = exec_url(
-        &mut node,
+        node,
         &id,
         "until stty size 2>&1 | grep -q '45 123'; do sleep 0.05; done; stty size; read line; echo [$line]; sleep 1000",
         true,
         true,
     )
     .await;
-    let mut session = connect(&node, &url, V5).await.unwrap();
+    let mut session = connect(node, &url, newest(node)).await.unwrap();
     session.send(4, br#"{"Width":123,"Height":45}"#).await;
     session.send(0, b"typed\n").await;
     session.until("45 123").await;
@@ -158,10 +168,8 @@ async fn several_attach_and_one_types() {
     assert_eq!(log(&node, "p", "c"), ["stdout F <one>", "stdout F <two>", "stdout F end"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_container_with_a_terminal() {
-    let mut node = Node::start().await;
-    let sandbox = node.run(node.pod("p")).await;
+async fn a_container_with_a_terminal(node: &mut Node) {
+    let sandbox = node.run(node.pod("tty")).await;
     let mut config = shell(
         "c",
         "echo up; until stty size 2>&1 | grep -q '30 90'; do sleep 0.05; done; stty size; read line; echo got $line; sleep 1000",
@@ -170,22 +178,20 @@ async fn a_container_with_a_terminal() {
     let id = node.launch(&sandbox, config).await;
     let request = v1::AttachRequest { container_id: id.clone(), stdin: true, tty: true, stdout: true, stderr: false };
     let url = node.cri.runtime.attach(request).await.unwrap().into_inner().url;
-    let mut session = connect(&node, &url, V5).await.unwrap();
+    let mut session = connect(node, &url, newest(node)).await.unwrap();
     session.send(4, br#"{"Width":90,"Height":30}"#).await;
     session.send(0, b"\n").await;
     session.until("30 90").await;
     session.until("got").await;
-    eventually("the terminal is logged", async || log(&node, "p", "c").iter().any(|line| line.contains("up")).then_some(())).await;
+    eventually("the terminal is logged", async || log(node, "tty", "c").iter().any(|line| line.contains("up")).then_some(())).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_is_forwarded() {
+async fn a_port_is_forwarded(node: &mut Node) {
     use futures::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-    let mut node = Node::start().await;
-    let sandbox = node.run(node.pod("p")).await;
+    let sandbox = node.run(node.pod("port")).await;
     let id = node.launch(&sandbox, shell("c", "busybox nc -l -p 8080 -e cat")).await;
     eventually("the port is open", async || {
         let open = node.exec(&id, "grep -q ':1F90 ' /proc/net/tcp /proc/net/tcp6", 5).await.ok()?;

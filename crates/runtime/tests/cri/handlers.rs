@@ -3,6 +3,7 @@
 use corten_cri::v1::{self, LinuxContainerResources, RuntimeHandlerFeatures};
 use tonic::Code;
 
+use crate::support::daemon::HANDLER;
 use crate::support::stream::connect;
 use crate::support::{Node, confined, eventually, log, shell};
 
@@ -13,10 +14,14 @@ impl Node {
     }
 }
 
-/// The whole life of containers that another program makes.
-async fn drives(handler: &str) {
+/// The same for a program of Debian.
+async fn drives_packaged(handler: &str) {
     corten_testkit::packages::install(&[handler], "an OCI runtime to be driven").unwrap();
-    let mut node = Node::start().await;
+    drives(handler, Node::start().await).await;
+}
+
+/// The whole life of containers that another program makes.
+async fn drives(handler: &str, mut node: Node) {
     if handler == "crun" && std::path::Path::new("/sys/fs/cgroup/unified").is_dir() {
         // It does not work with v1 controllers where v2 is mounted too.
         node.run_inside(&["umount", "/sys/fs/cgroup/unified"]);
@@ -80,12 +85,12 @@ async fn drives(handler: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runc_is_driven_like_the_built_in_runtime() {
-    drives("runc").await;
+    drives_packaged("runc").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crun_is_driven_like_the_built_in_runtime() {
-    drives("crun").await;
+    drives_packaged("crun").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,4 +115,32 @@ async fn handlers_are_listed_and_unknown_ones_refused() {
     let error = node.start_container(&id).await.unwrap_err();
     assert!(error.message().contains("/no/such/runtime"), "{error}");
     assert_eq!(node.status(&id).await.reason, "StartError");
+}
+
+/// An OCI runtime whose containers have a kernel of their own: the process that the shim sees is not the container's.
+#[tokio::test(flavor = "multi_thread")]
+async fn gvisor_is_driven_too() {
+    let program = corten_testkit::debs::runsc().unwrap();
+    let command = format!("runsc {} --platform=systrap --network=host", program.display());
+    let mut node = Node::start_with(|dir| std::fs::write(dir.join(HANDLER), command).unwrap()).await;
+    let sandbox = node.run_with(node.pod("p"), "runsc").await.unwrap();
+    let short = node.launch(&sandbox, shell("short", "echo out; echo err >&2; hostname; cat /proc/version; exit 3")).await;
+    assert_eq!(node.exited(&short).await.exit_code, 3);
+    let mut lines = log(&node, "p", "short");
+    lines.sort();
+    assert_eq!((lines.len(), &*lines[0], &*lines[2], &*lines[3]), (4, "stderr F err", "stdout F out", "stdout F p"));
+    let machine = std::fs::read_to_string("/proc/version").unwrap();
+    assert!(lines[1].starts_with("stdout F Linux version ") && !lines[1].contains(machine.trim()), "{lines:?}");
+
+    let long = node.launch(&sandbox, shell("long", "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done")).await;
+    eventually("the trap is set", async || (log(&node, "p", "long") == ["stdout F up"]).then_some(())).await;
+    let done = node.exec(&long, "echo in; echo bad >&2; exit 5", 30).await.unwrap();
+    assert_eq!((done.stdout.as_slice(), done.stderr.as_slice(), done.exit_code), (b"in\n".as_slice(), b"bad\n".as_slice(), 5));
+    node.kill();
+    node.restart().await;
+    node.cri.runtime.stop_container(v1::StopContainerRequest { container_id: long.clone(), timeout: 30 }).await.unwrap();
+    assert_eq!(node.status(&long).await.exit_code, 7);
+    assert_eq!(log(&node, "p", "long"), ["stdout F up", "stdout F bye"]);
+    node.remove(&sandbox).await;
+    node.assert_empty().await;
 }

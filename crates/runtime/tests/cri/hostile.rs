@@ -102,7 +102,7 @@ async fn what_is_bad_ends_its_session_within_bounds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_are_forwarded_over_channels() {
     let mut node = Node::start().await;
-    let sandbox = echoing(&mut node).await;
+    let sandbox = echoing(&mut node, "p").await;
     let request = v1::PortForwardRequest { pod_sandbox_id: sandbox, port: vec![8080, 9] };
     let url = node.cri.runtime.port_forward(request).await.unwrap().into_inner().url;
     let protocol = Protocol::Socket { version: SocketVersion::V4, base64: false };

@@ -27,7 +27,7 @@ async fn patience_ends(node: &Node, address: SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_sessions_live_as_long_as_their_clients() {
     let mut node = Node::start_with(|dir| fs::write(dir.join(IMPATIENT), "").unwrap()).await;
-    let sandbox = echoing(&mut node).await;
+    let sandbox = echoing(&mut node, "p").await;
     let config = v1::ContainerConfig { stdin: true, ..shell("reader", "while read line; do echo \"<$line>\"; done") };
     let id = node.launch(&sandbox, config).await;
     let mut sessions = Vec::new();

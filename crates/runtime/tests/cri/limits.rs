@@ -134,10 +134,16 @@ async fn usage_is_counted(mut node: Node) {
     })
     .await;
     assert!(stats.memory.unwrap().usage_bytes.unwrap().value > 0);
+    let stats_of = sandbox.clone();
+    node.run(node.pod("other")).await;
     let request = v1::PodSandboxStatsRequest { pod_sandbox_id: sandbox };
     let stats = node.cri.runtime.pod_sandbox_stats(request).await.unwrap().into_inner().stats.unwrap().linux.unwrap();
     assert_eq!(stats.containers.len(), 1);
     assert_eq!(stats.network.unwrap().default_interface.unwrap().name, "eth0");
+    let filter = v1::PodSandboxStatsFilter { id: stats_of.clone(), ..Default::default() };
+    let request = v1::ListPodSandboxStatsRequest { filter: Some(filter) };
+    let listed = node.cri.runtime.list_pod_sandbox_stats(request).await.unwrap().into_inner().stats;
+    assert_eq!(listed.iter().map(|one| one.attributes.as_ref().unwrap().id.as_str()).collect::<Vec<_>>(), [stats_of]);
     let all = node.cri.runtime.list_container_stats(v1::ListContainerStatsRequest { filter: None }).await.unwrap().into_inner().stats;
     assert_eq!(all.len(), 1);
 }

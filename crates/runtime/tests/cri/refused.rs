@@ -3,7 +3,10 @@
 use corten_cri::v1::{self, LinuxContainerResources, LinuxContainerSecurityContext, SecurityProfile};
 use tonic::Code;
 
+use crate::support::reference::everywhere;
 use crate::support::{Node, confined, shell};
+
+everywhere!(the_impossible_is_refused_alike,);
 
 /// A change to a container that can work, how it is to be refused.
 type Case = (&'static str, fn(&mut v1::ContainerConfig), Code, &'static str);
@@ -115,8 +118,61 @@ const START: &[Case] = &[
         Code::Unknown,
         "cpu",
     ),
+    ("memory that no program fits into", |config| resources(config).memory_limit_in_bytes = 4096, Code::Unknown, "memory"),
     ("processors that are not there", |config| resources(config).cpuset_cpus = "4000".to_owned(), Code::Unknown, "cpuset"),
 ];
+
+/// What the issue of an impossible container is to both runtimes: refused in its creation or its start, with these words, and
+/// nothing of it left. The reference gives no codes here, and has words of its own around these.
+const BOTH: &[(&str, fn(&mut v1::ContainerConfig), &str)] = &[
+    ("no such program", |config| config.command = vec!["/no/such".to_owned()], "/no/such"),
+    ("a program that is not in the path", |config| config.command = vec!["nonesuch".to_owned()], "nonesuch"),
+    ("no such image", |config| config.image.as_mut().unwrap().image = "no/such:image".to_owned(), "no/such:image"),
+    ("no such user", |config| security(config).run_as_username = "who".to_owned(), "user"),
+    ("a group without user", |config| security(config).run_as_group = Some(v1::Int64Value { value: 5 }), "user"),
+    ("privileges in a sandbox without", |config| security(config).privileged = true, "no privileged container"),
+    ("a mount source that cannot be made", |config| mount(config, "/here", "/proc/no/such"), "/proc/no/such"),
+    (
+        "a quota below the kernel's least",
+        |config| {
+            resources(config).cpu_quota = 1;
+            resources(config).cpu_period = 100_000;
+        },
+        "cpu",
+    ),
+    ("memory that no program fits into", |config| resources(config).memory_limit_in_bytes = 4096, "memory"),
+    ("processors that are not there", |config| resources(config).cpuset_cpus = "4000".to_owned(), "cpuset"),
+];
+
+async fn the_impossible_is_refused_alike(mut node: Node) {
+    let sandbox = node.run(node.pod("p")).await;
+    let clean = (node.mounts(), node.cgroups());
+    for (name, change, words) in BOTH {
+        let mut config = shell("c", "true");
+        change(&mut config);
+        let created = node.create(&sandbox, config).await;
+        let error = match &created {
+            Ok(id) => node.start_container(id).await.expect_err(name),
+            Err(error) => error.clone(),
+        };
+        assert!(error.message().contains(words), "{name}: {error}");
+        if let Ok(id) = created {
+            let status = node.status(&id).await;
+            assert_eq!((status.exit_code, status.reason.as_str()), (128, "StartError"), "{name}");
+            node.cri.runtime.remove_container(v1::RemoveContainerRequest { container_id: id }).await.unwrap();
+        }
+        crate::support::settled(name, async || {
+            let left = (node.mounts(), node.cgroups());
+            if left == clean { Ok(()) } else { Err(left) }
+        })
+        .await;
+    }
+    let request = v1::RunPodSandboxRequest { config: Some(node.pod("other")), runtime_handler: "other".to_owned() };
+    let error = node.cri.runtime.run_pod_sandbox(request).await.unwrap_err();
+    assert!(error.message().contains("no runtime for \"other\" is configured"), "{error}");
+    let all = node.cri.runtime.list_pod_sandbox(v1::ListPodSandboxRequest { filter: None }).await.unwrap().into_inner().items;
+    assert_eq!(all.len(), 1);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_impossible_is_refused_and_leaves_nothing() {

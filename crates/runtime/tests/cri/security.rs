@@ -12,6 +12,8 @@ everywhere!(
     a_pod_may_use_the_nodes_namespaces,
     containers_of_a_pod_share_network_ipc_and_name_but_not_processes,
     mounts_of_the_node,
+    seccomp_and_privileges_hold_for_the_container_and_for_exec,
+    profiles_groups_and_capabilities_are_as_asked,
 );
 
 fn secured(name: &str, script: &str, security: LinuxContainerSecurityContext) -> v1::ContainerConfig {
@@ -33,9 +35,7 @@ async fn a_user_is_looked_up_in_the_image(mut node: Node) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn seccomp_and_privileges_hold_for_the_container_and_for_exec() {
-    let mut node = Node::start().await;
+async fn seccomp_and_privileges_hold_for_the_container_and_for_exec(mut node: Node) {
     for (name, no_new_privs) in [("plain", false), ("nnp", true)] {
         let security = LinuxContainerSecurityContext {
             seccomp: Some(v1::SecurityProfile::default()),
@@ -67,9 +67,7 @@ async fn seccomp_and_privileges_hold_for_the_container_and_for_exec() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn profiles_groups_and_capabilities_are_as_asked() {
-    let mut node = Node::start().await;
+async fn profiles_groups_and_capabilities_are_as_asked(mut node: Node) {
     let profile = node.path("profile.json");
     let rules =
         r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}"#;
@@ -110,6 +108,10 @@ async fn profiles_groups_and_capabilities_are_as_asked() {
         ),
     ];
     for (name, script, security, expected) in cases {
+        if node.is_reference() && ["strict", "ambient"].contains(&name) {
+            // The policy is younger than the reference, and ambient capabilities it leaves out.
+            continue;
+        }
         let (_, lines) = node.outcome(secured(name, script, security)).await;
         let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
         assert_eq!(out.join("\n"), expected, "{name}: {lines:?}");

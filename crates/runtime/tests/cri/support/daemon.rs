@@ -21,6 +21,9 @@ pub(crate) const SYSTEMD: &str = "systemd";
 pub(crate) const CNI: &str = "cni";
 pub(crate) const IMPATIENT: &str = "impatient";
 
+/// A file with a further OCI runtime: the handler, its program, and what options that has, with blanks between them.
+pub(crate) const HANDLER: &str = "handler";
+
 /// Said when the socket is there.
 pub(crate) const READY: &str = "the runtime listens";
 
@@ -64,7 +67,7 @@ async fn serve(dir: &Path, cgroup_root: String) {
         systemd_cgroups: dir.join(SYSTEMD).exists(),
         streaming_address: SocketAddr::from(([127, 0, 0, 1], 0)),
         shim: corten_embedded::SHIM,
-        handlers: handlers(),
+        handlers: handlers(dir),
         cdi_dirs: Some(vec![dir.join("cdi")]),
         version: "test".to_owned(),
     });
@@ -76,10 +79,14 @@ async fn serve(dir: &Path, cgroup_root: String) {
     runtime.serve(CancellationToken::new()).await;
 }
 
-/// The OCI runtimes that the machine has.
-fn handlers() -> BTreeMap<String, Handler> {
+/// The OCI runtimes that the machine has, and that of a test.
+fn handlers(dir: &Path) -> BTreeMap<String, Handler> {
     let programs = [("runc", "/usr/sbin/runc"), ("crun", "/usr/bin/crun"), ("broken", "/no/such/runtime")];
-    programs.map(|(name, path)| (name.to_owned(), Handler { binary: PathBuf::from(path), options: Vec::new() })).into()
+    let known = programs.map(|(name, path)| (name.to_owned(), Handler { binary: PathBuf::from(path), options: Vec::new() }));
+    let text = std::fs::read_to_string(dir.join(HANDLER)).unwrap_or_default();
+    let mut words = text.split(' ').map(str::to_owned);
+    let further = words.next().zip(words.next()).map(|(name, binary)| (name, Handler { binary: binary.into(), options: words.collect() }));
+    known.into_iter().chain(further).collect()
 }
 
 /// The CNI plugins that attach pods, where a test has put any.
