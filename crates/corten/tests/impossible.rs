@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-use corten_testkit::{Cluster, Options, PATIENCE, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, on_every_runtime, wait};
 use serde_json::{Value, json};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+on_every_runtime!(pods_that_cannot_run_say_why_and_disturb_nobody, a_node_is_configured_by_files_and_debugged_by_ephemeral_containers,);
 
 /// A pod with one container; `pod` and `container` are laid over the plainest one.
 fn pod(name: &str, pod: Value, container: Value) -> String {
@@ -38,9 +40,8 @@ fn refused(cluster: &Cluster, name: &str, reason: &str, words: &str) {
     });
 }
 
-#[test]
-fn pods_that_cannot_run_say_why_and_disturb_nobody() {
-    let cluster = Cluster::with_busybox(CORTEN);
+fn pods_that_cannot_run_say_why_and_disturb_nobody(runtime: Options) {
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
     let node = cluster.json(&["get", "nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     cluster.apply(&pod("neighbour", json!({}), json!({"ports": [{"containerPort": 80, "hostPort": 18080}]})));
     cluster.ready("neighbour");
@@ -136,14 +137,13 @@ fn pods_that_cannot_run_say_why_and_disturb_nobody() {
     cluster.ready("secretless");
 }
 
-#[test]
-fn a_node_is_configured_by_files_and_debugged_by_ephemeral_containers() {
+fn a_node_is_configured_by_files_and_debugged_by_ephemeral_containers(runtime: Options) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kubelet.yaml");
     let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
     std::fs::write(&file, format!("{head}maxPods: 5\nallowedUnsafeSysctls: [net.core.somaxconn]\n")).unwrap();
     let arguments = ["--kubelet-config".to_owned(), file.to_str().unwrap().to_owned()];
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.to_vec(), ..Options::default() });
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.to_vec(), ..runtime });
     assert_eq!(cluster.json(&["get", "nodes"])["items"][0]["status"]["allocatable"]["pods"], "5");
     cluster.apply(&pod("tuned", json!({"securityContext": {"sysctls": [{"name": "net.core.somaxconn", "value": "77"}]}}), json!({})));
     cluster.ready("tuned");
