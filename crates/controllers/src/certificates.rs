@@ -4,7 +4,11 @@
 
 mod decide;
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use corten_client::{
     ObjectKey,
@@ -41,6 +45,8 @@ struct Controller {
     /// The Service of the API.
     services: Informer<Service>,
     pods: IpNet,
+    /// How long certificates hold at most.
+    longest: Option<Duration>,
 }
 
 pub(crate) async fn run(context: Context) {
@@ -55,6 +61,7 @@ pub(crate) async fn run(context: Context) {
         nodes: nodes.clone(),
         services: services.clone(),
         pods: context.options.cluster_cidr,
+        longest: context.options.signing_duration,
     });
     let queue = WorkQueue::new();
     let noting = queue.clone();
@@ -86,7 +93,9 @@ impl Controller {
                 Ok(Outcome::Done)
             }
             Decision::Sign(signable) => {
-                let certificate = self.authority.sign_request(&signable.request, signable.usages, signable.validity, SystemTime::now())?;
+                // Whoever asks for less gets less.
+                let validity = signable.validity.into_iter().chain(self.longest).min();
+                let certificate = self.authority.sign_request(&signable.request, signable.usages, validity, SystemTime::now())?;
                 let mut signed = CertificateSigningRequest::clone(&request);
                 let status = signed.status.get_or_insert_default();
                 status.certificate = Some(ByteString(certificate.into_bytes()));

@@ -1,6 +1,7 @@
 //! What controllers are given.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_client::{events::Recorder, informer::Informers};
 use corten_pki::Authority;
@@ -41,6 +42,8 @@ pub struct Options {
     pub authority: Arc<Authority>,
     /// The range that nodes get their pod ranges from.
     pub cluster_cidr: IpNet,
+    /// How long the certificates hold at most that are signed; the authority's own limit if it is not given.
+    pub signing_duration: Option<Duration>,
 }
 
 /// What a controller is started with; cheap to clone.

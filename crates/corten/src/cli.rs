@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -71,8 +72,20 @@ pub(crate) struct ClusterOptions {
     /// Further names and addresses for the API server's certificate
     #[arg(long, value_name = "NAME|ADDRESS")]
     pub(crate) tls_san: Vec<String>,
+    /// How long the certificates hold at most that the cluster signs, for example 24h (default: a year)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(default)]
+    pub(crate) cluster_signing_duration: Option<Duration>,
     #[command(flatten)]
     pub(crate) node: NodeOptions,
+}
+
+/// A number of seconds, minutes or hours: `90s`, `30m`, `24h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3600)];
+    let found = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let number = found.and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(seconds)).filter(|seconds| *seconds > 0);
+    number.map(Duration::from_secs).ok_or_else(|| "not a number of seconds, minutes or hours such as 90s, 30m or 24h".to_owned())
 }
 
 impl ClusterOptions {

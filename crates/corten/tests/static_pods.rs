@@ -110,6 +110,20 @@ fn static_pods_have_mirrors_that_change_nothing() {
     });
     assert_eq!(second["metadata"]["labels"]["app"], "own");
 
+    // One that has a uid of its own follows its manifest as well.
+    let fixed = |marker: &str| manifest("fixed", marker).replace("{name: fixed,", "{name: fixed, uid: mine,");
+    let said = |words: &str| {
+        let name = name.replace("own-", "fixed-");
+        wait::until(words, PATIENCE, || {
+            let outcome = cluster.kubectl_outcome(&["logs", "-n", "kube-system", &name]);
+            if outcome.stdout == format!("{words}\n") { Ok(()) } else { Err(outcome) }
+        });
+    };
+    put(directory.path(), "fixed.yaml", &fixed("before"));
+    said("before");
+    put(directory.path(), "fixed.yaml", &fixed("after"));
+    said("after");
+
     // The mirror goes with the pod; one whose manifest went while nobody looked, when somebody looks again.
     fs::remove_file(directory.path().join("own.yaml")).unwrap();
     wait::until("the mirror is gone", PATIENCE, || mirror(&cluster, &name).map_or(Ok(()), Err));

@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Endpoint, Uri};
 
+mod connection;
 /// Messages, clients (`runtime_service_client`, `image_service_client`) and server traits
 /// (`runtime_service_server`, `image_service_server`) of CRI v1.
 #[rustfmt::skip]
 #[allow(missing_docs, unreachable_pub, deprecated, clippy::all)]
 pub mod v1;
 
+pub use connection::{Connection, Observer};
 pub use v1::image_service_client::ImageServiceClient;
 pub use v1::runtime_service_client::RuntimeServiceClient;
 
@@ -32,9 +34,9 @@ pub const NETWORK_READY: &str = "NetworkReady";
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// Sandboxes, containers, events.
-    pub runtime: RuntimeServiceClient<Channel>,
+    pub runtime: RuntimeServiceClient<Connection>,
     /// Images.
-    pub image: ImageServiceClient<Channel>,
+    pub image: ImageServiceClient<Connection>,
 }
 
 /// Connecting to a runtime failed.
@@ -53,6 +55,14 @@ pub struct ConnectError {
 /// Fails at once when nobody listens there. Later losses of the connection are repaired by
 /// the next call (the channel reconnects); streams end with an error and are the caller's to reopen.
 pub async fn connect(path: &Path) -> Result<Clients, ConnectError> {
+    connect_observed(path, None).await
+}
+
+/// The same, with somebody who is told of every call.
+///
+/// # Errors
+/// When nobody listens there.
+pub async fn connect_observed(path: &Path, observer: Option<Observer>) -> Result<Clients, ConnectError> {
     let socket = path.to_owned();
     let connector = tower::service_fn(move |_: Uri| {
         let socket = socket.clone();
@@ -63,6 +73,7 @@ pub async fn connect(path: &Path) -> Result<Clients, ConnectError> {
         .connect_with_connector(connector)
         .await
         .map_err(|source| ConnectError { path: path.to_owned(), source })?;
+    let channel = Connection { channel, observer };
     Ok(Clients {
         runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE),
         image: ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE),

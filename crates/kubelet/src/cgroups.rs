@@ -160,6 +160,21 @@ impl Cgroups {
         })
     }
 
+    /// How many processes and threads the node's pods may have and have, where a cgroup around them is limited: by the one that
+    /// leaves least.
+    pub(crate) fn process_limit(&self) -> Option<(i64, i64)> {
+        let limits = self.hierarchies.iter().flat_map(|hierarchy| {
+            let directory = join(hierarchy.mount(), &self.kubepods);
+            let around: Vec<PathBuf> =
+                directory.ancestors().take_while(|part| part.starts_with(hierarchy.mount())).map(Path::to_owned).collect();
+            around.into_iter().filter_map(|directory| {
+                let number = |file: &str| fs::read_to_string(directory.join(file)).ok()?.trim().parse::<i64>().ok();
+                Some((number("pids.max")?, number("pids.current")?))
+            })
+        });
+        limits.min_by_key(|(most, now)| most.saturating_sub(*now))
+    }
+
     /// How many processes and threads a pod has.
     pub(crate) fn processes(&self, qos: Qos, uid: &str) -> i64 {
         let path = self.path(qos, uid);

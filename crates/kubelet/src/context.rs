@@ -16,6 +16,7 @@ use crate::config::Configuration;
 use crate::eviction::Pressures;
 use crate::images::Images;
 use crate::machine::Share;
+use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::pod::dns::ClusterDns;
 use crate::pod::downward::Surroundings;
@@ -51,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) pressures: Pressures,
     pub(crate) shutdown: Shutdown,
     pub(crate) probes: crate::probe::counts::Counts,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Configuration,
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Eviction {
     pub(crate) disruption: Option<String>,
     /// Reason and text of the event, if there is one.
     pub(crate) event: Option<(&'static str, String)>,
+    /// What ran short, or which limit was broken, as metrics call it.
+    pub(crate) signal: Option<&'static str>,
 }
 
 impl Eviction {
@@ -44,6 +46,7 @@ impl Eviction {
             grace: None,
             disruption: Some("Pod was preempted by Kubelet to accommodate a critical pod.".to_owned()),
             event: Some(("Preempting", words)),
+            signal: None,
         }
     }
 }

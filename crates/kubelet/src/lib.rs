@@ -14,10 +14,12 @@ mod images;
 mod inbox;
 mod logs;
 mod machine;
+mod metrics;
 mod node;
 mod objects;
 mod options;
 mod pod;
+pub mod podresources;
 mod pods;
 mod probe;
 mod runtime;
@@ -44,6 +46,7 @@ pub use statics::Sources as StaticPods;
 use crate::cgroups::{CgroupError, Cgroups};
 use crate::context::Context;
 use crate::machine::Share;
+use crate::metrics::{Metrics, families};
 use crate::objects::Objects;
 use crate::pod::dns::ClusterDns;
 use crate::pod::resources::{Limits, cpu_shares};
@@ -67,6 +70,9 @@ pub enum Error {
     /// The configuration forbids swap, and the machine swaps.
     #[error("the machine has swap, which failSwapOn of the kubelet's configuration forbids")]
     Swap,
+    /// The configuration wants the kernel set up for it, and it is not.
+    #[error("protectKernelDefaults of the kubelet's configuration: {0}")]
+    Kernel(String),
     /// A directory cannot be made.
     #[error("{}: {source}", path.display())]
     Directory {
@@ -87,12 +93,15 @@ impl From<CgroupError> for Error {
 }
 
 /// Waits for the container runtime: it may start later than the kubelet, and nothing tells when its socket is there.
-async fn reach_runtime(socket: &Path) -> Runtime {
+async fn reach_runtime(socket: &Path, images: Option<&Path>, metrics: &Arc<Metrics>) -> Runtime {
     const INTERVAL: Duration = Duration::from_millis(200);
     let mut told = false;
     loop {
         let reached = async {
-            let clients = corten_cri::connect(socket).await?;
+            let mut clients = corten_cri::connect_observed(socket, Some(observer(metrics))).await?;
+            if let Some(images) = images {
+                clients.image = corten_cri::connect_observed(images, Some(observer(metrics))).await?.image;
+            }
             Runtime::new(clients).await.map_err(|status| Error::Version(Box::new(status)))
         };
         match reached.await {
@@ -107,20 +116,39 @@ async fn reach_runtime(socket: &Path) -> Runtime {
     }
 }
 
+/// Counts the calls to the runtime.
+fn observer(metrics: &Arc<Metrics>) -> corten_cri::Observer {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |call, took, failed| {
+        let operation = runtime::operation(call);
+        let operation = [operation.as_str()];
+        metrics.count(&families::RUNTIME_OPERATIONS, &operation);
+        metrics.time(&families::RUNTIME_DURATION, &operation, took);
+        if failed {
+            metrics.count(&families::RUNTIME_ERRORS, &operation);
+        }
+    })
+}
+
 /// Runs the kubelet until `token` is cancelled. Running containers are left as they are.
 ///
 /// # Errors
 /// When the node cannot be started at all; everything later is retried.
 pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error> {
+    let metrics = Arc::new(Metrics::default());
     let runtime = tokio::select! {
-        runtime = reach_runtime(&options.cri_socket) => runtime,
+        runtime = reach_runtime(&options.cri_socket, options.config.image_service.as_deref(), &metrics) => runtime,
         () = token.cancelled() => return Ok(()),
     };
     private_directory(&options.root_dir.join("pods"))?;
-    let logs = &options.pod_log_dir;
+    let pod_log_dir = options.config.pod_logs.clone().unwrap_or_else(|| options.pod_log_dir.clone());
+    let logs = &pod_log_dir;
     std::fs::create_dir_all(logs).map_err(|source| Error::Directory { path: logs.clone(), source })?;
     if options.config.fail_swap_on && machine::swaps() {
         return Err(Error::Swap);
+    }
+    if options.config.protect_kernel {
+        machine::kernel_is_set(Path::new("/proc/sys")).map_err(Error::Kernel)?;
     }
     let share = Share::of(&options);
     for setting in options.config.without_effect() {
@@ -160,15 +188,16 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
         node_name: options.node_name,
         node_addresses: vec![options.node_ip.to_string()],
         root_dir: options.root_dir,
-        pod_log_dir: options.pod_log_dir,
+        pod_log_dir,
         resolv_conf,
         cluster_dns,
         node,
-        admission: admit::Registry::default(),
+        admission: admit::Registry::counting(&metrics),
         pressures: eviction::Pressures::default(),
         shutdown: shutdown::Shutdown::default(),
         probes: probe::counts::Counts::default(),
         images: images::Images::new(&config),
+        metrics,
         config,
         runtime,
         share,
@@ -180,6 +209,10 @@ pub async fn run(options: Options, token: CancellationToken) -> Result<(), Error
     tokio::spawn(images::garbage::keep(Arc::clone(&context), token.clone()));
     tokio::spawn(shutdown::keep(Arc::clone(&context), options.system_bus, token.clone()));
     tokio::spawn(eviction::keep(Arc::clone(&context), token.clone()));
+    if let Some(address) = context.config.healthz {
+        tokio::spawn(server::healthz::serve(address, token.clone()));
+    }
+    tokio::spawn(podresources::serve(Arc::clone(&context), token.clone()));
     let serving = server::serve(Arc::clone(&context), pods, options.listener, options.tls, token.clone());
     let serving = tokio::spawn(serving);
     node::keep(context, registration, token).await;

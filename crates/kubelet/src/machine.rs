@@ -167,9 +167,44 @@ fn line(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
+/// What the reference wants of the kernel: never to panic for want of memory, to start anew after a panic, and room for keys.
+const KERNEL: [(&str, i64); 6] = [
+    ("vm/overcommit_memory", 1),
+    ("vm/panic_on_oom", 0),
+    ("kernel/panic", 10),
+    ("kernel/panic_on_oops", 1),
+    ("kernel/keys/root_maxkeys", 1_000_000),
+    ("kernel/keys/root_maxbytes", 25_000_000),
+];
+
+/// Whether the kernel is set up as is expected; what is not, else. `sys` is `/proc/sys`.
+pub(crate) fn kernel_is_set(sys: &Path) -> Result<(), String> {
+    let differs = |(name, wanted): &(&str, i64)| {
+        let found = fs::read_to_string(sys.join(name)).unwrap_or_else(|error| error.to_string());
+        let found = found.trim();
+        (found.parse() != Ok(*wanted)).then(|| format!("invalid kernel flag: {name}, expected value: {wanted}, actual value: {found}"))
+    };
+    let wrong: Vec<String> = KERNEL.iter().filter_map(differs).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(format!("[{}]", wrong.join(", "))) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_kernel_does_otherwise_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("vm")).unwrap();
+        fs::create_dir_all(dir.path().join("kernel/keys")).unwrap();
+        for (name, value) in KERNEL {
+            fs::write(dir.path().join(name), format!("{value}\n")).unwrap();
+        }
+        assert_eq!(kernel_is_set(dir.path()), Ok(()));
+        fs::write(dir.path().join("kernel/panic"), "0\n").unwrap();
+        let words = "[invalid kernel flag: kernel/panic, expected value: 10, actual value: 0]";
+        assert_eq!(kernel_is_set(dir.path()), Err(words.to_owned()));
+    }
 
     #[test]
     fn facts_are_read_from_their_files() {

@@ -57,7 +57,7 @@ impl Pods {
         statics::follow(&context.config.static_pods, &context.node_name, token, move |found| own.set_statics(found));
         let woken = Arc::clone(&pods);
         let wake = move |wake| woken.wake(&wake);
-        tokio::spawn(follow(context.runtime.clone(), token.clone(), wake));
+        tokio::spawn(follow(context.runtime.clone(), Arc::clone(&context.metrics), token.clone(), wake));
         tokio::spawn(orphans::sweep(Arc::clone(&pods)));
         pods
     }
@@ -125,7 +125,9 @@ impl Pods {
         // Under the lock, so that no task of a pod begins that is already gone.
         let inboxes = self.inboxes.lock();
         let before = self.statics.send_replace(Some(found.clone())).unwrap_or_default();
-        for (id, pod) in before.iter().filter(|(id, _)| !found.contains_key(*id)) {
+        // One that says something else under the same uid is another one: it begins when this one has ended.
+        let stays = |id: &String, pod: &Pod| found.get(id).is_some_and(|new| statics::is_same(pod, new));
+        for (id, pod) in before.iter().filter(|(id, pod)| !stays(id, pod)) {
             if let Some(inbox) = inboxes.get(id) {
                 inbox.gone(Arc::clone(pod));
             }
@@ -183,7 +185,7 @@ impl Pods {
             .map(|inbox| inbox.get().0)
             .filter(|pod| Qos::of(pod) == Qos::Burstable)
             .map(|pod| resources::for_pod(&pod).cpu_shares)
-            .sum::<i64>();
+            .fold(0, i64::saturating_add);
         drop(inboxes);
         self.context.cgroups.weigh_burstable(shares.max(2));
     }

@@ -68,7 +68,11 @@ impl Cluster {
         let clients = Clients::new(in_process(api.service(), Identity::controller_manager()), move |name| {
             in_process(service.clone(), Identity::service_account("kube-system", name))
         });
-        let options = corten_controllers::Options { authority: authority.clone(), cluster_cidr: "10.42.0.0/16".parse().unwrap() };
+        let options = corten_controllers::Options {
+            authority: authority.clone(),
+            cluster_cidr: "10.42.0.0/16".parse().unwrap(),
+            signing_duration: None,
+        };
         let informers = Informers::new(clients.reader().clone(), token.clone()).trimmed(corten_scheduler::trim);
         tokio::spawn(corten_controllers::run(clients, informers, options, token.clone()));
         let admin = in_process(api.service(), Identity::admin());

@@ -66,7 +66,11 @@ pub(super) async fn run_controllers(
     let clients = corten_controllers::Clients::new(reader(&api), move |name| {
         in_process(writer.service(), Identity::service_account("kube-system", name))
     });
-    let options = corten_controllers::Options { authority, cluster_cidr: cluster.pod_cidr.into() };
+    let options = corten_controllers::Options {
+        authority,
+        cluster_cidr: cluster.pod_cidr.into(),
+        signing_duration: cluster.cluster_signing_duration,
+    };
     corten_controllers::run(clients, informers, options, token).await.context("controllers")
 }
 

@@ -54,6 +54,16 @@ impl Rejection {
         Self { reason: reason.into(), message: message.into(), missing: BTreeMap::new() }
     }
 
+    /// Even without all the pods that may be ended for a critical one, this much would be missing.
+    fn unmet(missing: &BTreeMap<String, i64>) -> Self {
+        let missing: String = missing.iter().map(|(resource, amount)| format!("(res: {resource}, q: {amount}), ")).collect();
+        let words = format!(
+            "Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to \
+             preempt: no set of running pods found to reclaim resources: [{missing}]"
+        );
+        Self::new("UnexpectedAdmissionError", words)
+    }
+
     fn predicate(name: &str, why: &str) -> Self {
         Self::new(name, format!("Predicate {name} failed: {why}"))
     }
@@ -163,7 +173,7 @@ pub(crate) fn enough(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Result
     for resource in names {
         let Some(capacity) = node.allocatable.get(resource) else { continue };
         let amount = |pod: &Pod| if resource == "pods" { 1 } else { requests::request(pod, resource) };
-        let (requested, used) = (amount(pod), others.iter().map(|other| amount(other)).sum::<i64>());
+        let (requested, used) = (amount(pod), others.iter().map(|other| amount(other)).fold(0, i64::saturating_add));
         if requested == 0 || used.saturating_add(requested) <= *capacity {
             continue;
         }
@@ -171,7 +181,7 @@ pub(crate) fn enough(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Result
             let words = format!("Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}");
             Rejection::new(format!("OutOf{resource}"), words)
         });
-        first.missing.insert(resource.to_owned(), used + requested - capacity);
+        first.missing.insert(resource.to_owned(), used.saturating_add(requested).saturating_sub(*capacity));
     }
     rejection.map_or(Ok(()), Err)
 }

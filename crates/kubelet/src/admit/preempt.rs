@@ -28,9 +28,9 @@ fn may_preempt(pod: &Pod, victim: &Pod) -> bool {
     if both_critical { priority(pod) > priority(victim) } else { true }
 }
 
-/// The pods to evict so that what is missing becomes free: as few and as unimportant ones as possible. `None` if even all
-/// of them are not enough.
-pub(super) fn victims(pod: &Pod, others: &[Arc<Pod>], missing: &BTreeMap<String, i64>) -> Option<Vec<Arc<Pod>>> {
+/// The pods to evict so that what is missing becomes free: as few and as unimportant ones as possible. If even all of them are
+/// not enough: what is missing still.
+pub(super) fn victims(pod: &Pod, others: &[Arc<Pod>], missing: &BTreeMap<String, i64>) -> Result<Vec<Arc<Pod>>, BTreeMap<String, i64>> {
     let mut candidates: Vec<&Arc<Pod>> = others.iter().filter(|other| may_preempt(pod, other)).collect();
     let rank = |pod: &Pod| match Qos::of(pod) {
         Qos::BestEffort => 0,
@@ -39,7 +39,7 @@ pub(super) fn victims(pod: &Pod, others: &[Arc<Pod>], missing: &BTreeMap<String,
     };
     let freed = |pod: &Pod, resource: &str| if resource == "pods" { 1 } else { request(pod, resource) };
     // The least important class first; in it the one that frees most, so that few suffice.
-    candidates.sort_by_key(|c| (rank(c), std::cmp::Reverse(missing.keys().map(|r| freed(c, r)).sum::<i64>())));
+    candidates.sort_by_key(|c| (rank(c), std::cmp::Reverse(missing.keys().map(|r| freed(c, r)).fold(0, i64::saturating_add))));
     let mut left = missing.clone();
     let mut chosen: Vec<Arc<Pod>> = Vec::new();
     for candidate in candidates {
@@ -48,23 +48,24 @@ pub(super) fn victims(pod: &Pod, others: &[Arc<Pod>], missing: &BTreeMap<String,
         }
         if left.iter().any(|(resource, amount)| *amount > 0 && freed(candidate, resource) > 0) {
             for (resource, amount) in &mut left {
-                *amount -= freed(candidate, resource);
+                *amount = amount.saturating_sub(freed(candidate, resource));
             }
             chosen.push(Arc::clone(candidate));
         }
     }
     if left.values().any(|amount| *amount > 0) {
-        return None;
+        left.retain(|_, amount| *amount > 0);
+        return Err(left);
     }
     // Spare whoever turned out not to be needed, the most important first.
     for index in (0..chosen.len()).rev() {
         let Some(candidate) = chosen.get(index) else { continue };
-        if left.iter().all(|(resource, amount)| amount + freed(candidate, resource) <= 0) {
+        if left.iter().all(|(resource, amount)| amount.saturating_add(freed(candidate, resource)) <= 0) {
             for (resource, amount) in &mut left {
-                *amount += freed(candidate, resource);
+                *amount = amount.saturating_add(freed(candidate, resource));
             }
             chosen.remove(index);
         }
     }
-    Some(chosen)
+    Ok(chosen)
 }

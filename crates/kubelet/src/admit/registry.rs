@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{NodeFacts, Rejection, check, is_critical, preempt};
 use crate::inbox::{Eviction, Inbox};
+use crate::metrics::{Metrics, families};
 
 /// What became of a pod's wish to run here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +33,15 @@ pub(crate) struct Registry {
     places: Mutex<BTreeMap<String, Place>>,
     waiting: Mutex<Vec<Weak<Inbox>>>,
     released: Notify,
+    metrics: Arc<Metrics>,
 }
 
 impl Registry {
+    /// No places yet; who is preempted is counted.
+    pub(crate) fn counting(metrics: &Arc<Metrics>) -> Self {
+        Self { metrics: Arc::clone(metrics), ..Self::default() }
+    }
+
     /// Gives a pod its place without asking: it runs already.
     pub(crate) fn keep(&self, pod: &Arc<Pod>, inbox: &Arc<Inbox>) {
         let place = Place { pod: Arc::clone(pod), inbox: Arc::downgrade(inbox), leaving: false };
@@ -59,13 +66,16 @@ impl Registry {
         }
         let staying: Vec<Arc<Pod>> = places.values().filter(|p| !p.leaving).map(|p| Arc::clone(&p.pod)).collect();
         let left = check(pod, &staying, node).err().map(|r| r.missing).unwrap_or_default();
-        let Some(victims) = preempt::victims(pod, &staying, &left) else {
-            return Decision::Rejected(rejection);
+        let victims = match preempt::victims(pod, &staying, &left) {
+            Ok(victims) => victims,
+            Err(unmet) => return Decision::Rejected(Rejection::unmet(&unmet)),
         };
         self.waiting.lock().push(Arc::downgrade(inbox));
         for victim in victims {
             if let Some(place) = places.get_mut(crate::pod::uid(&victim)) {
                 place.leaving = true;
+                // Counted once, by the first thing that was missing, as the reference does.
+                self.metrics.count(&families::PREEMPTIONS, &[left.keys().next().map_or("", String::as_str)]);
                 if let Some(inbox) = place.inbox.upgrade() {
                     inbox.evict(Eviction::preempted());
                 }

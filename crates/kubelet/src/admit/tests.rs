@@ -7,7 +7,16 @@ fn node() -> NodeFacts {
     NodeFacts {
         name: "n1".into(),
         labels: BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]),
-        allocatable: [("cpu", 2000), ("memory", 1 << 30), ("pods", 3), ("example.com/gpu", 1)].map(|(k, v)| (k.to_owned(), v)).into(),
+        allocatable: [
+            ("cpu", 2000),
+            ("memory", 1 << 30),
+            ("pods", 3),
+            ("example.com/gpu", 1),
+            ("ephemeral-storage", 10),
+            ("hugepages-2Mi", 0),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .into(),
         ..NodeFacts::default()
     }
 }
@@ -72,6 +81,24 @@ fn reasons_and_words_are_the_references() {
         let found = check(&pod, &others, &node()).map_err(|r| (r.reason, r.message));
         assert_eq!(found, expected.map_err(|(reason, message): (&str, &str)| (reason.to_owned(), message.to_owned())));
     }
+    let asking = |resource: &str, amount: &str| json!({"containers": [{"name": "c", "resources": {"requests": {resource: amount}}}]});
+    for (resource, amount, requested, capacity) in
+        [("memory", "2Gi", 2_i64 << 30, 1_i64 << 30), ("ephemeral-storage", "11", 11, 10), ("hugepages-2Mi", "4Mi", 4 << 20, 0)]
+    {
+        let found = check(&pod("p", "0", asking(resource, amount)), &others, &node()).unwrap_err();
+        let words = format!("Node didn't have enough resource: {resource}, requested: {requested}, used: 0, capacity: {capacity}");
+        assert_eq!((found.reason, found.message), (format!("OutOf{resource}"), words));
+    }
+    let down = NodeFacts { shutting_down: true, ..node() };
+    let found = check(&pod("p", "0", json!({})), &[], &down).unwrap_err();
+    assert_eq!((found.reason.as_str(), found.message.as_str()), ("NodeShutdown", "Pod was rejected as the node is shutting down."));
+    let tainted =
+        NodeFacts { taints: vec![serde_json::from_value(json!({"key": "k", "value": "v", "effect": "NoExecute"})).unwrap()], ..node() };
+    let found = check(&pod("p", "0", json!({})), &[], &tainted).unwrap_err();
+    let words = "Predicate TaintToleration failed: node(s) had untolerated taint(s) {k: v}";
+    assert_eq!((found.reason.as_str(), found.message.as_str()), ("TaintToleration", words));
+    let tolerating = json!({"tolerations": [{"key": "k", "operator": "Exists"}]});
+    assert_eq!(check(&pod("p", "0", tolerating), &[], &tainted), Ok(()));
     let full = [pod("a", "0", json!({})), pod("b", "0", json!({})), pod("c", "0", json!({}))];
     assert_eq!(check(&pod("p", "0", json!({})), &full, &node()).unwrap_err().reason, "OutOfpods");
 }
@@ -122,5 +149,8 @@ fn a_critical_pod_gets_room_from_the_least_important() {
     // What nobody can make room for is turned away.
     let huge = pod("huge", "9", json!({"priority": 2_000_001_001}));
     let inbox = Arc::new(Inbox::new(Arc::clone(&huge)));
-    assert!(matches!(registry.admit(&huge, &inbox, &node()), Decision::Rejected(r) if r.missing.contains_key("cpu")));
+    let Decision::Rejected(rejection) = registry.admit(&huge, &inbox, &node()) else { panic!("there is no such room") };
+    let words = "Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to \
+                 preempt: no set of running pods found to reclaim resources: [(res: cpu, q: 7000), ]";
+    assert_eq!((rejection.reason.as_str(), rejection.message.as_str()), ("UnexpectedAdmissionError", words));
 }

@@ -1,11 +1,13 @@
 //! `KubeletConfiguration` (kubelet.config.k8s.io/v1beta1): a file, and a directory of files that are laid over it.
 
+mod access;
 pub(crate) mod duration;
 mod fields;
 mod limits;
 mod read;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use k8s_openapi::api::core::v1::Taint;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
+pub use access::Access;
 pub use read::ConfigError;
 
 pub use crate::cgroups::CgroupDriver;
@@ -101,6 +104,22 @@ pub struct Configuration {
     pub static_pods: Sources,
     /// Whether containers without a seccomp profile get the runtime's.
     pub seccomp_default: bool,
+    /// Who is known to the node API.
+    pub access: Access,
+    /// Whether sessions in containers, their logs and those of the node are served.
+    pub debugging: bool,
+    /// Where to say without being asked who it is that all is well, if anywhere.
+    pub healthz: Option<SocketAddr>,
+    /// Whether to refuse to run while the kernel's settings are not those that are expected.
+    pub protect_kernel: bool,
+    /// Whether files of the node's logs are served.
+    pub system_log_files: bool,
+    /// Whether logs of the node's services may be queried.
+    pub system_log_queries: bool,
+    /// The socket of the service for images, if it is not the runtime's.
+    pub image_service: Option<PathBuf>,
+    /// Where containers' logs are, if given.
+    pub pod_logs: Option<PathBuf>,
     /// Longest pause between restarts of a container.
     pub longest_backoff: Duration,
     /// The files, merged, as they were given: what `/configz` shows.
@@ -148,6 +167,14 @@ impl Default for Configuration {
             shutdown: Vec::new(),
             static_pods: Sources::default(),
             seccomp_default: false,
+            access: Access::default(),
+            debugging: true,
+            healthz: None,
+            protect_kernel: false,
+            system_log_files: true,
+            system_log_queries: false,
+            image_service: None,
+            pod_logs: None,
             longest_backoff: Duration::from_secs(300),
             given: Value::Object(serde_json::Map::new()),
         }

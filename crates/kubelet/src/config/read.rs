@@ -1,6 +1,7 @@
 //! Reading the files.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use serde_json::{Map, Value};
 
 use super::fields::{Effect, FIELDS, Kind};
 use super::limits::Limits;
-use super::{CgroupDriver, Configuration, duration};
+use super::{Access, CgroupDriver, Configuration, duration};
 use crate::eviction::threshold::{ThresholdError, Thresholds};
 use crate::shutdown::Class;
 use crate::statics::Sources;
 
 const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 const KIND: &str = "KubeletConfiguration";
+/// The shortest interval: a slip such as `1ns` must not keep a core busy.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +131,11 @@ impl Configuration {
         if longest_backoff < Duration::from_secs(1) || longest_backoff > Duration::from_secs(300) {
             return Err(wrong("crashLoopBackOff.maxContainerRestartPeriod", "must be between 1s and 300s"));
         }
+        let system_log_files = settings.bool("enableSystemLogHandler").unwrap_or(true);
+        let system_log_queries = settings.bool("enableSystemLogQuery").unwrap_or(false);
+        if system_log_queries && !system_log_files {
+            return Err(wrong("enableSystemLogQuery", "needs enableSystemLogHandler"));
+        }
         let static_pods = static_pods(&settings)?;
         let shutdown = shutdown(&settings)?;
         let limits = Limits::of(&settings)?;
@@ -148,8 +156,8 @@ impl Configuration {
             pull_rate: limits.pull_rate,
             lease_duration: limits.lease_duration.unwrap_or(defaults.lease_duration),
             status_max_images: limits.status_max_images,
-            status_update: settings.duration("nodeStatusUpdateFrequency").filter(|d| !d.is_zero()).unwrap_or(defaults.status_update),
-            status_report: settings.duration("nodeStatusReportFrequency").filter(|d| !d.is_zero()).unwrap_or(defaults.status_report),
+            status_update: settings.interval("nodeStatusUpdateFrequency")?.unwrap_or(defaults.status_update),
+            status_report: settings.interval("nodeStatusReportFrequency")?.unwrap_or(defaults.status_report),
             pod_pids_limit: settings.int("podPidsLimit").and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
             register_node: settings.bool("registerNode").unwrap_or(true),
             reserved_cpus: limits.reserved_cpus,
@@ -173,6 +181,14 @@ impl Configuration {
             register_with_taints: taints,
             resolv_conf: settings.text("resolvConf").filter(|p| !p.is_empty()).map(PathBuf::from),
             seccomp_default: settings.bool("seccompDefault").unwrap_or(false),
+            access: Access::of(&settings)?,
+            debugging: settings.bool("enableDebuggingHandlers").unwrap_or(true),
+            healthz: healthz(&settings)?,
+            protect_kernel: settings.bool("protectKernelDefaults").unwrap_or(false),
+            system_log_files,
+            system_log_queries,
+            image_service: image_service(&settings)?,
+            pod_logs: pod_logs(&settings)?,
             longest_backoff,
             static_pods,
             shutdown,
@@ -186,6 +202,39 @@ impl Configuration {
         let known = FIELDS.iter().filter(|(_, _, effect)| *effect == Effect::No).map(|(name, _, _)| *name);
         known.filter(|name| given.is_some_and(|g| g.contains_key(*name))).collect()
     }
+}
+
+fn healthz(settings: &Settings<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    let text = settings.text("healthzBindAddress").unwrap_or_else(|| "127.0.0.1".to_owned());
+    let address = text.parse().map_err(|_| wrong("healthzBindAddress", format!("{text:?} is not an IP address")))?;
+    let port = settings.int("healthzPort").unwrap_or(0);
+    match u16::try_from(port) {
+        Ok(0) => Ok(None),
+        Ok(port) => Ok(Some(SocketAddr::new(address, port))),
+        Err(_) => Err(wrong("healthzPort", format!("must be between 0 and 65535, not {port}"))),
+    }
+}
+
+fn image_service(settings: &Settings<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    let name = "imageServiceEndpoint";
+    let Some(url) = settings.text(name).filter(|url| !url.is_empty()) else { return Ok(None) };
+    match url.strip_prefix("unix://").unwrap_or(&url) {
+        path if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
+        _ => Err(wrong(name, format!("must be the path of a unix socket, not {url:?}"))),
+    }
+}
+
+fn pod_logs(settings: &Settings<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    let name = "podLogsDir";
+    let Some(path) = settings.text(name).filter(|path| !path.is_empty()) else { return Ok(None) };
+    if !path.starts_with('/') {
+        return Err(wrong(name, format!("pod logs path \"{path}\" must be absolute path")));
+    }
+    // It becomes part of what the runtime is told, and of what collectors of logs search for.
+    if !path.is_ascii() || path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(wrong(name, format!("{path:?} is not a plain path")));
+    }
+    Ok(Some(PathBuf::from(path)))
 }
 
 fn static_pods(settings: &Settings<'_>) -> Result<Sources, ConfigError> {
@@ -212,13 +261,12 @@ fn static_pods(settings: &Settings<'_>) -> Result<Sources, ConfigError> {
             headers.push((name.clone(), value.to_owned()));
         }
     }
-    let interval = |name: &str, default: Duration| settings.duration(name).filter(|d| !d.is_zero()).unwrap_or(default);
     Ok(Sources {
         path,
         url,
         headers,
-        file_interval: interval("fileCheckFrequency", defaults.file_interval),
-        url_interval: interval("httpCheckFrequency", defaults.url_interval),
+        file_interval: settings.interval("fileCheckFrequency")?.unwrap_or(defaults.file_interval),
+        url_interval: settings.interval("httpCheckFrequency")?.unwrap_or(defaults.url_interval),
     })
 }
 
@@ -346,6 +394,11 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 pub(super) struct Settings<'a>(&'a Map<String, Value>);
 
 impl Settings<'_> {
+    /// Everything that was given.
+    pub(super) fn all(&self) -> &Map<String, Value> {
+        self.0
+    }
+
     pub(super) fn given(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -364,6 +417,14 @@ impl Settings<'_> {
 
     pub(super) fn duration(&self, name: &str) -> Option<Duration> {
         duration::parse(self.0.get(name)?.as_str()?)
+    }
+
+    /// How often something is done: not at all times. Zero is as good as nothing.
+    pub(super) fn interval(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
+        match self.duration(name).filter(|interval| !interval.is_zero()) {
+            Some(interval) if interval < SHORTEST => Err(wrong(name, format!("must be at least {SHORTEST:?}, not {interval:?}"))),
+            interval => Ok(interval),
+        }
     }
 
     fn nested_duration(&self, outer: &str, inner: &str) -> Result<Option<Duration>, ConfigError> {

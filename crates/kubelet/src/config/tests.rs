@@ -95,6 +95,17 @@ fn what_is_wrong_is_said_with_its_path() {
         ("port: 70000", "port: must be at most 65535, not 70000"),
         ("address: here", "address: \"here\" is not an IP address"),
         ("reservedSystemCPUs: 3-1", "reservedSystemCPUs: must be a list of CPUs such as \"0-1,4\", not \"3-1\""),
+        ("authentication: {anonymous: {enabled: true}}", "authentication.anonymous.enabled: Corten supports false only, not true"),
+        ("authentication: {webhook: {cacheTTL: 5}}", "authentication.webhook.cacheTTL: must be a duration such as \"1m30s\", not 5"),
+        ("authentication: {x509: {caFile: /a}}", "authentication.x509.caFile: unknown setting"),
+        ("authorization: {mode: AlwaysAllow}", "authorization.mode: Corten supports \"Webhook\" only, not \"AlwaysAllow\""),
+        ("healthzPort: 70000", "healthzPort: must be between 0 and 65535, not 70000"),
+        ("fileCheckFrequency: 1ns", "fileCheckFrequency: must be at least 100ms, not 1ns"),
+        ("nodeStatusUpdateFrequency: 1ms", "nodeStatusUpdateFrequency: must be at least 100ms, not 1ms"),
+        ("enableSystemLogHandler: false\nenableSystemLogQuery: true", "enableSystemLogQuery: needs enableSystemLogHandler"),
+        ("imageServiceEndpoint: tcp://x:1", "imageServiceEndpoint: must be the path of a unix socket, not \"tcp://x:1\""),
+        ("podLogsDir: logs", "podLogsDir: pod logs path \"logs\" must be absolute path"),
+        ("podLogsDir: /a/../b", "podLogsDir: \"/a/../b\" is not a plain path"),
         ("kind: Other", "kind"),
     ] {
         let error = load(text).unwrap_err();
@@ -105,6 +116,20 @@ fn what_is_wrong_is_said_with_its_path() {
     std::fs::write(&file, "kind: KubeletConfiguration\n").unwrap();
     let error = Configuration::load(Some(&file), None).unwrap_err().to_string();
     assert_eq!(error, format!("{}: apiVersion: is missing, must be \"kubelet.config.k8s.io/v1beta1\"", file.display()));
+}
+
+#[test]
+fn who_is_known_and_for_how_long() {
+    let text = "
+authentication: {anonymous: {enabled: false}, webhook: {enabled: false, cacheTTL: 1m}, x509: {clientCAFile: /etc/ca.crt}}
+authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 7s, cacheUnauthorizedTTL: 0s}}
+healthzPort: 10248
+";
+    let config = load(text).unwrap();
+    let seconds = Duration::from_secs;
+    let expected = Access { tokens: false, token_ttl: seconds(60), allowed_ttl: seconds(7), denied_ttl: seconds(30) };
+    assert_eq!((config.access, config.healthz), (expected, Some("127.0.0.1:10248".parse().unwrap())));
+    assert_eq!(load("healthzPort: 0").unwrap().healthz, None);
 }
 
 #[test]

@@ -132,6 +132,7 @@ fn victim(threshold: &Threshold, thresholds: &Thresholds, measured: &Measured, p
         grace: Some(grace),
         disruption: Some(message.clone()),
         event: Some(("Evicted", message)),
+        signal: Some(threshold.signal.as_str()),
     };
     Some((uid, eviction))
 }

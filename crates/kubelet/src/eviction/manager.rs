@@ -1,7 +1,7 @@
 //! The loop: measure, decide, do.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -11,6 +11,7 @@ use super::decide::{Memory, decide};
 use super::observe::{Machine, Source};
 use crate::context::Context;
 use crate::images;
+use crate::metrics::families;
 
 /// How often the node is measured: shortage is no event. The reference's period.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -29,6 +30,7 @@ pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
 }
 
 async fn round(context: &Arc<Context>, source: &dyn Source, memory: &mut Memory) {
+    let mut measured_at = Instant::now();
     let measured = match source.measure().await {
         Ok(measured) => measured,
         Err(status) => return tracing::warn!(%status, "measuring the node"),
@@ -45,7 +47,10 @@ async fn round(context: &Arc<Context>, source: &dyn Source, memory: &mut Memory)
         match images::garbage::collect_all(context).await {
             Ok(0) => {}
             Ok(_) => match source.measure().await {
-                Ok(measured) => decision = judge(&measured, memory),
+                Ok(measured) => {
+                    measured_at = Instant::now();
+                    decision = judge(&measured, memory);
+                }
                 Err(status) => tracing::warn!(%status, "measuring the node"),
             },
             Err(status) => tracing::warn!(%status, "collecting images"),
@@ -55,6 +60,10 @@ async fn round(context: &Arc<Context>, source: &dyn Source, memory: &mut Memory)
     let leaving = context.admission.pods().len() > pods.len();
     for (uid, eviction) in decision.broken.into_iter().chain(decision.next.filter(|_| !leaving)) {
         tracing::warn!(uid, why = eviction.message, "evicting a pod");
+        if let Some(signal) = eviction.signal {
+            context.metrics.count(&families::EVICTIONS, &[signal]);
+            context.metrics.time(&families::EVICTION_AGE, &[signal], measured_at.elapsed());
+        }
         context.admission.evict(&uid, eviction);
     }
 }

@@ -73,7 +73,7 @@ impl Source for Machine {
                 node.insert(Signal::ImageFs, bytes);
                 node.insert(Signal::ImageFsInodes, inodes);
             }
-            if let Some(processes) = processes() {
+            if let Some(processes) = processes(context.cgroups.process_limit()) {
                 node.insert(Signal::Pid, processes);
             }
             Ok(Measured { node, pods: pods(context).await? })
@@ -109,13 +109,16 @@ fn file_system(path: &Path) -> Option<(Supply, Supply)> {
     Some((bytes, Supply { capacity: number(stat.f_files), available: number(stat.f_ffree) }))
 }
 
-fn processes() -> Option<Supply> {
+/// Of the machine, or of the cgroup around the pods if that leaves less: how many it may have, and has.
+fn processes(limit: Option<(i64, i64)>) -> Option<Supply> {
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<i64>().ok();
     let capacity = number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max")?);
     // `running/all` scheduling entities are the fourth field of proc(5)'s loadavg.
     let load = std::fs::read_to_string("/proc/loadavg").ok()?;
     let used: i64 = load.split(' ').nth(3)?.split('/').nth(1)?.parse().ok()?;
-    Some(Supply { capacity, available: capacity - used })
+    let machine = Supply { capacity, available: capacity.saturating_sub(used) };
+    let own = limit.map(|(most, now)| Supply { capacity: most, available: most.saturating_sub(now) });
+    own.into_iter().chain([machine]).min_by_key(|supply| supply.available)
 }
 
 async fn pods(context: &Context) -> Result<HashMap<String, PodUse>, Status> {

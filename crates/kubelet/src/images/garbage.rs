@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::context::Context;
+use crate::metrics::families;
 use crate::runtime::request;
 
 /// What the configuration says.
@@ -74,14 +75,19 @@ pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
 }
 
 /// Removes every image that nobody uses, and gives their number: the node needs the space.
-pub(crate) async fn collect_all(context: &Context) -> Result<usize, Status> {
+pub(crate) async fn collect_all(context: &Context) -> Result<u32, Status> {
     let candidates = candidates(context, &mut HashMap::new(), Timestamp::now()).await?;
     let mut client = context.runtime.clients.image.clone();
+    let mut removed = 0_u32;
     for candidate in &candidates {
         let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: candidate.id.clone(), ..Default::default() }) };
-        client.remove_image(request(message)).await?;
+        match client.remove_image(request(message)).await {
+            Ok(_) => removed += 1,
+            Err(status) => tracing::warn!(%status, image = candidate.id, "removing an unused image"),
+        }
     }
-    Ok(candidates.len())
+    context.metrics.add(&families::IMAGES_COLLECTED, &["space"], f64::from(removed));
+    Ok(removed)
 }
 
 async fn round(context: &Context, used: &mut HashMap<String, Timestamp>) -> Result<(), Status> {
@@ -91,10 +97,15 @@ async fn round(context: &Context, used: &mut HashMap<String, Timestamp>) -> Resu
         return Ok(());
     };
     let mut client = context.runtime.clients.image.clone();
-    for id in condemned(Rules::of(context), space, candidates, now) {
-        tracing::info!(image = id, "removing an unused image");
+    for (id, why) in condemned(Rules::of(context), space, candidates, now) {
+        tracing::info!(image = id, why, "removing an unused image");
         let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: id.clone(), ..Default::default() }) };
-        client.remove_image(request(message)).await?;
+        // One that does not go keeps no other.
+        if let Err(status) = client.remove_image(request(message)).await {
+            tracing::warn!(%status, image = id, "removing an unused image");
+            continue;
+        }
+        context.metrics.count(&families::IMAGES_COLLECTED, &[why]);
         used.remove(&id);
     }
     Ok(())
@@ -106,7 +117,7 @@ async fn candidates(context: &Context, used: &mut HashMap<String, Timestamp>, no
     let message = v1::ListImagesRequest { filter: None };
     let images = client.list_images(request(message)).await?.into_inner().images;
     let containers = context.runtime.list_containers(HashMap::new()).await?;
-    let mounted = mounted(context).await?;
+    let mounted = mounted(context).await;
     let made = containers.iter().flat_map(|c| [c.image_id.as_str(), c.image_ref.as_str()]);
     let in_use: HashSet<&str> = made.chain(mounted.iter().map(String::as_str)).collect();
     let is_used = |image: &v1::Image| {
@@ -126,15 +137,19 @@ async fn candidates(context: &Context, used: &mut HashMap<String, Timestamp>, no
 }
 
 /// The images that pods have as volumes.
-async fn mounted(context: &Context) -> Result<Vec<String>, Status> {
+async fn mounted(context: &Context) -> Vec<String> {
     let pods = context.admission.pods();
     let volumes = pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| spec.volumes.iter().flatten());
     let names: HashSet<&str> = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref()).collect();
     let mut ids = Vec::new();
     for name in names.into_iter().filter_map(|name| super::name::normalise(name).ok()) {
-        ids.extend(super::inspect(context, &name).await?.map(|image| image.reference));
+        match super::inspect(context, &name).await {
+            Ok(image) => ids.extend(image.map(|image| image.reference)),
+            // What the runtime does not know cannot be removed by its name either; it is asked for the others.
+            Err(status) => tracing::warn!(%status, image = name, "looking at the image of a volume"),
+        }
     }
-    Ok(ids)
+    ids
 }
 
 async fn space(context: &Context) -> Result<Option<Space>, Status> {
@@ -146,8 +161,8 @@ async fn space(context: &Context) -> Result<Option<Space>, Status> {
     Ok(stat.map(|s| Space { total: s.f_blocks.saturating_mul(s.f_frsize), available: s.f_bavail.saturating_mul(s.f_frsize) }))
 }
 
-/// The images to remove, longest unused first.
-fn condemned(rules: Rules, space: Space, mut candidates: Vec<Candidate>, now: Timestamp) -> Vec<String> {
+/// The images to remove, longest unused first, and why: `age` or `space`.
+fn condemned(rules: Rules, space: Space, mut candidates: Vec<Candidate>, now: Timestamp) -> Vec<(String, &'static str)> {
     let Space { total, available } = space;
     let used = total.saturating_sub(available);
     let full = total > 0 && used >= total / 100 * rules.high;
@@ -156,17 +171,17 @@ fn condemned(rules: Rules, space: Space, mut candidates: Vec<Candidate>, now: Ti
     let too_old = |c: &Candidate| rules.maximum_age.is_some_and(|age| now.duration_since(c.last_used) > age);
     let (old, mut candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(too_old);
     candidates.retain(|c| now.duration_since(c.last_used) >= rules.minimum_age);
-    let mut ids: Vec<String> = Vec::new();
+    let mut ids = Vec::new();
     for candidate in old {
         to_free = to_free.saturating_sub(candidate.size);
-        ids.push(candidate.id);
+        ids.push((candidate.id, "age"));
     }
     for candidate in candidates {
         if to_free == 0 {
             break;
         }
         to_free = to_free.saturating_sub(candidate.size);
-        ids.push(candidate.id);
+        ids.push((candidate.id, "space"));
     }
     ids
 }
@@ -182,11 +197,14 @@ mod tests {
         let candidates = vec![candidate("b", 2), candidate("new", 990), candidate("a", 1), candidate("c", 3)];
         let full = |available| Space { total: 1000, available };
         let rules = Rules { high: 85, low: 80, minimum_age: SignedDuration::from_mins(2), maximum_age: None };
-        let names = |space| condemned(rules, space, candidates.clone(), at(1000));
+        let ids = |found: Vec<(String, &str)>| -> Vec<String> { found.into_iter().map(|(id, _)| id).collect() };
+        let names = |space| ids(condemned(rules, space, candidates.clone(), at(1000)));
         assert!(names(full(200)).is_empty());
         assert_eq!(names(full(140)), ["a", "b"]);
         assert_eq!(names(full(0)), ["a", "b", "c"]);
         let rules = Rules { maximum_age: Some(SignedDuration::from_secs(997)), ..rules };
-        assert_eq!(condemned(rules, full(900), candidates.clone(), at(1000)), ["a", "b"], "too old, whatever the disk");
+        let found = condemned(rules, full(900), candidates.clone(), at(1000));
+        assert!(found.iter().all(|(_, why)| *why == "age"));
+        assert_eq!(ids(found), ["a", "b"], "too old, whatever the disk");
     }
 }

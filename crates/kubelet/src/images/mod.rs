@@ -19,6 +19,7 @@ use tonic::{Request, Status};
 
 use crate::config::Configuration;
 use crate::context::Context;
+use crate::metrics::families;
 use crate::objects::PodObjects;
 use crate::pod::backoff::{Backoff, LONGEST};
 use crate::pod::plan::{FailedStart, Waiting};
@@ -182,6 +183,7 @@ async fn pull(
         Ok((ready, size)) => {
             context.images.failures.lock().remove(&key);
             let all = begun.elapsed();
+            context.metrics.time(&families::IMAGE_PULL, &[size_class(size)], all);
             let (took, all) = (go_seconds(all.saturating_sub(waited)), go_seconds(all));
             let message = format!("Successfully pulled image \"{given}\" in {took} ({all} including waiting). Image size: {size} bytes.");
             wanted.event(context, Normal, "Pulled", &message);
@@ -247,6 +249,29 @@ async fn credentials(pod: &Pod, objects: &PodObjects, image: &str) -> Option<v1:
         }
     }
     credentials::find(image, secrets.iter().map(AsRef::as_ref))
+}
+
+/// The class of sizes that an image is in, as metrics call it.
+fn size_class(bytes: u64) -> &'static str {
+    const MEGA: u64 = 1 << 20;
+    const GIGA: u64 = 1 << 30;
+    const CLASSES: [(u64, &str); 11] = [
+        (10 * MEGA, "0-10MB"),
+        (100 * MEGA, "10MB-100MB"),
+        (500 * MEGA, "100MB-500MB"),
+        (GIGA, "500MB-1GB"),
+        (5 * GIGA, "1GB-5GB"),
+        (10 * GIGA, "5GB-10GB"),
+        (20 * GIGA, "10GB-20GB"),
+        (30 * GIGA, "20GB-30GB"),
+        (40 * GIGA, "30GB-40GB"),
+        (60 * GIGA, "40GB-60GB"),
+        (100 * GIGA, "60GB-100GB"),
+    ];
+    match bytes {
+        0 => "N/A",
+        bytes => CLASSES.iter().find(|(most, _)| bytes <= *most).map_or("GT100GB", |(_, name)| name),
+    }
 }
 
 /// Seconds or milliseconds as Go prints them.

@@ -8,7 +8,7 @@ mod patch;
 pub(crate) use patch::patch;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_client::Backoff;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -17,6 +17,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use tokio::sync::watch;
 
 use crate::context::Context;
+use crate::metrics::families;
 use crate::statics::mirror;
 
 /// Pauses between attempts while the API server refuses or is away.
@@ -62,16 +63,21 @@ async fn run(context: Arc<Context>, pod: Arc<Pod>, mut wanted: watch::Receiver<W
     let name = super::name(&pod).to_owned();
     let api: Api<Pod> = Api::namespaced(context.client.clone(), super::namespace(&pod));
     let mut known = Known::of(&pod);
+    let mut changed_at = Instant::now();
     let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
     loop {
         let now = wanted.borrow_and_update().clone();
         known.observe(&now.observed);
         match step(&api, &name, super::uid(&pod), &mut known, &now).await {
-            Ok(()) => {
+            Ok(posted) => {
                 backoff.reset();
+                if posted {
+                    context.metrics.time(&families::POD_STATUS_SYNC, &[], changed_at.elapsed());
+                }
                 if wanted.changed().await.is_err() {
                     return;
                 }
+                changed_at = Instant::now();
             }
             Err(error) if corten_client::is_not_found(&error) => return,
             // Another pod of the same name: this one is gone.
@@ -99,8 +105,11 @@ async fn replaced(api: &Api<Pod>, name: &str, uid: &str) -> bool {
     }
 }
 
-async fn step(api: &Api<Pod>, name: &str, uid: &str, known: &mut Known, wanted: &Wanted) -> Result<(), kube::Error> {
-    if let Some(patch) = patch(uid, &known.status, &wanted.status) {
+/// Posts what has changed; true if something has.
+async fn step(api: &Api<Pod>, name: &str, uid: &str, known: &mut Known, wanted: &Wanted) -> Result<bool, kube::Error> {
+    let patch = patch(uid, &known.status, &wanted.status);
+    let posted = patch.is_some();
+    if let Some(patch) = patch {
         let patch = Patch::Strategic(patch);
         let pod = api.patch_status(name, &PatchParams::default(), &patch).await?;
         known.posted(&pod, &wanted.status);
@@ -113,7 +122,7 @@ async fn step(api: &Api<Pod>, name: &str, uid: &str, known: &mut Known, wanted: 
         };
         api.delete(name, &params).await?;
     }
-    Ok(())
+    Ok(posted)
 }
 
 /// The status in the API, as far as is known.

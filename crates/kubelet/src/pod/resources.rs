@@ -71,9 +71,9 @@ pub(crate) fn for_pod(pod: &Pod) -> Limits {
     let Some(spec) = &pod.spec else {
         return Limits::default();
     };
-    let mut requested = 0;
-    let mut sidecars_requested = 0;
-    let mut initial_requested = 0;
+    let mut requested = 0_i64;
+    let mut sidecars_requested = 0_i64;
+    let mut initial_requested = 0_i64;
     let mut cpu = Sum::default();
     let mut memory = Sum::default();
     for container in spec.init_containers.iter().flatten() {
@@ -81,16 +81,16 @@ pub(crate) fn for_pod(pod: &Pod) -> Limits {
         let request = requested_cpu(resources);
         let sidecar = container.restart_policy.as_deref() == Some("Always");
         if sidecar {
-            sidecars_requested += request;
+            sidecars_requested = sidecars_requested.saturating_add(request);
         } else {
-            initial_requested = initial_requested.max(sidecars_requested + request);
+            initial_requested = initial_requested.max(sidecars_requested.saturating_add(request));
         }
         cpu.initial(cpu_millis(resources, Side::Limit), sidecar);
         memory.initial(memory_bytes(resources, Side::Limit), sidecar);
     }
     for container in &spec.containers {
         let resources = container.resources.as_ref();
-        requested += requested_cpu(resources);
+        requested = requested.saturating_add(requested_cpu(resources));
         cpu.add(cpu_millis(resources, Side::Limit));
         memory.add(memory_bytes(resources, Side::Limit));
     }
@@ -100,17 +100,21 @@ pub(crate) fn for_pod(pod: &Pod) -> Limits {
     let given = |side: Side, name: &str| amount(whole, side, name).is_some();
     let requested = match given(Side::Request, "cpu") || given(Side::Limit, "cpu") {
         true => requested_cpu(whole),
-        false => (requested + sidecars_requested).max(initial_requested),
+        false => requested.saturating_add(sidecars_requested).max(initial_requested),
     };
     let cpu = match given(Side::Limit, "cpu") {
-        true => Some(cpu_millis(whole, Side::Limit) + cpu_overhead),
+        true => Some(cpu_millis(whole, Side::Limit).saturating_add(cpu_overhead)),
         false => cpu.total(cpu_overhead),
     };
     let memory = match given(Side::Limit, "memory") {
-        true => Some(memory_bytes(whole, Side::Limit) + memory_overhead),
+        true => Some(memory_bytes(whole, Side::Limit).saturating_add(memory_overhead)),
         false => memory.total(memory_overhead),
     };
-    Limits { cpu_shares: cpu_shares(requested + cpu_overhead), cpu_quota: cpu.map_or(0, cpu_quota), memory: memory.unwrap_or(0) }
+    Limits {
+        cpu_shares: cpu_shares(requested.saturating_add(cpu_overhead)),
+        cpu_quota: cpu.map_or(0, cpu_quota),
+        memory: memory.unwrap_or(0),
+    }
 }
 
 fn overhead_amounts(spec: &PodSpec) -> (i64, i64) {
@@ -139,19 +143,19 @@ impl Sum {
     fn initial(&mut self, limit: i64, sidecar: bool) {
         self.unlimited |= limit == 0;
         if sidecar {
-            self.sidecars += limit;
+            self.sidecars = self.sidecars.saturating_add(limit);
         } else {
-            self.initial = self.initial.max(self.sidecars + limit);
+            self.initial = self.initial.max(self.sidecars.saturating_add(limit));
         }
     }
 
     fn add(&mut self, limit: i64) {
         self.unlimited |= limit == 0;
-        self.regular += limit;
+        self.regular = self.regular.saturating_add(limit);
     }
 
     fn total(&self, overhead: i64) -> Option<i64> {
-        (!self.unlimited).then(|| (self.regular + self.sidecars).max(self.initial) + overhead)
+        (!self.unlimited).then(|| self.regular.saturating_add(self.sidecars).max(self.initial).saturating_add(overhead))
     }
 }
 

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use corten_client::events::EventType::{Normal, Warning};
 use corten_cri::v1;
@@ -19,6 +21,7 @@ use super::security::Seccomp;
 use super::{container, hooks, hosts, sandbox};
 use crate::context::Context;
 use crate::images;
+use crate::metrics::families;
 use crate::objects::PodObjects;
 use crate::probe::check::Target;
 use crate::runtime::request;
@@ -43,6 +46,8 @@ pub(crate) struct Start {
     pub(crate) addresses: Vec<String>,
     pub(crate) objects: Arc<PodObjects>,
     pub(crate) volumes: Arc<Volumes>,
+    /// Milliseconds that images have been waited for.
+    pub(crate) pulling: Arc<AtomicU64>,
     /// Cancelled when the pod has to end.
     pub(crate) cancel: CancellationToken,
 }
@@ -59,8 +64,13 @@ pub(crate) enum StartError {
 impl Start {
     /// Does it.
     pub(crate) async fn run(self) -> Result<(), StartError> {
-        let images = self.cancel.run_until_cancelled(self.images());
-        let (image, images) = images.await.ok_or(StartError::Cancelled)?.map_err(StartError::Failed)?;
+        let began = Instant::now();
+        let images = self.cancel.run_until_cancelled(self.images()).await.ok_or(StartError::Cancelled)?;
+        self.pulling.fetch_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let (image, images) = images.map_err(|failed| {
+            self.count_failure(&failed.waiting.reason);
+            StartError::Failed(failed)
+        })?;
         let config = self
             .cancel
             .run_until_cancelled(self.config(image, images))
@@ -76,8 +86,24 @@ impl Start {
         self.context.container_event(&self.pod, &self.container, Normal, reason, message);
     }
 
+    /// What metrics call a container of its list.
+    fn kind(&self) -> &'static str {
+        let named = |list: &Option<Vec<Container>>| list.iter().flatten().any(|c| c.name == self.container.name);
+        let spec = self.pod.spec.as_ref();
+        match spec {
+            Some(spec) if named(&spec.init_containers) => "init_container",
+            Some(spec) if super::ephemeral::named(spec, &self.container.name).is_some() => "ephemeral_container",
+            _ => "container",
+        }
+    }
+
+    fn count_failure(&self, reason: &str) {
+        self.context.metrics.count(&families::STARTED_CONTAINERS_ERRORS, &[self.kind(), reason]);
+    }
+
     /// The failure, reported.
     fn failed(&self, reason: &str, text: String) -> StartError {
+        self.count_failure(reason);
         let message = format!("Error: {text}");
         self.context.container_event(&self.pod, &self.container, Warning, "Failed", &message);
         let now = Timestamp::now();
@@ -215,6 +241,7 @@ impl Start {
         let mut client = self.context.runtime.clients.runtime.clone();
         match client.start_container(request(message)).await {
             Ok(_) => {
+                self.context.metrics.count(&families::STARTED_CONTAINERS, &[self.kind()]);
                 self.event("Started", "Container started");
                 Ok(())
             }

@@ -12,6 +12,7 @@ use super::ephemeral::definition;
 use super::hooks;
 use super::plan::{Why, find};
 use crate::context::Context;
+use crate::metrics::families;
 use crate::probe::check::Target;
 
 /// The least time between the stop signal and SIGKILL, in seconds, as in the reference.
@@ -63,7 +64,12 @@ pub(crate) async fn stop(context: Arc<Context>, pod: Arc<Pod>, job: Stop) -> Res
             let failure = match done {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),
-                Err(_) => Some("the grace period is over".to_owned()),
+                Err(_) => {
+                    if hook.sleep.is_some() {
+                        context.metrics.count(&families::SLEEPS_CUT, &[]);
+                    }
+                    Some("the grace period is over".to_owned())
+                }
             };
             if let Some(error) = failure {
                 let text = format!("PreStopHook failed: {error}");

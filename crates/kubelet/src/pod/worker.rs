@@ -4,6 +4,7 @@
 //! decisions see what is under way. So the pod's end is never delayed by its beginning.
 
 mod admission;
+mod beginning;
 mod cleanup;
 mod effects;
 mod resize;
@@ -11,6 +12,7 @@ mod storage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use corten_client::events::EventType::Warning;
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +20,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::beginning::Beginning;
 use self::effects::Outcome;
 use self::storage::Storage;
 use super::allocation::Allocation;
@@ -29,6 +32,7 @@ use super::status::{self, Inputs};
 use super::termination::Messages;
 use crate::context::Context;
 use crate::inbox::Inbox;
+use crate::metrics::families;
 use crate::objects::PodObjects;
 use crate::probe::Prober;
 use crate::runtime::view::PodView;
@@ -63,6 +67,7 @@ pub(crate) struct Worker {
     admitted: bool,
     /// What it was promised, once it has its place.
     allocation: Option<Allocation>,
+    beginning: Beginning,
 }
 
 /// What to do after a round.
@@ -96,6 +101,7 @@ impl Worker {
             cleaned: false,
             admitted: false,
             allocation: None,
+            beginning: Beginning::default(),
         }
     }
 
@@ -106,7 +112,10 @@ impl Worker {
             self.context.node.has_synced().await;
         }
         loop {
-            match self.round().await {
+            let (work, began) = (self.beginning.work(&self.memory), Instant::now());
+            let next = self.round().await;
+            self.context.metrics.time(&families::POD_WORKER, &[work], began.elapsed());
+            match next {
                 Next::Wait(until) => self.wait(until).await,
                 Next::Done => return,
             }
@@ -149,6 +158,7 @@ impl Worker {
         });
         self.status = status;
         self.announce(&pod, &plan);
+        self.beginning.look(&self.context.metrics, &pod, &view, now);
         // What is being mounted must be mounted before it can be taken down.
         if plan.ended && !self.cleaned && !self.storage.busy() {
             self.context.admission.release(&self.uid);

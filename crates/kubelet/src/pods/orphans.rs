@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::Pods;
 use crate::context::Context;
+use crate::metrics::families;
 use crate::runtime::labels;
 use crate::runtime::view::PodView;
 use crate::volume::set::remove_pod_dir;
@@ -53,6 +54,7 @@ pub(super) async fn sweep(pods: Arc<Pods>) {
 async fn clear(context: &Arc<Context>, running: Vec<String>, remains: Vec<String>) {
     let removals = running.iter().map(|uid| async move {
         tracing::info!(uid, "removing an orphaned pod");
+        context.metrics.count(&families::ORPHANED_PODS, &[]);
         if let Err(status) = remove(context, uid).await {
             tracing::warn!(%status, uid, "removing an orphaned pod");
         }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 
+use crate::metrics::families::DEFAULT;
+use crate::metrics::page::Histogram;
+
 /// One count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counted {
@@ -18,9 +21,6 @@ pub(crate) struct Counted {
     pub(crate) count: u64,
 }
 
-/// Upper bounds of the classes of durations, in seconds: the usual ones of Prometheus.
-pub(crate) const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
 /// How long the checks of one probe took.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Timed {
@@ -28,11 +28,8 @@ pub(crate) struct Timed {
     pub(crate) namespace: String,
     pub(crate) pod: String,
     pub(crate) kind: &'static str,
-    /// How many took at most as long as each bound.
-    pub(crate) within: [u64; BOUNDS.len()],
-    pub(crate) count: u64,
-    /// All of them together, in seconds.
-    pub(crate) sum: f64,
+    /// In seconds.
+    pub(crate) times: Histogram,
 }
 
 /// Pod uid, container, probe and result.
@@ -71,13 +68,9 @@ impl Counts {
             namespace: crate::pod::namespace(pod).to_owned(),
             pod: crate::pod::name(pod).to_owned(),
             kind,
-            within: [0; BOUNDS.len()],
-            count: 0,
-            sum: 0.0,
+            times: Histogram::new(&DEFAULT),
         });
-        timed.count += 1;
-        timed.sum += seconds;
-        timed.within.iter_mut().zip(BOUNDS).filter(|(_, bound)| seconds <= *bound).for_each(|(count, _)| *count += 1);
+        timed.times.observe(seconds);
     }
 
     /// Forgets a pod.

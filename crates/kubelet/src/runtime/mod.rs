@@ -33,6 +33,18 @@ pub(crate) fn within<T>(message: T, timeout: Duration) -> Request<T> {
     request
 }
 
+/// What metrics call a call: `run_podsandbox` for `RunPodSandbox`.
+pub(crate) fn operation(call: &str) -> String {
+    let mut name = String::new();
+    for character in call.replace("PodSandbox", "Podsandbox").chars() {
+        if character.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+    name
+}
+
 impl Runtime {
     /// Asks who the runtime is.
     pub(crate) async fn new(clients: corten_cri::Clients) -> Result<Self, Status> {
@@ -98,5 +110,17 @@ impl Runtime {
         // The runtime ends the command by itself; what comes on top is for its answer.
         let patience = if timeout.is_zero() { CALL } else { timeout };
         Ok(self.clients.runtime.clone().exec_sync(within(message, patience + Duration::from_secs(5))).await?.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn calls_have_the_references_names() {
+        for (call, expected) in
+            [("RunPodSandbox", "run_podsandbox"), ("ListPodSandboxStats", "list_podsandbox_stats"), ("Version", "version")]
+        {
+            assert_eq!(super::operation(call), expected);
+        }
     }
 }

@@ -12,10 +12,8 @@ use kube::api::{Api, PostParams};
 use parking_lot::Mutex;
 
 use super::answer::Refusal;
+use crate::config;
 
-/// How long a permission holds, and a refusal: the reference's defaults.
-const ALLOWED: Duration = Duration::from_secs(5 * 60);
-const DENIED: Duration = Duration::from_secs(30);
 /// How long the API server may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many decisions are remembered.
@@ -46,14 +44,14 @@ impl Decisions {
         self.0.get(question).filter(|decision| decision.until > now).map(|decision| decision.allowed)
     }
 
-    fn put(&mut self, question: Question, allowed: bool, now: Instant) {
+    fn put(&mut self, question: Question, allowed: bool, now: Instant, holds: Duration) {
         if self.0.len() >= MOST {
             self.0.retain(|_, decision| decision.until > now);
         }
         if self.0.len() >= MOST {
             self.0.clear();
         }
-        let until = now + if allowed { ALLOWED } else { DENIED };
+        let until = now + holds;
         self.0.insert(question, Decision { allowed, until });
     }
 }
@@ -63,11 +61,14 @@ pub(super) struct Access {
     reviews: Api<SubjectAccessReview>,
     node: String,
     decisions: Mutex<Decisions>,
+    /// How long a permission holds, and a refusal.
+    holds: (Duration, Duration),
 }
 
 impl Access {
-    pub(super) fn new(client: kube::Client, node: &str) -> Self {
-        Self { reviews: Api::all(client), node: node.to_owned(), decisions: Mutex::default() }
+    pub(super) fn new(client: kube::Client, node: &str, rules: &config::Access) -> Self {
+        let holds = (rules.allowed_ttl, rules.denied_ttl);
+        Self { reviews: Api::all(client), node: node.to_owned(), decisions: Mutex::default(), holds }
     }
 
     /// Whether a request may go on: one of its subresources must be allowed.
@@ -104,7 +105,8 @@ impl Access {
         let answer = tokio::time::timeout(PATIENCE, self.reviews.create(&parameters, &review)).await;
         let status = answer.map_err(|_| ReviewError::Slow)??.status.ok_or(ReviewError::NoStatus)?;
         let allowed = status.allowed && status.denied != Some(true);
-        self.decisions.lock().put(question, allowed, Instant::now());
+        let holds = if allowed { self.holds.0 } else { self.holds.1 };
+        self.decisions.lock().put(question, allowed, Instant::now(), holds);
         Ok(allowed)
     }
 }

@@ -1,6 +1,7 @@
 //! From a request to its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use corten_pki::Identity;
 use http::{Request, StatusCode};
@@ -12,9 +13,50 @@ use super::answer::{Answer, Refusal, json, text};
 use super::query::Query;
 use super::route::Route;
 use super::{Node, forward, logs, reports, run, session};
+use crate::metrics::families;
+
+/// Paths that are counted under their own names; those of the world outside are not.
+const COUNTED: [&str; 17] = [
+    "attach",
+    "checkpoint",
+    "configz",
+    "containerLogs",
+    "exec",
+    "healthz",
+    "logs",
+    "metrics",
+    "metrics/cadvisor",
+    "metrics/probes",
+    "metrics/resource",
+    "pods",
+    "portForward",
+    "run",
+    "runningpods",
+    "stats",
+    "other",
+];
+const METHODS: [&str; 5] = ["DELETE", "GET", "PATCH", "POST", "PUT"];
+
+/// Answers any request, and counts it.
+pub(super) async fn counted(node: &Arc<Node>, identity: Option<&Identity>, request: Request<Incoming>) -> Answer {
+    let method = METHODS.into_iter().find(|known| request.method() == *known).unwrap_or("other");
+    let mut parts = request.uri().path().trim_start_matches('/').splitn(3, '/');
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let path = if first == "metrics" && !second.is_empty() { format!("{first}/{second}") } else { first.to_owned() };
+    let path = COUNTED.into_iter().find(|known| path == *known).unwrap_or("other");
+    let long = if matches!(path, "exec" | "attach" | "portForward") { "true" } else { "false" };
+    let labels = [method, path, "readwrite", long];
+    node.metrics.count(&families::HTTP_REQUESTS, &labels);
+    node.metrics.add(&families::HTTP_INFLIGHT, &labels, 1.0);
+    let began = Instant::now();
+    let answer = answer(node, identity, request).await;
+    node.metrics.add(&families::HTTP_INFLIGHT, &labels, -1.0);
+    node.metrics.time(&families::HTTP_DURATION, &labels, began.elapsed());
+    answer
+}
 
 /// Answers any request: who asks, may they, what do they want.
-pub(super) async fn answer(node: &Arc<Node>, identity: Option<&Identity>, request: Request<Incoming>) -> Answer {
+async fn answer(node: &Arc<Node>, identity: Option<&Identity>, request: Request<Incoming>) -> Answer {
     let identity = match identity {
         Some(identity) => Some(identity.clone()),
         None => node.tokens.identity(request.headers()).await,
@@ -33,10 +75,15 @@ pub(super) async fn answer(node: &Arc<Node>, identity: Option<&Identity>, reques
 async fn route(node: &Arc<Node>, request: Request<Incoming>) -> Result<Answer, Refusal> {
     let uri = request.uri().clone();
     let query = Query::parse(uri.query().unwrap_or_default());
-    let url = match Route::of(request.method(), uri.path())? {
+    let route = Route::of(request.method(), uri.path())?;
+    if !node.debugging && route.is_debugging() {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Debug endpoints are disabled.\n"));
+    }
+    let url = match route {
         Route::Health => return Ok(text(StatusCode::OK, "ok")),
         Route::Pods => return pods(node),
         Route::Logs(path) => return logs::serve(node, path, &query).await,
+        Route::NodeLogs(path) => return node.node_logs.serve(path, request.headers(), &query).await,
         Route::Report(report) => return reports::serve(node, report).await,
         Route::Checkpoint(path) => return reports::checkpoint(node, path).await,
         Route::Run(path) => return run::serve(node, path, &query).await,

@@ -87,7 +87,7 @@ async fn connection(acceptor: &TlsAcceptor, stream: TcpStream, node: &Arc<Node>)
     let identity = identity(stream.get_ref().1.peer_certificates()).map(Arc::new);
     let service = service_fn(|request: Request<Incoming>| {
         let identity = identity.clone();
-        async move { Ok::<_, Infallible>(handle::answer(node, identity.as_deref(), request).await) }
+        async move { Ok::<_, Infallible>(handle::counted(node, identity.as_deref(), request).await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(node.patience);

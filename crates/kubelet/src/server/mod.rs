@@ -8,9 +8,11 @@ mod answer;
 mod choose;
 mod forward;
 mod handle;
+pub(crate) mod healthz;
 mod listener;
 mod log_options;
 mod logs;
+mod node_logs;
 mod query;
 mod reports;
 mod route;
@@ -27,9 +29,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::metrics::Metrics;
 use crate::pods::Pods;
 use crate::runtime::Runtime;
 use access::Access;
+use node_logs::NodeLogs;
 use token::Tokens;
 
 /// The pods that the server is asked about.
@@ -57,6 +61,10 @@ struct Node {
     tokens: Tokens,
     pods: Arc<dyn KnownPods>,
     runtime: Runtime,
+    metrics: Arc<Metrics>,
+    node_logs: NodeLogs,
+    /// Whether sessions in containers and logs are served.
+    debugging: bool,
     /// What reports are made from; none in tests of the rest.
     context: Option<Arc<Context>>,
     /// How long a client may take to say what it wants.
@@ -74,10 +82,13 @@ pub(crate) async fn serve(
     token: CancellationToken,
 ) {
     let node = Node {
-        access: Access::new(context.client.clone(), &context.node_name),
-        tokens: Tokens::new(context.client.clone()),
+        access: Access::new(context.client.clone(), &context.node_name, &context.config.access),
+        tokens: Tokens::new(context.client.clone(), &context.config.access),
         pods,
         runtime: context.runtime.clone(),
+        metrics: Arc::clone(&context.metrics),
+        node_logs: NodeLogs::new(&context.config),
+        debugging: context.config.debugging,
         context: Some(Arc::clone(&context)),
         patience: listener::PATIENCE,
         ending: token,

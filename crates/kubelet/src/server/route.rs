@@ -32,6 +32,8 @@ pub(super) enum Route<'a> {
     Run(ContainerPath<'a>),
     Report(Report),
     Checkpoint(ContainerPath<'a>),
+    /// What follows `/logs`, as it was sent.
+    NodeLogs(&'a str),
 }
 
 impl<'a> Route<'a> {
@@ -41,12 +43,24 @@ impl<'a> Route<'a> {
     /// 404 for unknown paths, 405 for methods that a path does not have.
     pub(super) fn of(method: &Method, path: &'a str) -> Result<Self, Refusal> {
         let path = path.strip_prefix('/').unwrap_or(path);
+        if let Some(rest) = path.strip_prefix("logs").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return if *method == Method::GET { Ok(Self::NodeLogs(rest)) } else { Err(wrong_method()) };
+        }
         let parts: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
         let (route, methods) = Self::find(&parts).ok_or_else(|| Refusal::not_found("404 page not found\n"))?;
         if !methods.contains(method) {
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"));
+            return Err(wrong_method());
         }
         Ok(route)
+    }
+
+    /// Whether it is about what containers and the node's programs do, and not about the node itself.
+    pub(super) fn is_debugging(self) -> bool {
+        match self {
+            Self::Logs(_) | Self::Exec(_) | Self::Attach(_) | Self::PortForward(_) | Self::Run(_) | Self::NodeLogs(_) => true,
+            Self::Report(report) => report == Report::RunningPods,
+            Self::Health | Self::Pods | Self::Checkpoint(_) => false,
+        }
     }
 
     fn find(parts: &[&'a str]) -> Option<(Self, &'static [Method])> {
@@ -77,6 +91,10 @@ impl<'a> Route<'a> {
             _ => return None,
         })
     }
+}
+
+fn wrong_method() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed")
 }
 
 /// `namespace/pod/container` or `namespace/pod/uid/container`.
@@ -119,6 +137,8 @@ mod tests {
             (Method::POST, "/portForward/ns/web", Route::PortForward(POD)),
             (Method::GET, "/portForward/ns/web/u1", Route::PortForward(WITH_UID)),
             (Method::POST, "/run/ns/web/nginx", Route::Run(NGINX)),
+            (Method::GET, "/logs", Route::NodeLogs("")),
+            (Method::GET, "/logs/a//b/", Route::NodeLogs("/a//b/")),
         ];
         for (method, path, expected) in cases {
             assert_eq!(Route::of(&method, path), Ok(expected), "{method} {path}");
@@ -127,8 +147,18 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        let missing =
-            ["", "/", "/nothing", "/exec", "/exec/ns/web", "/exec/ns//nginx", "/exec/a/b/c/d/e", "/containerLogs/ns/web/u1/nginx", "//"];
+        let missing = [
+            "",
+            "/",
+            "/nothing",
+            "/exec",
+            "/exec/ns/web",
+            "/exec/ns//nginx",
+            "/exec/a/b/c/d/e",
+            "/containerLogs/ns/web/u1/nginx",
+            "//",
+            "/logsome",
+        ];
         for path in missing {
             assert_eq!(Route::of(&Method::GET, path).unwrap_err().code, StatusCode::NOT_FOUND, "{path}");
         }

@@ -61,6 +61,7 @@ struct Served {
     authority: Authority,
     tls: tokio::sync::watch::Sender<Arc<rustls::ServerConfig>>,
     runtime: Arc<runtime::Fake>,
+    metrics: Arc<Metrics>,
     ending: CancellationToken,
     task: JoinHandle<()>,
     _dir: TempDir,
@@ -68,11 +69,20 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        Self::start_within(listener::PATIENCE).await
+        Self::made(listener::PATIENCE, true).await
     }
 
     /// One that is less patient.
     async fn start_within(patience: Duration) -> Self {
+        Self::made(patience, true).await
+    }
+
+    /// One that keeps to itself what its containers do.
+    async fn discreet() -> Self {
+        Self::made(listener::PATIENCE, false).await
+    }
+
+    async fn made(patience: Duration, debugging: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open(&dir.path().join("pki"), "ca", SystemTime::now()).unwrap();
         let leaf = Leaf::server("system:node:n1", ["n1"], ["127.0.0.1".parse().unwrap()]);
@@ -83,13 +93,30 @@ impl Served {
         let pods: Vec<Arc<Pod>> = vec![Arc::new(serde_json::from_value(pod).unwrap())];
         let (fake, runtime) = runtime::start(dir.path()).await;
         let ending = CancellationToken::new();
-        let (access, tokens) = (Access::new(api_server(), "n1"), Tokens::new(api_server()));
-        let node = Node { access, tokens, pods: Arc::new(pods), runtime, context: None, patience, ending: ending.clone() };
+        let rules = crate::config::Access::default();
+        let (access, tokens) = (Access::new(api_server(), "n1", &rules), Tokens::new(api_server(), &rules));
+        let root = dir.path().join("log");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("boot.log"), "booted\n").unwrap();
+        let node_logs = NodeLogs { root, files: true, queries: false, journalctl: "/nonexistent".into() };
+        let metrics = Arc::<Metrics>::default();
+        let node = Node {
+            access,
+            tokens,
+            pods: Arc::new(pods),
+            runtime,
+            metrics: Arc::clone(&metrics),
+            node_logs,
+            debugging,
+            context: None,
+            patience,
+            ending: ending.clone(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tls, certificates) = tokio::sync::watch::channel(tls);
         let task = tokio::spawn(listener::serve(Arc::new(node), listener, certificates));
-        Self { address, authority, tls, runtime: fake, ending, task, _dir: dir }
+        Self { address, authority, tls, runtime: fake, metrics, ending, task, _dir: dir }
     }
 
     /// Sends a request as a member of a group, or as nobody.
@@ -244,12 +271,49 @@ async fn garbage_is_refused_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_node_may_keep_to_itself_what_its_containers_do() {
+    let served = Served::discreet().await;
+    assert_eq!(served.get("/pods").await.0, StatusCode::OK);
+    let paths =
+        ["/exec/ns/web/nginx?command=a&output=1", "/containerLogs/ns/web/nginx", "/logs/boot.log", "/runningpods", "/portForward/ns/web"];
+    for path in paths {
+        let words = "Debug endpoints are disabled.\n".to_owned();
+        assert_eq!(served.get(path).await, (StatusCode::METHOD_NOT_ALLOWED, words), "{path}");
+    }
+    served.end().await;
+}
+
+#[tokio::test]
 async fn pods_are_listed() {
     let served = Served::start().await;
     let (status, text) = served.get("/pods").await;
     let list: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &list["kind"], &list["apiVersion"]), (StatusCode::OK, &json!("PodList"), &json!("v1")));
     assert_eq!(list["items"][0]["metadata"]["name"], "web");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn logs_of_the_node_are_served_and_requests_counted() {
+    let served = Served::start().await;
+    assert_eq!(served.get("/logs/boot.log").await, (StatusCode::OK, "booted\n".to_owned()));
+    assert!(served.get("/logs/").await.1.contains("<a href=\"boot.log\">boot.log</a>"));
+    let words = "Forbidden (user=u, verb=get, resource=nodes, subresource(s)=[log])\n".to_owned();
+    assert_eq!(served.ask(Some("others"), Method::GET, "/logs/boot.log").await, (StatusCode::FORBIDDEN, words));
+    assert_eq!(served.ask(Some(ADMINS), Method::POST, "/logs/boot.log").await.0, StatusCode::METHOD_NOT_ALLOWED);
+    served.get("/no/such/path").await;
+    let mut page = crate::metrics::page::Page::default();
+    served.metrics.show(&mut page);
+    let text = page.text();
+    for (labels, count) in [
+        ("method=\"GET\",path=\"logs\",server_type=\"readwrite\",long_running=\"false\"", 3),
+        ("method=\"POST\",path=\"logs\",server_type=\"readwrite\",long_running=\"false\"", 1),
+        ("method=\"GET\",path=\"other\",server_type=\"readwrite\",long_running=\"false\"", 1),
+    ] {
+        assert!(text.contains(&format!("kubelet_http_requests_total{{{labels}}} {count}\n")), "{text}");
+        assert!(text.contains(&format!("kubelet_http_requests_duration_seconds_count{{{labels}}} {count}\n")), "{text}");
+        assert!(text.contains(&format!("kubelet_http_inflight_requests{{{labels}}} 0\n")), "{text}");
+    }
     served.end().await;
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Logind {
     bus: Bus,
     /// Closing it lets the machine go down.
     lock: Option<OwnedFd>,
+    /// Whether it was going down already when the connection was made: then nobody gets a lock.
+    pub(super) began: bool,
 }
 
 impl Logind {
@@ -78,8 +80,12 @@ impl Logind {
             return Err(LogindError::TooShort { wanted: needed, given });
         }
         bus.bus_call("AddMatch", &[SIGNAL.into()]).await?;
-        let mut logind = Self { bus, lock: None };
-        logind.lock().await?;
+        let (body, _) = bus.call(PROPERTIES, "Get", &[MANAGER.2.into(), "PreparingForShutdown".into()]).await?;
+        let began = body.first() == Some(&Arg::Bool(true));
+        let mut logind = Self { bus, lock: None, began };
+        if !began {
+            logind.lock().await?;
+        }
         Ok(logind)
     }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admit::Registry;
 use crate::context::Context;
 use crate::inbox::Eviction;
+use crate::metrics::{Metrics, families};
 use logind::{Logind, LogindError, Places};
 
 pub use order::Class;
@@ -67,7 +68,13 @@ pub(crate) async fn keep(context: Arc<Context>, bus: PathBuf, token: Cancellatio
     };
     let recorder = context.recorder.clone();
     let said = move || recorder.event_for(node.clone(), EventType::Normal, "NodeShutdown", "Shutdown manager detected shutdown event");
-    let manager = Manager { classes: &context.config.shutdown, state: &context.shutdown, pods: &context.admission, said: &said };
+    let manager = Manager {
+        classes: &context.config.shutdown,
+        state: &context.shutdown,
+        pods: &context.admission,
+        said: &said,
+        metrics: &context.metrics,
+    };
     token.run_until_cancelled(manager.run(&places)).await;
 }
 
@@ -77,6 +84,7 @@ struct Manager<'a> {
     state: &'a Shutdown,
     pods: &'a Registry,
     said: &'a (dyn Fn() + Send + Sync),
+    metrics: &'a Metrics,
 }
 
 impl Manager<'_> {
@@ -101,15 +109,15 @@ impl Manager<'_> {
 
     /// Does what logind's signals ask for, until it is gone.
     async fn follow(&self, logind: &mut Logind) -> LogindError {
+        // What was said while nobody listened: a bus that broke off in between has not called it off, nor begun it.
+        if logind.began && !self.state.now() {
+            self.go_down(logind).await;
+        } else if !logind.began {
+            self.state.set(false);
+        }
         loop {
             match logind.shutdown().await {
-                Ok(true) => {
-                    tracing::info!("the machine goes down: ending pods");
-                    self.state.set(true);
-                    (self.said)();
-                    self.end_pods().await;
-                    logind.release();
-                }
+                Ok(true) => self.go_down(logind).await,
                 Ok(false) => {
                     // It does not after all: the next time there must be a lock again.
                     self.state.set(false);
@@ -120,6 +128,16 @@ impl Manager<'_> {
                 Err(error) => return error,
             }
         }
+    }
+
+    async fn go_down(&self, logind: &mut Logind) {
+        tracing::info!("the machine goes down: ending pods");
+        self.state.set(true);
+        (self.said)();
+        self.metrics.set(&families::SHUTDOWN_START, &[], crate::metrics::now());
+        self.end_pods().await;
+        self.metrics.set(&families::SHUTDOWN_END, &[], crate::metrics::now());
+        logind.release();
     }
 
     /// Ends the pods class by class; none waits longer for another than that class's time.
@@ -143,6 +161,7 @@ fn eviction(grace: i64) -> Eviction {
         grace: Some(grace),
         disruption: Some(MESSAGE.to_owned()),
         event: None,
+        signal: None,
     }
 }
 

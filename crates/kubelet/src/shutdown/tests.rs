@@ -53,10 +53,11 @@ async fn play(socket: PathBuf, drop_in: PathBuf, mut told: mpsc::Receiver<bool>,
         bus.bus_call("RequestName", &[name.into(), Arg::Uint(0)]).await.unwrap();
     }
     locks.send(rustix::pipe::pipe().unwrap().0).await.unwrap();
-    let mut microseconds = 5_000_000_u64;
+    let (mut microseconds, mut going) = (5_000_000_u64, false);
     loop {
         let message = tokio::select! {
             Some(begins) = told.recv() => {
+                going = begins;
                 let signal = Message {
                     kind: Kind::Signal,
                     path: "/org/freedesktop/login1".into(),
@@ -76,6 +77,7 @@ async fn play(socket: PathBuf, drop_in: PathBuf, mut told: mpsc::Receiver<bool>,
         let mut answer =
             Message { kind: Kind::Return, reply_to: Some(message.serial), destination: message.sender.clone(), ..Message::default() };
         match message.member.as_str() {
+            "Get" if message.body.get(1) == Some(&"PreparingForShutdown".into()) => answer.body = vec![Arg::Bool(going)],
             "Get" => answer.body = vec![Arg::Number(microseconds)],
             "KillUnit" => {
                 assert_eq!(message.body, ["systemd-logind.service".into(), "all".into(), Arg::Int(1)]);
@@ -147,7 +149,7 @@ async fn pods_end_by_priority_while_logind_waits() {
     };
     let state = Shutdown::default();
     let classes = Class::simple(Duration::from_secs(40), Duration::from_secs(10));
-    let manager = Manager { classes: &classes, state: &state, pods: &registry, said: &|| {} };
+    let manager = Manager { classes: &classes, state: &state, pods: &registry, said: &|| {}, metrics: &Metrics::default() };
 
     let test = async {
         let lock = next(&mut held).await;
@@ -186,7 +188,54 @@ async fn a_pod_that_does_not_end_delays_the_others_only_for_its_time() {
     let registry = Registry::default();
     let inboxes = placed(&registry);
     let classes = Class::simple(Duration::from_millis(60), Duration::from_millis(50));
-    let manager = Manager { classes: &classes, state: &Shutdown::default(), pods: &registry, said: &|| {} };
+    let manager = Manager { classes: &classes, state: &Shutdown::default(), pods: &registry, said: &|| {}, metrics: &Metrics::default() };
     manager.end_pods().await;
     assert!(inboxes.iter().all(|inbox| inbox.eviction().is_some()));
+}
+
+/// A bus that breaks off while the machine goes down says nothing about it; the next one does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_broken_bus_has_not_said_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let places = Places { bus: directory.path().join("bus"), drop_ins: directory.path().join("logind.conf.d") };
+    let classes = Class::simple(Duration::from_secs(2), Duration::from_secs(1));
+    let (state, registry) = (Shutdown::default(), Registry::default());
+    let manager = Manager { classes: &classes, state: &state, pods: &registry, said: &|| {}, metrics: &Metrics::default() };
+    let begin = async |daemon: Daemon, going: bool| {
+        let (tell, told) = mpsc::channel(4);
+        let (locks, mut held) = mpsc::channel(4);
+        let logind = tokio::spawn(play(places.bus.clone(), places.drop_ins.join("99-kubelet.conf"), told, locks));
+        next(&mut held).await;
+        if going {
+            tell.send(true).await.unwrap();
+        }
+        (daemon, logind, tell, held)
+    };
+    let test = async {
+        let (daemon, logind, tell, mut held) = begin(start_bus(directory.path()), false).await;
+        let lock = next(&mut held).await;
+        tell.send(true).await.unwrap();
+        released(lock).await;
+        assert!(state.now());
+        drop(daemon);
+        logind.abort();
+        // It was called off meanwhile: the lock is there again.
+        let (daemon, logind, _tell, mut held) = begin(start_bus(directory.path()), false).await;
+        let _lock = next(&mut held).await;
+        while state.now() {
+            tokio::task::yield_now().await;
+        }
+        drop(daemon);
+        logind.abort();
+        // And now it began while nobody listened.
+        let (_daemon, logind, _tell, _held) = begin(start_bus(directory.path()), true).await;
+        while !state.now() {
+            tokio::task::yield_now().await;
+        }
+        logind.abort();
+    };
+    tokio::select! {
+        done = tokio::time::timeout(PATIENCE, test) => done.unwrap(),
+        () = manager.run(&places) => unreachable!("it runs for ever"),
+    }
 }

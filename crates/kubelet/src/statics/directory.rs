@@ -1,5 +1,6 @@
 //! Manifests in a directory.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -13,13 +14,15 @@ use super::read::{Origin, pod};
 
 /// Most bytes of a manifest that is read, as in the reference.
 const LARGEST: u64 = 10 << 20;
+/// Most manifests whose links are followed to where they lead.
+const MOST: usize = 1000;
 
 /// Reads the manifests now and whenever they change.
 pub(super) async fn follow(path: &Path, node: &str, interval: Duration, told: impl Fn(Vec<Pod>)) {
     let mut refused = Vec::new();
     loop {
         // Watched anew before each look: nothing between two looks is missed, and a directory that was replaced is followed.
-        let watch = match watch(path) {
+        let watch = match watch(&watched(path)) {
             Ok(watch) => Some(watch),
             Err(error) => {
                 tracing::debug!(%error, path = %path.display(), "static pods are looked for by the clock alone");
@@ -50,13 +53,43 @@ pub(super) async fn follow(path: &Path, node: &str, interval: Duration, told: im
     }
 }
 
-/// Events of a directory, or of the one that a single manifest is in.
-fn watch(path: &Path) -> io::Result<pipe::Receiver> {
+/// The directories in which something may change: the path itself or the one that a single manifest is in, and wherever a
+/// link stands or leads to: links are how content is replaced at once.
+fn watched(path: &Path) -> BTreeSet<PathBuf> {
+    let mut directories = BTreeSet::new();
     let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    directories.insert(directory.to_owned());
+    trace(path, &mut directories);
+    for entry in fs::read_dir(path).into_iter().flatten().flatten().take(MOST) {
+        trace(&entry.path(), &mut directories);
+    }
+    directories
+}
+
+/// Adds the directories of all links on the way to what a path leads to, and that of the end.
+fn trace(path: &Path, directories: &mut BTreeSet<PathBuf>) {
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let ancestors: Vec<&Path> = path.ancestors().collect();
+        let link = ancestors.into_iter().rev().find_map(|part| Some((part.to_owned(), fs::read_link(part).ok()?)));
+        let Some((link, target)) = link else { break };
+        let Some(parent) = link.parent() else { break };
+        directories.insert(parent.to_owned());
+        let rest = path.strip_prefix(&link).map(Path::to_owned).unwrap_or_default();
+        path = parent.join(target).join(rest);
+    }
+    directories.extend(path.parent().filter(|parent| parent.is_dir()).map(Path::to_owned));
+}
+
+/// Events of directories.
+fn watch(directories: &BTreeSet<PathBuf>) -> io::Result<pipe::Receiver> {
     let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-    let events = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
+    let events = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
     let own = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
-    inotify::add_watch(&watch, directory, events | own)?;
+    for directory in directories {
+        inotify::add_watch(&watch, directory, events | own)?;
+    }
     // Something to read from that says when there is something, as a pipe does.
     pipe::Receiver::from_owned_fd_unchecked(watch)
 }

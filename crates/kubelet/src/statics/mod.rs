@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The hash of the pod that a mirror is of.
 pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
-/// The hash of a static pod: also its uid.
+/// The hash of a static pod, which is also its uid unless that is given.
 pub(crate) const HASH: &str = "kubernetes.io/config.hash";
 /// Where a pod comes from: `file`, `http`; `api` for all others.
 pub(crate) const SOURCE: &str = "kubernetes.io/config.source";
@@ -67,6 +67,11 @@ pub(crate) fn of_the_api(pod: &Arc<Pod>) -> Arc<Pod> {
     Arc::new(pod)
 }
 
+/// Whether two static pods are of the same content.
+pub(crate) fn is_same(one: &Pod, other: &Pod) -> bool {
+    annotation(one, HASH) == annotation(other, HASH)
+}
+
 fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
@@ -89,7 +94,8 @@ impl<T: Fn(Pods)> Union<T> {
         let pods = pods.into_iter().map(|pod| {
             let uid = crate::pod::uid(&pod).to_owned();
             // One that stays keeps the time at which it was first seen.
-            let pod = before.get(&uid).cloned().unwrap_or_else(|| Arc::new(pod));
+            let same = before.get(&uid).filter(|old| is_same(old, &pod)).cloned();
+            let pod = same.unwrap_or_else(|| Arc::new(pod));
             (uid, pod)
         });
         found.insert(source, Some(pods.collect()));

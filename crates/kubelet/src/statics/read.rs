@@ -86,16 +86,14 @@ fn complete(mut pod: Pod, origin: Origin<'_>) -> Result<Pod, ReadError> {
             tolerations.push(anything);
         }
     }
-    let hash = match pod.metadata.uid.take().filter(|uid| !uid.is_empty()) {
-        Some(uid) => uid,
-        None => hash(&pod, origin),
-    };
+    let hash = hash(&pod, origin);
     let meta = &mut pod.metadata;
     let annotations = meta.annotations.get_or_insert_default();
     annotations.insert(HASH.to_owned(), hash.clone());
     annotations.insert(SOURCE.to_owned(), origin.source.to_owned());
     annotations.insert(SEEN.to_owned(), jiff::Timestamp::now().to_string());
-    meta.uid = Some(hash);
+    // One that is given stays, whatever the manifest says next.
+    meta.uid = Some(meta.uid.take().filter(|uid| !uid.is_empty()).unwrap_or(hash));
     Ok(pod)
 }
 

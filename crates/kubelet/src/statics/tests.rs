@@ -2,6 +2,7 @@ use std::fs;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
 use super::directory::read;
@@ -18,6 +19,10 @@ spec:
 ";
 
 const ORIGIN: Origin<'_> = Origin { source: "file", place: "/etc/web.yaml", node: "Worker" };
+
+fn node() -> Node {
+    serde_json::from_value(json!({"metadata": {"name": "Worker", "uid": "node-uid"}})).unwrap()
+}
 
 #[test]
 fn a_manifest_becomes_a_pod_of_this_node() {
@@ -129,6 +134,67 @@ async fn a_directory_is_followed_by_its_events() {
     until(&mut told, &["other-n"]).await;
     fs::remove_file(dir.path().join("web.yaml")).unwrap();
     until(&mut told, &[]).await;
+    token.cancel();
+}
+
+/// As a volume of the cluster is laid out, or a link that somebody keeps: what changes is a link, or what it leads to.
+#[tokio::test]
+async fn links_are_followed_where_they_stand_and_where_they_lead() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for (version, name) in [("v1", "one"), ("v2", "two")] {
+        fs::create_dir_all(at(version)).unwrap();
+        fs::write(at(version).join("web.yaml"), MANIFEST.replace("name: web,", &format!("name: {name},"))).unwrap();
+    }
+    fs::create_dir(at("elsewhere")).unwrap();
+    symlink("v1", at("data")).unwrap();
+    fs::create_dir(at("pods")).unwrap();
+    symlink("../data/web.yaml", at("pods/web.yaml")).unwrap();
+    symlink("pods", at("manifests")).unwrap();
+    let sources = Sources { path: Some(at("manifests")), file_interval: Duration::from_secs(3600), ..Sources::default() };
+    let (token, mut told) = followed(&sources);
+    until(&mut told, &["one-n"]).await;
+    let replace = |link: &str, target: &str| {
+        symlink(target, at("new")).unwrap();
+        fs::rename(at("new"), at(link)).unwrap();
+    };
+    replace("data", "v2");
+    until(&mut told, &["two-n"]).await;
+    fs::write(at("v2/web.yaml"), MANIFEST).unwrap();
+    until(&mut told, &["web-n"]).await;
+    replace("manifests", "elsewhere");
+    until(&mut told, &[]).await;
+    symlink(at("v1/web.yaml"), at("elsewhere/a.yaml")).unwrap();
+    until(&mut told, &["one-n"]).await;
+    token.cancel();
+}
+
+/// The uid stays, and the content does not.
+#[tokio::test]
+async fn a_pod_with_a_uid_of_its_own_follows_its_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = MANIFEST.replace("name: web,", "name: web, uid: mine,");
+    fs::write(dir.path().join("web.yaml"), &manifest).unwrap();
+    let sources = Sources { path: Some(dir.path().to_owned()), file_interval: Duration::from_secs(3600), ..Sources::default() };
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let token = CancellationToken::new();
+    follow(&sources, "n", &token, move |pods: Pods| {
+        let _ = sender.send(pods);
+    });
+    let mut next = async || tokio::time::timeout(Duration::from_secs(60), told.recv()).await.unwrap().unwrap();
+    let first = next().await["mine"].clone();
+    fs::write(dir.path().join("web.yaml"), manifest.replace("busybox", "nginx")).unwrap();
+    let image = |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.clone().unwrap();
+    let second = loop {
+        let found = next().await;
+        match found.get("mine") {
+            Some(pod) if image(pod) == "nginx" => break Arc::clone(pod),
+            _ => {}
+        }
+    };
+    assert!(!is_same(&first, &second));
+    assert_eq!(step(&second, Some(&made(&first, &node()))), Step::Remove, "its mirror is made anew");
     token.cancel();
 }
 

@@ -50,26 +50,38 @@ impl EmptyDir {
     }
 
     fn make(&self, allocatable: i64) -> Result<(), VolumeError> {
-        let existed = self.path.is_dir();
+        let made = self.marker();
+        let whole = made.exists();
         fs::create_dir_all(&self.path).map_err(io_error(&self.path))?;
         let fresh = match &self.medium {
-            Medium::Disk => !existed,
+            Medium::Disk => false,
             Medium::Memory(limit) => {
                 // Never more than what the node has for pods (KEP 1967).
-                let whole = u64::try_from(allocatable).ok().filter(|bytes| *bytes > 0);
-                mounts::ensure_tmpfs(&self.path, limit.iter().copied().chain(whole).min())?
+                let all = u64::try_from(allocatable).ok().filter(|bytes| *bytes > 0);
+                mounts::ensure_tmpfs(&self.path, limit.iter().copied().chain(all).min())?
             }
             Medium::HugePages(Ok(size)) => mounts::ensure_huge_pages(&self.path, *size)?,
             Medium::HugePages(Err(words)) => return Err(VolumeError::EmptyDir(words.clone())),
         };
-        if fresh {
+        if fresh || !whole {
             let everybody = fs::Permissions::from_mode(0o777);
             fs::set_permissions(&self.path, everybody).map_err(io_error(&self.path))?;
             if let Some(group) = &self.fs_group {
                 group.apply(&self.path, false)?;
             }
+            // Last: a crash before leaves one that is made once more.
+            let directory = made.parent().unwrap_or(&self.path);
+            fs::create_dir_all(directory).map_err(io_error(directory))?;
+            fs::write(&made, "").map_err(io_error(&made))?;
         }
         Ok(())
+    }
+
+    /// The sign that it was made, beside the pod's volumes: what is in them is the containers' affair.
+    fn marker(&self) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default();
+        let pod = self.path.ancestors().nth(3).unwrap_or(&self.path);
+        pod.join("plugins/kubernetes.io~empty-dir").join(name).join("ready")
     }
 }
 
@@ -103,7 +115,11 @@ impl Volume for EmptyDir {
     }
 
     fn unmount(&self) -> Result<(), VolumeError> {
-        mounts::clear(&self.path)
+        mounts::clear(&self.path)?;
+        match fs::remove_file(self.marker()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error(&self.path)(error)),
+            _ => Ok(()),
+        }
     }
 }
 

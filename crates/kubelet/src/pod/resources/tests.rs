@@ -44,3 +44,13 @@ fn initialisation_counts_by_its_peak_and_sidecars_beside_it() {
     }));
     assert_eq!(for_pod(&pod).cpu_shares, 2100 * 1024 / 1000);
 }
+
+#[test]
+fn amounts_beyond_all_measure_stay_the_greatest() {
+    let huge = json!({"name": "c", "resources": {"requests": {"cpu": "9000000000000000"}, "limits": {"cpu": "9000000000000000", "memory": "7Ei"}}});
+    let mut sidecar = huge.clone();
+    sidecar["restartPolicy"] = json!("Always");
+    let overhead = json!({"cpu": "9000000000000000", "memory": "7Ei"});
+    let limits = for_pod(&pod(json!({"initContainers": [sidecar, huge], "containers": [huge, huge], "overhead": overhead})));
+    assert_eq!((limits.cpu_shares, limits.memory), (MAX_SHARES, i64::MAX));
+}

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::Worker;
 use crate::admit::Decision;
 use crate::inbox::Eviction;
+use crate::metrics::families;
 use crate::pod::plan::{Ending, Waiting};
 use crate::runtime::view::PodView;
 
@@ -30,6 +31,7 @@ impl Worker {
             Decision::Wait => return false,
             Decision::Rejected(rejection) => {
                 self.admitted = true;
+                self.context.metrics.count(&families::ADMISSION_REJECTIONS, &[&rejection.reason]);
                 self.context.event(pod, Warning, &rejection.reason, &rejection.message);
                 let message = format!("Pod was rejected: {}", rejection.message);
                 self.memory.rejected = true;

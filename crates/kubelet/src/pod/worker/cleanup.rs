@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use corten_client::events::EventType::Warning;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,9 +13,11 @@ use tonic::Status;
 
 use super::Worker;
 use crate::context::Context;
+use crate::metrics::families;
 use crate::pod::{full_name, sandbox};
 use crate::runtime::labels;
 use crate::runtime::view::{ContainerView, PodView, State};
+use crate::volume::VolumeError;
 use crate::volume::set::remove_pod_dir;
 
 impl Worker {
@@ -22,7 +25,13 @@ impl Worker {
     pub(super) async fn release(&mut self, pod: &Pod) -> bool {
         let (context, volumes) = (Arc::clone(&self.context), Arc::clone(&self.storage.volumes));
         let uid = self.uid.clone();
-        let work = move || volumes.unmount().map(|()| context.cgroups.remove(&uid));
+        let work = move || {
+            volumes.unmount()?;
+            let began = Instant::now();
+            context.cgroups.remove(&uid);
+            context.metrics.time(&families::CGROUP_DURATION, &["destroy"], began.elapsed());
+            Ok::<_, VolumeError>(())
+        };
         let failure = match tokio::task::spawn_blocking(work).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::sync::Arc;
+use std::time::Instant;
 
 use corten_client::events::EventType::{Normal, Warning};
 use corten_cri::v1;
@@ -15,6 +16,7 @@ use tonic::Status;
 use super::Worker;
 use super::storage::Need;
 use crate::context::Context;
+use crate::metrics::families;
 use crate::pod::backoff::{self, Backoff};
 use crate::pod::ephemeral;
 use crate::pod::plan::{Action, Plan, Retry};
@@ -123,6 +125,7 @@ impl Worker {
             addresses: self.addresses(pod, view),
             objects: Arc::clone(&self.objects),
             volumes: Arc::clone(&self.storage.volumes),
+            pulling: self.beginning.pulling(),
             cancel: self.cancel_start.clone(),
         };
         let name = name.to_owned();
@@ -276,7 +279,10 @@ fn sandbox_config(context: &Context, pod: &Pod, attempt: u32) -> (v1::PodSandbox
 async fn make_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), String> {
     let limits = resources::for_pod(pod);
     let (qos, uid) = (Qos::of(pod), uid(pod));
-    if let Err(error) = context.cgroups.ensure(qos, uid, limits) {
+    let began = Instant::now();
+    let made = context.cgroups.ensure(qos, uid, limits);
+    context.metrics.time(&families::CGROUP_DURATION, &["create"], began.elapsed());
+    if let Err(error) = made {
         return Err(error.to_string());
     }
     let directories = [context.pod_dir(uid), sandbox::log_directory(&context.pod_log_dir, pod)];
@@ -297,9 +303,15 @@ async fn make_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), 
         context.event(pod, Normal, "SandboxChanged", text);
     }
     let runtime_handler = sandbox::runtime_handler(context, pod).await?;
-    let message = v1::RunPodSandboxRequest { config: Some(config), runtime_handler };
+    let message = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: runtime_handler.clone() };
     let mut client = context.runtime.clients.runtime.clone();
-    client.run_pod_sandbox(request(message)).await.map(drop).map_err(|status| {
+    let (metrics, handler, began) = (&context.metrics, [runtime_handler.as_str()], Instant::now());
+    let made = client.run_pod_sandbox(request(message)).await;
+    metrics.time(&families::SANDBOX_DURATION, &handler, began.elapsed());
+    metrics.count(&families::STARTED_PODS, &[]);
+    made.map(drop).map_err(|status| {
+        metrics.count(&families::SANDBOX_ERRORS, &handler);
+        metrics.count(&families::STARTED_PODS_ERRORS, &[]);
         let code = format!("{:?}", status.code());
         format!("rpc error: code = {code} desc = {}", status.message())
     })

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
+const ALLOWED: Duration = Duration::from_secs(300);
+const DENIED: Duration = Duration::from_secs(30);
+const RULES: config::Access = config::Access { tokens: true, token_ttl: ALLOWED, allowed_ttl: ALLOWED, denied_ttl: DENIED };
+
 /// An API server that allows one subresource; counts what it is asked.
 fn client(allowed: &'static str, asked: &Arc<AtomicUsize>) -> kube::Client {
     let asked = Arc::clone(asked);
@@ -32,7 +36,7 @@ fn client(allowed: &'static str, asked: &Arc<AtomicUsize>) -> kube::Client {
 #[tokio::test]
 async fn decisions_are_asked_for_and_remembered() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let access = Access::new(client("proxy", &asked), "n1");
+    let access = Access::new(client("proxy", &asked), "n1", &RULES);
     let user = Identity::new("u", ["g"]);
     let count = || asked.load(Ordering::Relaxed);
 
@@ -51,14 +55,14 @@ fn decisions_do_not_hold_for_ever() {
     let now = Instant::now();
     let question = |user: &str| Question { identity: Identity::new(user, ["g"]), verb: "get", subresource: "proxy" };
     let (mut decisions, second) = (Decisions::default(), Duration::from_secs(1));
-    decisions.put(question("good"), true, now);
-    decisions.put(question("bad"), false, now);
+    decisions.put(question("good"), true, now, ALLOWED);
+    decisions.put(question("bad"), false, now, DENIED);
     assert_eq!(decisions.get(&question("bad"), now + DENIED - second), Some(false));
     assert_eq!(decisions.get(&question("bad"), now + DENIED), None);
     assert_eq!(decisions.get(&question("good"), now + ALLOWED - second), Some(true));
     assert_eq!(decisions.get(&question("good"), now + ALLOWED), None);
     for number in 0..2 * MOST {
-        decisions.put(question(&number.to_string()), false, now + DENIED);
+        decisions.put(question(&number.to_string()), false, now + DENIED, DENIED);
     }
     assert!(decisions.0.len() <= MOST);
 }
@@ -68,10 +72,10 @@ async fn any_of_the_subresources_is_enough() {
     let asked = Arc::new(AtomicUsize::new(0));
     let user = Identity::new("u", ["g"]);
     for allowed in ["pods", "proxy"] {
-        let access = Access::new(client(allowed, &asked), "n1");
+        let access = Access::new(client(allowed, &asked), "n1", &RULES);
         access.check(&user, &Method::GET, "/pods").await.unwrap();
     }
-    let access = Access::new(client("stats", &asked), "n1");
+    let access = Access::new(client("stats", &asked), "n1", &RULES);
     let refusal = access.check(&user, &Method::GET, "/pods").await.unwrap_err();
     assert_eq!(refusal.words, "Forbidden (user=u, verb=get, resource=nodes, subresource(s)=[pods proxy])\n");
 }
@@ -80,7 +84,7 @@ async fn any_of_the_subresources_is_enough() {
 async fn an_api_server_that_fails_is_an_error() {
     let service =
         tower::service_fn(|_: Request<kube::client::Body>| async { Err::<Response<Full<bytes::Bytes>>, _>(std::io::Error::other("gone")) });
-    let access = Access::new(kube::Client::new(service, "default"), "n1");
+    let access = Access::new(kube::Client::new(service, "default"), "n1", &RULES);
     let refusal = access.check(&Identity::new("u", ["g"]), &Method::GET, "/pods").await.unwrap_err();
     assert_eq!(refusal.code, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(refusal.words, "Authorization error (user=u, verb=get, resource=nodes, subresource=pods)");

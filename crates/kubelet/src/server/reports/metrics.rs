@@ -1,56 +1,26 @@
-//! Metrics in the text format of Prometheus.
+//! Metrics of the node, its pods, and the kubelet.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use corten_cri::v1;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::summary::{Observed, nanoseconds};
 use crate::context::Context;
-use crate::probe::counts::{BOUNDS, Counted, Timed};
-
-/// Metrics by name, so that each has its head once.
-#[derive(Default)]
-struct Page(BTreeMap<String, (&'static str, String, Vec<String>)>);
-
-impl Page {
-    fn add(&mut self, name: &str, kind: &'static str, help: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        let (_, _, lines) = self.0.entry(name.to_owned()).or_insert_with(|| (kind, help.to_owned(), Vec::new()));
-        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        lines.push(format!("{name}{labels} {value}"));
-    }
-
-    /// One series of a histogram: how many are within each bound, how many there are, and their sum.
-    fn histogram(&mut self, name: &str, help: &str, labels: &[(&str, &str)], timed: &Timed) {
-        let (_, _, lines) = self.0.entry(name.to_owned()).or_insert_with(|| ("histogram", help.to_owned(), Vec::new()));
-        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
-        let labels = labels.join(",");
-        for (bound, count) in BOUNDS.iter().zip(timed.within) {
-            lines.push(format!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}"));
-        }
-        lines.push(format!("{name}_bucket{{{labels},le=\"+Inf\"}} {}", timed.count));
-        lines.push(format!("{name}_sum{{{labels}}} {}", timed.sum));
-        lines.push(format!("{name}_count{{{labels}}} {}", timed.count));
-    }
-
-    fn text(self) -> String {
-        let mut text = String::new();
-        for (name, (kind, help, lines)) in self.0 {
-            // Writing to a text cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{}", lines.join("\n"));
-        }
-        text
-    }
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
+use crate::metrics::families as f;
+use crate::metrics::page::Page;
+use crate::pod::{self, qos, sandbox};
+use crate::probe::counts::{Counted, Timed};
+use crate::statics;
 
 #[allow(clippy::cast_precision_loss, reason = "seconds of work need no more")]
 fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
+}
+
+fn number(value: Option<v1::UInt64Value>) -> Option<u64> {
+    value.map(|value| value.value)
 }
 
 /// `/metrics/resource`: what autoscalers need, and no more.
@@ -59,59 +29,85 @@ pub(super) fn resource(observed: &Observed) -> String {
     let stamp = nanoseconds(observed.now) / 1_000_000;
     let at = |value: String| format!("{value} {stamp}");
     let memory = |name: &str| observed.memory.get(name).copied().unwrap_or(0);
-    let (node_cpu, node_memory) = ("node_cpu_usage_seconds_total", "node_memory_working_set_bytes");
-    page.add(
-        node_cpu,
-        "counter",
-        "[STABLE] Cumulative cpu time consumed by the node in core-seconds",
-        &[],
-        at(observed.cpu_seconds.to_string()),
-    );
-    let working = memory("MemTotal").saturating_sub(memory("MemAvailable"));
-    page.add(node_memory, "gauge", "[STABLE] Current working set of the node in bytes", &[], at(working.to_string()));
+    page.add(&f::NODE_CPU, &[], at(observed.cpu_seconds.to_string()));
+    page.add(&f::NODE_MEMORY, &[], at(memory("MemTotal").saturating_sub(memory("MemAvailable")).to_string()));
+    page.add(&f::NODE_SWAP, &[], at(memory("SwapTotal").saturating_sub(memory("SwapFree")).to_string()));
     for pod in &observed.pods {
         let Some((metadata, linux)) = pod.attributes.as_ref().and_then(|a| a.metadata.as_ref()).zip(pod.linux.as_ref()) else { continue };
         let of_pod = [("namespace", metadata.namespace.as_str()), ("pod", metadata.name.as_str())];
-        if let Some(used) = linux.cpu.as_ref().and_then(|c| c.usage_core_nano_seconds) {
-            let help = "[STABLE] Cumulative cpu time consumed by the pod in core-seconds";
-            page.add("pod_cpu_usage_seconds_total", "counter", help, &of_pod, at(seconds(used.value).to_string()));
+        let containers = &linux.containers;
+        // What the runtime does not count for the pod is the sum of its containers.
+        let sum = |of: fn(&v1::ContainerStats) -> Option<u64>| containers.iter().filter_map(of).reduce(u64::saturating_add);
+        let cpu = linux.cpu.as_ref().and_then(|c| number(c.usage_core_nano_seconds));
+        let cpu = cpu.or_else(|| sum(|c| number(c.cpu.as_ref()?.usage_core_nano_seconds)));
+        let working = linux.memory.as_ref().and_then(|m| number(m.working_set_bytes));
+        let working = working.or_else(|| sum(|c| number(c.memory.as_ref()?.working_set_bytes)));
+        if let Some(used) = cpu {
+            page.add(&f::POD_CPU, &of_pod, at(seconds(used).to_string()));
         }
-        if let Some(used) = linux.memory.as_ref().and_then(|m| m.working_set_bytes) {
-            page.add(
-                "pod_memory_working_set_bytes",
-                "gauge",
-                "[STABLE] Current working set of the pod in bytes",
-                &of_pod,
-                at(used.value.to_string()),
-            );
+        if let Some(used) = working {
+            page.add(&f::POD_MEMORY, &of_pod, at(used.to_string()));
         }
-        for container in &linux.containers {
+        if let Some(used) = sum(|c| number(c.swap.as_ref()?.swap_usage_bytes)) {
+            page.add(&f::POD_SWAP, &of_pod, at(used.to_string()));
+        }
+        for container in containers {
             let Some(attributes) = &container.attributes else { continue };
             let name = attributes.metadata.as_ref().map(|m| m.name.as_str()).unwrap_or_default();
             let labels = [("container", name), of_pod[0], of_pod[1]];
-            if let Some(used) = container.cpu.as_ref().and_then(|c| c.usage_core_nano_seconds) {
-                let help = "[STABLE] Cumulative cpu time consumed by the container in core-seconds";
-                page.add("container_cpu_usage_seconds_total", "counter", help, &labels, at(seconds(used.value).to_string()));
+            if let Some(used) = container.cpu.as_ref().and_then(|c| number(c.usage_core_nano_seconds)) {
+                page.add(&f::CONTAINER_CPU, &labels, at(seconds(used).to_string()));
             }
-            if let Some(used) = container.memory.as_ref().and_then(|m| m.working_set_bytes) {
-                let help = "[STABLE] Current working set of the container in bytes";
-                page.add("container_memory_working_set_bytes", "gauge", help, &labels, at(used.value.to_string()));
+            if let Some(used) = container.memory.as_ref().and_then(|m| number(m.working_set_bytes)) {
+                page.add(&f::CONTAINER_MEMORY, &labels, at(used.to_string()));
+            }
+            let swap = container.swap.as_ref();
+            if let Some(used) = swap.and_then(|s| number(s.swap_usage_bytes)) {
+                page.add(&f::CONTAINER_SWAP, &labels, at(used.to_string()));
+            }
+            if let Some((used, left)) = swap.and_then(|s| number(s.swap_usage_bytes).zip(number(s.swap_available_bytes))) {
+                page.add(&f::CONTAINER_SWAP_LIMIT, &labels, at(used.saturating_add(left).to_string()));
             }
             if let Some(started) = observed.started.get(&attributes.id) {
-                let help = "[STABLE] Start time of the container since unix epoch in seconds";
-                page.add("container_start_time_seconds", "gauge", help, &labels, at(started.as_second().to_string()));
+                page.add(&f::CONTAINER_START, &labels, at(started.as_second().to_string()));
             }
         }
     }
-    page.add("resource_scrape_error", "gauge", "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise", &[], 0);
+    page.add(&f::RESOURCE_ERROR, &[], 0);
     page.text()
 }
 
 /// `/metrics`: of the kubelet itself.
-pub(super) fn own(context: &Context, containers: &[v1::Container]) -> String {
+pub(super) fn own(context: &Context, containers: &[v1::Container], desired: &[Arc<Pod>]) -> String {
     let mut page = Page::default();
+    containers_by_state(&mut page, containers);
+    page.add(&f::NODE_NAME, &[("node", &context.node_name)], 1);
+    page.add(&f::CGROUP_VERSION, &[], if context.cgroups.is_v2() { 2 } else { 1 });
+    let active = context.admission.pods();
+    for (family, pods) in [(&f::DESIRED_PODS, desired), (&f::ACTIVE_PODS, active.as_slice())] {
+        for (word, wanted) in [("", false), ("true", true)] {
+            let count = pods.iter().filter(|pod| statics::is_static(pod) == wanted).count();
+            page.add(family, &[("static", word)], count);
+        }
+    }
+    page.add(&f::MIRROR_PODS, &[], active.iter().filter(|pod| statics::is_static(pod)).count());
+    let ephemeral = active.iter().filter_map(|pod| pod.spec.as_ref()?.ephemeral_containers.as_ref()).map(Vec::len).sum::<usize>();
+    page.add(&f::EPHEMERAL, &[], ephemeral);
+    for pod in &active {
+        let logs = sandbox::log_directory(&context.pod_log_dir, pod);
+        for container in qos::all_containers(pod) {
+            let (uid, namespace, name) = (pod::uid(pod), pod::namespace(pod), pod::name(pod));
+            let labels = [("uid", uid), ("namespace", namespace), ("pod", name), ("container", container.name.as_str())];
+            page.add(&f::LOG_BYTES, &labels, crate::eviction::usage(&logs.join(&container.name)).0);
+        }
+    }
+    context.metrics.show(&mut page);
+    page.text()
+}
+
+fn containers_by_state(page: &mut Page, containers: &[v1::Container]) {
     let mut states: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut running: HashMap<&str, bool> = HashMap::new();
+    let mut running: HashSet<&str> = HashSet::new();
     for container in containers {
         let state = match container.state() {
             v1::ContainerState::ContainerCreated => "created",
@@ -121,28 +117,13 @@ pub(super) fn own(context: &Context, containers: &[v1::Container]) -> String {
         };
         *states.entry(state).or_default() += 1;
         if state == "running" {
-            running.insert(container.pod_sandbox_id.as_str(), true);
+            running.insert(&container.pod_sandbox_id);
         }
     }
     for (state, count) in states {
-        let help = "[ALPHA] Number of containers currently running";
-        page.add("kubelet_running_containers", "gauge", help, &[("container_state", state)], count);
+        page.add(&f::RUNNING_CONTAINERS, &[("container_state", state)], count);
     }
-    page.add("kubelet_running_pods", "gauge", "[ALPHA] Number of pods that have a running pod sandbox", &[], running.len());
-    page.add("kubelet_node_name", "gauge", "[ALPHA] The node's name. The count is always 1.", &[("node", &context.node_name)], 1);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    if let Some(kib) = resident {
-        page.add("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", &[], kib * 1024);
-    }
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The fields after the name, which may contain anything: user and system time are the 12th and 13th.
-    let times: Vec<u64> =
-        stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
-    #[allow(clippy::cast_precision_loss, reason = "seconds of work need no more")]
-    let used = times.iter().sum::<u64>() as f64 / 100.0;
-    page.add("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", &[], used);
-    page.text()
+    page.add(&f::RUNNING_PODS, &[], running.len());
 }
 
 /// `/metrics/probes`: how often each probe said what, and how long it took.
@@ -157,8 +138,7 @@ pub(super) fn probes(counts: &[Counted], durations: &[Timed]) -> String {
             ("probe_type", counted.kind),
             ("result", counted.result),
         ];
-        let help = "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.";
-        page.add("prober_probe_total", "counter", help, &labels, counted.count);
+        page.add(&f::PROBES, &labels, counted.count);
     }
     for timed in durations {
         let labels = [
@@ -167,7 +147,7 @@ pub(super) fn probes(counts: &[Counted], durations: &[Timed]) -> String {
             ("pod", timed.pod.as_str()),
             ("probe_type", timed.kind),
         ];
-        page.histogram("prober_probe_duration_seconds", "[ALPHA] Duration in seconds for a probe response.", &labels, timed);
+        page.histogram(&f::PROBE_DURATION, &labels, &timed.times);
     }
     page.text()
 }
@@ -181,7 +161,7 @@ pub(super) fn runtime(descriptors: &[v1::MetricDescriptor], pods: &[v1::PodSandb
         let kind = if metric.metric_type == i32::from(v1::MetricType::Gauge) { "gauge" } else { "counter" };
         let labels: Vec<(&str, &str)> =
             descriptor.label_keys.iter().map(String::as_str).zip(metric.label_values.iter().map(String::as_str)).collect();
-        page.add(&metric.name, kind, &descriptor.help, &labels, metric.value.map_or(0, |v| v.value));
+        page.sample(&metric.name, kind, &descriptor.help, &labels, metric.value.map_or(0, |v| v.value));
     }
     page.text()
 }

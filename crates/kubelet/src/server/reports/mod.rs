@@ -35,7 +35,12 @@ pub(super) async fn serve(node: &Node, report: Report) -> Result<Answer, Refusal
     Ok(match report {
         Report::Summary => json_answer(summary::summary(&summary::observe(context).await?).to_string()),
         Report::Resource => prometheus(metrics::resource(&summary::observe(context).await?)),
-        Report::Metrics => prometheus(metrics::own(context, &running(context).await?)),
+        Report::Metrics => {
+            let (context, containers, desired) = (Arc::clone(context), running(context).await?, node.pods.list());
+            // It looks at the disk.
+            let made = tokio::task::spawn_blocking(move || metrics::own(&context, &containers, &desired)).await;
+            prometheus(made.map_err(|error| Refusal::internal(error.to_string()))?)
+        }
         Report::Cadvisor => prometheus(cadvisor(context).await?),
         Report::Probes => prometheus(metrics::probes(&context.probes.snapshot(), &context.probes.durations())),
         Report::Configuration => json_answer(json!({"kubeletconfig": configuration(context)}).to_string()),

@@ -48,7 +48,7 @@ fn huge_pages_are_a_file_system_of_their_own() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("v");
+    let path = dir.path().join("volumes/kubernetes.io~empty-dir/v");
     let source: EmptyDirVolumeSource = serde_json::from_value(json!({"medium": "HugePages"})).unwrap();
     let volume = EmptyDir::new(path.clone(), &source, &pod(&[json!({"hugepages-2Mi": "2Mi"})]), None);
     volume.make(0).unwrap();
@@ -60,4 +60,25 @@ fn huge_pages_are_a_file_system_of_their_own() {
     assert!(path.join("kept").is_dir());
     volume.unmount().unwrap();
     assert!(!path.exists());
+}
+
+#[test]
+fn one_that_a_crash_left_half_made_is_made_whole_and_a_whole_one_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("volumes/kubernetes.io~empty-dir/v");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    let volume = EmptyDir::new(path.clone(), &EmptyDirVolumeSource::default(), &pod(&[]), None);
+    fs::create_dir_all(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    volume.make(0).unwrap();
+    assert_eq!(mode(), 0o777);
+    // A container's own doing, which the next kubelet does not undo.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+    fs::write(path.join("kept"), "").unwrap();
+    volume.make(0).unwrap();
+    assert_eq!(mode(), 0o750);
+    volume.unmount().unwrap();
+    volume.make(0).unwrap();
+    assert_eq!(mode(), 0o777);
+    assert!(!path.join("kept").exists());
 }
