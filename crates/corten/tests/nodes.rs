@@ -41,7 +41,7 @@ fn certificates_are_renewed_before_they_expire() {
     let signed = SystemTime::now();
     assert!(expires.iter().all(|at| at.duration_since(signed).unwrap_or_default().as_secs() <= 80), "{expires:?}");
     cluster.apply(
-        "{apiVersion: v1, kind: Pod, metadata: {name: there}, spec: {nodeName: corten-2, containers: [{name: main, image: corten.local/hello}]}}",
+        "# YAML\n{apiVersion: v1, kind: Pod, metadata: {name: there}, spec: {nodeName: corten-2, containers: [{name: main, image: corten.local/hello}]}}",
     );
     cluster.ready("there");
     for (file, before) in files.iter().zip(&first) {
@@ -78,7 +78,7 @@ fn a_node_that_falls_silent_is_unknown_until_it_speaks_again() {
     use rustix::process::{Signal, kill_process};
     let cluster = Cluster::up(CORTEN, Options { arguments: vec!["--nodes=2".to_owned()], ..Options::default() });
     cluster.apply(
-        "{apiVersion: v1, kind: Pod, metadata: {name: there}, spec: {nodeName: corten-2, containers: [{name: main, image: corten.local/hello}]}}",
+        "# YAML\n{apiVersion: v1, kind: Pod, metadata: {name: there}, spec: {nodeName: corten-2, containers: [{name: main, image: corten.local/hello}]}}",
     );
     cluster.ready("there");
     let container = || cluster.kubectl(&["get", "pod", "there", "-o", "jsonpath={.status.containerStatuses[0].containerID}"]);

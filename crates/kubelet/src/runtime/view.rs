@@ -61,6 +61,8 @@ pub(crate) struct ContainerView {
     /// Grace period of its pod when it was made, for containers whose pod is no longer known.
     pub(crate) grace_period: Option<i64>,
     pub(crate) user: Option<v1::LinuxContainerUser>,
+    /// What it is told to end by, if that is not the runtime's choice.
+    pub(crate) stop_signal: Option<String>,
     /// What it may use, if the runtime tells.
     pub(crate) resources: Option<v1::LinuxContainerResources>,
     pub(crate) annotations: HashMap<String, String>,
@@ -188,10 +190,12 @@ fn container(status: v1::ContainerStatus, sandbox: &str) -> ContainerView {
         v1::ContainerState::ContainerExited => State::Exited,
         v1::ContainerState::ContainerUnknown => State::Unknown,
     };
+    let stop_signal = Some(status.stop_signal()).filter(|signal| *signal != v1::Signal::RuntimeDefault);
     let metadata = status.metadata.unwrap_or_default();
     let annotation = |name: &str| status.annotations.get(name);
     ContainerView {
         state,
+        stop_signal: stop_signal.map(|signal| signal.as_str_name().to_owned()),
         sandbox: sandbox.to_owned(),
         restart_count: annotation(labels::RESTART_COUNT).and_then(|text| text.parse().ok()).unwrap_or(metadata.attempt),
         name: metadata.name,

@@ -77,6 +77,7 @@ fn status(inputs: &Inputs<'_>, container: &Container, previous: Option<&[Contain
     status.restart_count = i32::try_from(newest.restart_count).unwrap_or(i32::MAX);
     status.container_id = Some(id(inputs, newest));
     status.image_id = newest.image_id.clone();
+    status.stop_signal = newest.stop_signal.clone();
     status.last_state = Some(match before {
         Some(before) => terminated(inputs, before),
         None => remembered_end(inputs, reported, newest),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use corten_cri::v1;
 use http::StatusCode;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -32,16 +33,17 @@ pub(super) enum Report {
 /// Makes a report.
 pub(super) async fn serve(node: &Node, report: Report) -> Result<Answer, Refusal> {
     let context = node.context.as_ref().ok_or_else(|| Refusal::not_found("404 page not found\n"))?;
+    let pods = node.pods.list();
     Ok(match report {
-        Report::Summary => json_answer(summary::summary(&summary::observe(context).await?).to_string()),
-        Report::Resource => prometheus(metrics::resource(&summary::observe(context).await?)),
+        Report::Summary => json_answer(summary::summary(&summary::observe(context, pods).await?).to_string()),
+        Report::Resource => prometheus(metrics::resource(&summary::observe(context, pods).await?)),
         Report::Metrics => {
-            let (context, containers, desired) = (Arc::clone(context), running(context).await?, node.pods.list());
+            let (context, containers, desired) = (Arc::clone(context), running(context).await?, pods);
             // It looks at the disk.
             let made = tokio::task::spawn_blocking(move || metrics::own(&context, &containers, &desired)).await;
             prometheus(made.map_err(|error| Refusal::internal(error.to_string()))?)
         }
-        Report::Cadvisor => prometheus(cadvisor(context).await?),
+        Report::Cadvisor => prometheus(cadvisor(context, pods).await?),
         Report::Probes => prometheus(metrics::probes(&context.probes.snapshot(), &context.probes.durations())),
         Report::Configuration => json_answer(json!({"kubeletconfig": configuration(context)}).to_string()),
         Report::RunningPods => json_answer(running_pods(&running(context).await?).to_string()),
@@ -111,13 +113,13 @@ fn running_pods(containers: &[v1::Container]) -> Value {
 }
 
 /// The runtime's own metrics, whose names are cAdvisor's.
-async fn cadvisor(context: &Context) -> Result<String, Status> {
+async fn cadvisor(context: &Context, pods: Vec<Arc<Pod>>) -> Result<String, Status> {
     let mut client = context.runtime.clients.runtime.clone();
     let descriptors = client.list_metric_descriptors(request(v1::ListMetricDescriptorsRequest {})).await;
     let descriptors = match descriptors {
         Ok(response) => response.into_inner().descriptors,
         // A runtime that has none: what can be told from statistics.
-        Err(status) if status.code() == Code::Unimplemented => return Ok(metrics::resource(&summary::observe(context).await?)),
+        Err(status) if status.code() == Code::Unimplemented => return Ok(metrics::resource(&summary::observe(context, pods).await?)),
         Err(status) => return Err(status),
     };
     let pods = client.list_pod_sandbox_metrics(request(v1::ListPodSandboxMetricsRequest {})).await?.into_inner().pod_metrics;

@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use corten_cri::v1;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
@@ -43,8 +45,8 @@ pub(super) struct Observed {
     pub(super) volumes: HashMap<String, Vec<(String, i64)>>,
 }
 
-/// Asks the machine and the runtime.
-pub(super) async fn observe(context: &Context) -> Result<Observed, Status> {
+/// Asks the machine and the runtime. `present` are the node's pods as the API has them.
+pub(super) async fn observe(context: &Context, present: Vec<Arc<Pod>>) -> Result<Observed, Status> {
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let stat = text("/proc/stat");
     let field = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -57,7 +59,6 @@ pub(super) async fn observe(context: &Context) -> Result<Observed, Status> {
     let image = images.into_iter().next().unwrap_or_default();
     let mount = image.fs_id.map(|id| PathBuf::from(id.mountpoint)).unwrap_or_default();
     let pods = sandboxes(context).await?;
-    let present = context.admission.pods();
     let mut started = HashMap::new();
     for pod in &present {
         let status = pod.status.as_ref();
@@ -70,7 +71,7 @@ pub(super) async fn observe(context: &Context) -> Result<Observed, Status> {
     }
     let root = context.root_dir.join("pods");
     let walk = move || {
-        let of = |pod: &k8s_openapi::api::core::v1::Pod| {
+        let of = |pod: &Pod| {
             let directory = root.join(crate::pod::uid(pod)).join("volumes");
             let kinds = std::fs::read_dir(directory).into_iter().flatten().flatten();
             kinds
