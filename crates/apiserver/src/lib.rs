@@ -85,6 +85,11 @@ impl ApiServer {
         ApiService::new(Arc::clone(&self.server))
     }
 
+    /// Shows in `/metrics` also what `source` tells, in Prometheus's text format: what else counts in this process.
+    pub fn add_metrics(&self, source: fn() -> String) {
+        self.server.metrics.add(source);
+    }
+
     /// Serves a listener until `shutdown`; then finishes the requests under way and ends the watches. Several listeners
     /// may be served at the same time. Identities come from client certificates and tokens alone.
     ///

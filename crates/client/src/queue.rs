@@ -4,6 +4,8 @@
 //! while it is in work it is queued again afterwards. There is no minimum interval: what is added
 //! is ready at once, unless the caller asks for a delay.
 
+mod metrics;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet, VecDeque},
@@ -15,6 +17,9 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
+
+use metrics::Counts;
+pub use metrics::metrics;
 
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 const LAST_RETRY: Duration = Duration::from_secs(1000);
@@ -52,15 +57,27 @@ struct State<T> {
     due: HashMap<T, Instant>,
     failures: HashMap<T, u32>,
     closed: bool,
+    /// Of a named queue, and since when the keys in it are ready.
+    counts: Option<Arc<Mutex<Counts>>>,
+    since: HashMap<T, Instant>,
 }
 
 /// A key in work. Dropping it says that the work is done.
 pub struct InWork<T: Clone + Eq + Hash + Ord> {
     key: T,
+    /// The number of the work, in a named queue.
+    number: Option<u64>,
     shared: Arc<Shared<T>>,
 }
 
 impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
+    /// An empty queue that [`metrics`] tells of. Queues of one name count together.
+    pub fn named(name: &'static str) -> Self {
+        let queue = Self::new();
+        queue.shared.state.lock().counts = Some(Counts::of(name));
+        queue
+    }
+
     /// An empty queue.
     pub fn new() -> Self {
         Self {
@@ -73,6 +90,8 @@ impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
                     due: HashMap::new(),
                     failures: HashMap::new(),
                     closed: false,
+                    counts: None,
+                    since: HashMap::new(),
                 }),
                 wake: Notify::new(),
             }),
@@ -109,6 +128,9 @@ impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
             let failures = state.failures.entry(key.clone()).or_insert(0);
             let delay = backoff(*failures);
             *failures = failures.saturating_add(1);
+            if let Some(counts) = &state.counts {
+                counts.lock().retried();
+            }
             delay
         };
         self.add_after(key, delay);
@@ -151,11 +173,11 @@ impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
             let next_due = {
                 let mut state = self.shared.state.lock();
                 state.promote(Instant::now());
-                if let Some(key) = state.take() {
+                if let Some((key, number)) = state.take() {
                     if !state.ready.is_empty() || !state.due.is_empty() || state.closed {
                         self.shared.wake.notify_one();
                     }
-                    return Some(InWork { key, shared: Arc::clone(&self.shared) });
+                    return Some(InWork { key, number, shared: Arc::clone(&self.shared) });
                 }
                 if state.closed {
                     // A key in work may have been added again: its worker comes back for it.
@@ -186,9 +208,20 @@ impl<T: Clone + Eq + Hash + Ord> State<T> {
         if self.closed || !self.dirty.insert(key.clone()) {
             return;
         }
-        if !self.working.contains(&key) {
-            self.ready.push_back(key);
+        if let Some(counts) = &self.counts {
+            counts.lock().added();
         }
+        if !self.working.contains(&key) {
+            self.make_ready(key);
+        }
+    }
+
+    fn make_ready(&mut self, key: T) {
+        if let Some(counts) = &self.counts {
+            counts.lock().waits();
+            self.since.insert(key.clone(), Instant::now());
+        }
+        self.ready.push_back(key);
     }
 
     fn promote(&mut self, now: Instant) {
@@ -205,11 +238,13 @@ impl<T: Clone + Eq + Hash + Ord> State<T> {
         }
     }
 
-    fn take(&mut self) -> Option<T> {
+    fn take(&mut self) -> Option<(T, Option<u64>)> {
         let key = self.ready.pop_front()?;
         self.dirty.remove(&key);
         self.working.insert(key.clone());
-        Some(key)
+        let since = self.since.remove(&key);
+        let number = self.counts.as_ref().zip(since).map(|(counts, since)| counts.lock().begins(since));
+        Some((key, number))
     }
 }
 
@@ -225,8 +260,11 @@ impl<T: Clone + Eq + Hash + Ord> Drop for InWork<T> {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.working.remove(&self.key);
+        if let (Some(counts), Some(number)) = (&state.counts, self.number) {
+            counts.lock().ends(number);
+        }
         if state.dirty.contains(&self.key) {
-            state.ready.push_back(self.key.clone());
+            state.make_ready(self.key.clone());
             drop(state);
             self.shared.wake.notify_one();
         }

@@ -45,7 +45,7 @@ pub(crate) async fn run(context: Context) {
             Ok(())
         }
     };
-    namespaces::run(NAME, &context, &maps, MAP, ensure).await;
+    namespaces::run("root_ca_cert_publisher", &context, &maps, MAP, ensure).await;
 }
 
 fn wanted(namespace: String, data: BTreeMap<String, String>) -> ConfigMap {

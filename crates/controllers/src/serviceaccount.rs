@@ -27,5 +27,5 @@ pub(crate) async fn run(context: Context) {
             Ok(())
         }
     };
-    namespaces::run(NAME, &context, &accounts, "default", ensure).await;
+    namespaces::run("serviceaccount", &context, &accounts, "default", ensure).await;
 }

@@ -58,6 +58,14 @@ fn nginx_is_deployed_scaled_updated_and_deleted(runtime: Options) {
     let yaml = cluster.kubectl(&["get", "deployment", "nginx-deployment", "-o", "yaml"]);
     assert!(yaml.contains("maxSurge: 25%") && yaml.contains("progressDeadlineSeconds: 600"), "defaults: {yaml}");
 
+    // What the controllers of the same process have done is told with the API server's metrics.
+    let metrics = cluster.kubectl(&["get", "--raw", "/metrics"]);
+    for queue in ["deployment", "replicaset"] {
+        let done = format!("workqueue_work_duration_seconds_count{{name=\"{queue}\"}} ");
+        let done: Option<u64> = metrics.lines().find_map(|line| line.strip_prefix(&done)?.parse().ok());
+        assert!(done > Some(0), "{queue}: {done:?}");
+    }
+
     cluster.kubectl(&["scale", "deployment/nginx-deployment", "--replicas=5"]);
     cluster.kubectl(&["rollout", "status", "deployment/nginx-deployment", "--timeout=90s"]);
     assert_eq!(cluster.json(&["get", "deployment", "nginx-deployment"])["status"]["readyReplicas"], 5);

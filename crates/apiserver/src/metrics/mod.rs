@@ -57,9 +57,15 @@ pub(crate) struct Metrics {
     allowed: AtomicU64,
     denied: AtomicU64,
     handshakes_failed: AtomicU64,
+    more: Mutex<Vec<fn() -> String>>,
 }
 
 impl Metrics {
+    /// Shows what else counts in this process, too.
+    pub(crate) fn add(&self, source: fn() -> String) {
+        self.more.lock().push(source);
+    }
+
     /// A write is durable.
     pub(crate) fn committed(&self, operation: Operation, kind: &Kind, took: Duration) {
         let row = &kind.storage;
@@ -112,7 +118,8 @@ impl Metrics {
         ];
         text.sample("kubernetes_build_info", &labels(&build), 1_u64);
         process::render(&mut text);
-        text.finish()
+        let sources = self.more.lock().clone();
+        sources.into_iter().fold(text.finish(), |text, source| text + &source())
     }
 
     fn render_storage(&self, text: &mut Text, server: &Server) {

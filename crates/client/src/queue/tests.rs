@@ -97,3 +97,27 @@ async fn every_idle_worker_finds_work() {
     all.sort_unstable();
     assert_eq!(all, (0..1000).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_named_queue_counts() {
+    let queue = WorkQueue::named("tests");
+    queue.add("a");
+    queue.add("a");
+    queue.add("b");
+    let work = queue.next().await.unwrap();
+    queue.add("a");
+    let sample = |name: &str| {
+        let text = super::metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{name=\"tests\"}} ")).map(ToOwned::to_owned));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().unwrap()
+    };
+    assert_eq!((sample("workqueue_adds_total"), sample("workqueue_depth")), (3.0, 1.0));
+    assert_eq!((sample("workqueue_queue_duration_seconds_count"), sample("workqueue_work_duration_seconds_count")), (1.0, 0.0));
+    assert!(sample("workqueue_unfinished_work_seconds") > 0.0 && sample("workqueue_longest_running_processor_seconds") > 0.0);
+    drop(work);
+    assert_eq!((sample("workqueue_depth"), sample("workqueue_work_duration_seconds_count")), (2.0, 1.0), "it was added in work");
+    assert_eq!(sample("workqueue_unfinished_work_seconds"), 0.0);
+    queue.add_rate_limited("c");
+    assert_eq!(sample("workqueue_retries_total"), 1.0);
+    assert!(super::metrics().contains("workqueue_work_duration_seconds_bucket{name=\"tests\",le=\"+Inf\"} 1\n"));
+}

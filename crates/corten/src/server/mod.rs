@@ -160,6 +160,7 @@ async fn bring_up(
     State { server: url, node: setup.name.clone(), pid: std::process::id() }.write(layout)?;
     phases.done("API server");
 
+    api.add_metrics(corten_client::queue::metrics);
     let informers = {
         let _on_that_side = api_side.enter();
         control::informers(&api, token)
