@@ -1,6 +1,6 @@
 //! Changing objects: the loop of read, change, check and commit that PUT, PATCH and subresources share.
 
-use corten_schema::Value;
+use corten_schema::{Str, Value};
 
 use super::{
     Kind, WriteOptions, answer,
@@ -230,16 +230,13 @@ fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
     if !kind.strategy.tracks_generation(&kind.storage) {
         return;
     }
-    let desired = |object: &Value| -> Vec<(String, Value)> {
-        let entries = object.as_map().into_iter().flatten();
-        let mut entries: Vec<_> = entries
-            .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
-            .map(|(key, value)| (key.to_string(), value.clone()))
-            .collect();
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        entries
-    };
-    if desired(new) != desired(old) {
+    let same = desired(new).count() == desired(old).count() && desired(new).all(|(name, value)| old.get(name) == Some(value));
+    if !same {
         new.metadata_mut().insert("generation", old.generation() + 1);
     }
+}
+
+/// What is neither `metadata` nor `status`.
+fn desired(object: &Value) -> impl Iterator<Item = (&Str, &Value)> {
+    object.as_map().into_iter().flatten().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
 }
