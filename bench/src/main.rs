@@ -51,6 +51,10 @@ struct Figure {
     conditions: String,
 }
 
+/// That of `corten`, since parts of it are measured in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     // The runtime under measurement is this program too, in a process of its own.
     let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
