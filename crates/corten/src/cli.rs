@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::ranges::ServiceRanges;
 use crate::server::external::RuntimeEndpoint;
 
 /// Kubernetes and its container engine in one program.
@@ -60,9 +61,9 @@ pub(crate) struct ClusterOptions {
     /// Port of the Kubernetes API
     #[arg(long, default_value_t = 6443, value_name = "PORT")]
     pub(crate) api_port: u16,
-    /// Addresses of Services
-    #[arg(long, default_value = "10.43.0.0/16", value_name = "CIDR")]
-    pub(crate) service_cidr: Ipv4Net,
+    /// Addresses of Services; with an IPv6 range after the IPv4 one they can have both
+    #[arg(long, default_value = "10.43.0.0/16", value_name = "CIDR[,CIDR]")]
+    pub(crate) service_cidr: ServiceRanges,
     /// Addresses of pods; each node gets a /24 of them
     #[arg(long, default_value = "10.42.0.0/16", value_name = "CIDR")]
     pub(crate) pod_cidr: Ipv4Net,
@@ -93,7 +94,7 @@ impl ClusterOptions {
     pub(crate) fn check(&self, fabric: Option<Ipv4Net>, nodes: u8) -> Result<()> {
         let overlap = |one: Ipv4Net, other: Ipv4Net| one.contains(&other.network()) || other.contains(&one.network());
         let pods = ("--pod-cidr", self.pod_cidr);
-        let services = ("--service-cidr", self.service_cidr);
+        let services = ("--service-cidr", self.service_cidr.primary);
         let wires = fabric.map(|fabric| ("the network between the nodes", fabric));
         for (one, other) in [(Some(pods), Some(services)), (Some(pods), wires), (Some(services), wires)] {
             let (Some((one, range)), Some((other, taken))) = (one, other) else { continue };
@@ -251,8 +252,8 @@ pub(crate) struct AgentOptions {
     #[arg(long, default_value = "10.42.0.0/16", value_name = "CIDR")]
     pub(crate) pod_cidr: Ipv4Net,
     /// Addresses of Services
-    #[arg(long, default_value = "10.43.0.0/16", value_name = "CIDR")]
-    pub(crate) service_cidr: Ipv4Net,
+    #[arg(long, default_value = "10.43.0.0/16", value_name = "CIDR[,CIDR]")]
+    pub(crate) service_cidr: ServiceRanges,
     /// DNS domain of the cluster
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     pub(crate) cluster_domain: String,

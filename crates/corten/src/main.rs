@@ -8,6 +8,7 @@ mod image;
 mod kubeconfig;
 mod layout;
 mod lock;
+mod ranges;
 mod server;
 mod status;
 mod up;

@@ -145,6 +145,18 @@ fn a_chart_with_hooks_is_installed_upgraded_rolled_back_and_removed() {
     let history = helm.run(&["history", "shop"]);
     assert!(history.contains("Rollback to 1") && history.contains("superseded"), "{history}");
 
+    // Helm 4 applies on the server's side: what somebody else has changed meanwhile conflicts, until it is forced.
+    let owned = cluster.json(&["get", "configmap", "shop-settings", "--show-managed-fields"]);
+    let managers = owned["metadata"]["managedFields"].as_array().unwrap();
+    assert!(managers.iter().any(|entry| entry["manager"] == "helm" && entry["operation"] == "Apply"), "{owned}");
+    let blue = r#"{"data":{"colour":"blue"}}"#;
+    cluster.kubectl(&["patch", "configmap", "shop-settings", "--type=merge", "--field-manager=painter", "-p", blue]);
+    let conflict = helm.outcome(&["upgrade", "shop", chart, "--set", "colour=red"]);
+    assert!(!conflict.succeeded() && conflict.stderr.contains("conflict with \"painter\""), "{conflict:?}");
+    assert_eq!(colour(), "blue");
+    helm.run(&["upgrade", "shop", chart, "--set", "colour=red", "--force-conflicts", "--wait", "--timeout", "80s"]);
+    assert_eq!(colour(), "red");
+
     // A release that cannot be is refused as a whole, and says why.
     let refused = helm.outcome(&["upgrade", "shop", chart, "--set", "replicas=-1"]);
     assert!(!refused.succeeded() && refused.stderr.contains("spec.replicas"), "{refused:?}");

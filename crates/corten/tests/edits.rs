@@ -350,6 +350,14 @@ fn kubectl_1_35_edits() {
     everything(35);
 }
 
+/// Those between, with `cargo xtask test --full`.
+#[test]
+fn the_other_kubectls_edit() {
+    if std::env::var_os("CORTEN_TEST_FULL").is_some() {
+        [29, 31, 33, 34].into_iter().for_each(everything);
+    }
+}
+
 /// A running pod: which of its fields change, and its generation.
 #[test]
 fn pods_are_changed_within_limits() {

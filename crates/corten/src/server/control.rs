@@ -29,8 +29,8 @@ pub(super) async fn start_api(
     let issuer = format!("https://kubernetes.default.svc.{}", cluster.cluster_domain);
     let options = Options {
         store: Arc::new(store),
-        service_cidr: cluster.service_cidr.into(),
-        secondary_service_cidr: None,
+        service_cidr: cluster.service_cidr.primary.into(),
+        secondary_service_cidr: cluster.service_cidr.secondary.map(Into::into),
         cluster_domain: cluster.cluster_domain,
         advertise,
         cluster_ca: parts.ca,

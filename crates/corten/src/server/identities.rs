@@ -34,7 +34,7 @@ impl Identities {
         let authority = Authority::open(&directory, "ca", now).with_context(failed)?;
         let signer = TokenSigner::open(&directory).with_context(failed)?;
 
-        let service = options.service_cidr.hosts().next().map(IpAddr::V4);
+        let service = options.service_cidr.primary.hosts().next().map(IpAddr::V4);
         let mut names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(String::from).to_vec();
         names.push(format!("kubernetes.default.svc.{}", options.cluster_domain));
         names.push(node.to_owned());
