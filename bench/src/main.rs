@@ -27,6 +27,9 @@ struct Options {
     /// Only these subjects (start, idle, api, owners, …)
     #[arg(long)]
     only: Vec<String>,
+    /// Leave the peers out
+    #[arg(long)]
+    alone: bool,
     /// Print JSON alone
     #[arg(long)]
     json: bool,
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
         return runtime::daemon(dir.as_ref(), cgroup.to_string_lossy().into_owned());
     }
     let options = Options::parse();
+    corten_testkit::clean_up_when_interrupted()?;
     let mut figures = Vec::new();
     if options.wants("start") {
         figures.extend(start::measure(&options.corten, options.runs)?);
@@ -78,10 +82,10 @@ fn main() -> Result<()> {
         figures.extend(owners::measure()?);
     }
     if options.wants("runtime") {
-        figures.extend(runtime::measure(&options.corten)?);
+        figures.extend(runtime::measure(&options.corten, options.alone)?);
     }
     if options.wants("bare") {
-        figures.extend(runtime::without_daemons()?);
+        figures.extend(runtime::without_daemons(options.alone)?);
     }
     if options.wants("kubelet") {
         figures.extend(kubelet::measure(&options.corten)?);

@@ -77,6 +77,9 @@ impl Bare {
         };
         let bundles: Vec<(String, PathBuf)> = (0..count).map(bundle).collect::<Result<_>>()?;
         if let Runner::Shim(shim) = &mut self.runner {
+            for (id, _) in &bundles {
+                make_cgroup(&format!("{}/{id}", self.enclosure.cgroup()))?;
+            }
             shim.run(&bundles)?;
             bundles.iter().for_each(|(id, _)| clear(&format!("{}/{id}", self.enclosure.cgroup())));
         }
@@ -92,4 +95,21 @@ impl Bare {
         }
         Ok(())
     }
+}
+
+/// Makes a cgroup on v1, as the daemon does before it asks a shim for a container; on v2 the shim does.
+fn make_cgroup(cgroup: &str) -> Result<()> {
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    for controllers in own.lines().filter_map(|line| line.split(':').nth(1)).filter(|name| !name.is_empty() && !name.contains('=')) {
+        let mut dir = Path::new("/sys/fs/cgroup").join(controllers);
+        for part in cgroup.trim_start_matches('/').split('/') {
+            let parent = dir.clone();
+            dir.push(part);
+            fs::create_dir_all(&dir)?;
+            for file in ["cpuset.cpus", "cpuset.mems"].into_iter().filter(|_| controllers.split(',').any(|name| name == "cpuset")) {
+                fs::write(dir.join(file), fs::read_to_string(parent.join(file))?)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -21,9 +21,9 @@ const SANDBOXES: usize = 20;
 const PODS: usize = 100;
 
 /// Everything by CRI.
-pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
+pub(crate) fn measure(corten: &Path, alone: bool) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for kind in [Kind::Corten, Kind::Containerd] {
+    for kind in [Kind::Corten, Kind::Containerd].into_iter().take(if alone { 1 } else { 2 }) {
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let node = Node::start(kind, corten)?;
         figures.extend(threads.block_on(by_cri(kind, &node)).with_context(|| format!("{}:\n{}", kind.name(), node.log()))?);
@@ -32,9 +32,9 @@ pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
 }
 
 /// The same containers without a daemon.
-pub(crate) fn without_daemons() -> Result<Vec<Figure>> {
+pub(crate) fn without_daemons(alone: bool) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for program in [None, Some("crun"), Some("runc")] {
+    for program in [None, Some("crun"), Some("runc")].into_iter().take(if alone { 1 } else { 3 }) {
         let mut bare = bare::Bare::prepare(program)?;
         let mut times = Vec::new();
         for round in 0..ONE_BY_ONE {

@@ -1,6 +1,7 @@
 //! What the runtime asks for.
 
 use std::fmt::Display;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use corten_shim::protocol::{self, Answer, Call, Event, Fault, FaultCode, Known, Request, Run};
@@ -149,12 +150,8 @@ impl Server {
         }
         let job = Launch { container: id.clone(), dir: run.dir.clone(), tty: run.tty, handler: run.handler.clone() };
         let (mut container, stdio) = Container::prepare(&mut self.poll, run).map_err(failed)?;
-        let begun = children::spawn("launch", None).and_then(|(socket, _)| {
-            children::assign(&socket, &job, &stdio)?;
-            Ok(socket)
-        });
         let task = Task::Run { container: id.clone() };
-        if let Err(fault) = begun.map_err(failed).and_then(|socket| self.watch(socket, connection, request, task)) {
+        if let Err(fault) = self.begin(connection, request, task, |theirs| crate::launch::start(&job, stdio, theirs)) {
             container.release(&mut self.poll);
             return Err(fault);
         }
@@ -179,11 +176,16 @@ impl Server {
                 stdio.push(writing);
             }
         }
-        let (socket, theirs) = crate::exec::reports().map_err(failed)?;
         let task = Task::Exec { container: exec.container, session: exec.session, fds: ours };
+        self.begin(connection, request, task, |theirs| crate::exec::start(&job, stdio, theirs))
+    }
+
+    /// Starts a child, given its end of the socket on which it reports.
+    fn begin(&mut self, connection: u64, request: u64, task: Task, start: impl FnOnce(&OwnedFd) -> io::Result<()>) -> Result<(), Fault> {
+        let (socket, theirs) = children::reports().map_err(failed)?;
         // Before there is a process: one whose reports nobody hears could not be ended.
         let token = self.watch(socket, connection, request, task)?;
-        crate::exec::start(&job, stdio, &theirs).map_err(|error| {
+        start(&theirs).map_err(|error| {
             if let Some(helper) = self.helpers.remove(&token) {
                 self.poll.remove(&helper.socket, token);
             }

@@ -1,21 +1,22 @@
-//! Re-executed children of the shim: each does one job that would otherwise change the shim itself (namespaces, working
-//! directory, cgroups), reports over a socket, and ends.
+//! Children of the shim: each does one job that would otherwise change the shim itself (namespaces, working directory, cgroups),
+//! reports over a socket, and ends. Most are copies of it; those that live on are the program executed once more.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use anyhow::Result;
 use corten_shim::protocol::Handler;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use crate::wire;
 
-/// To the `launch` child: make and start a container. Comes with its stdio (three descriptors) unless it has a terminal.
-#[derive(Debug, Serialize, Deserialize)]
+/// For the child that makes and starts a container. Comes with its stdio (three descriptors) unless it has a terminal.
+#[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) container: String,
     pub(crate) dir: PathBuf,
@@ -47,17 +48,59 @@ pub(crate) enum Report {
 
 /// Starts this program again as `mode`, with one end of a socket pair as descriptor 0, and returns the other end.
 pub(crate) fn spawn(mode: &str, argument: Option<&Path>) -> io::Result<(OwnedFd, i32)> {
-    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let (ours, theirs) = reports()?;
     let child = Command::new("/proc/self/exe").arg(mode).args(argument).env_clear().stdin(Stdio::from(theirs)).spawn()?;
     // Reaped by the event loop, like every other child.
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     Ok((ours, pid))
 }
 
-/// Hands a job to a child.
-pub(crate) fn assign(socket: &OwnedFd, job: &impl Serialize, stdio: &[OwnedFd]) -> io::Result<()> {
-    let fds: Vec<BorrowedFd<'_>> = stdio.iter().map(AsFd::as_fd).collect();
-    wire::send(socket, job, &fds)
+/// The shim's end and a child's of the socket on which the child reports.
+pub(crate) fn reports() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Starts a copy of the shim that does `work` with the descriptors; should that fail, it says so on its end of the socket.
+///
+/// A copy, not the program once more: that would take longer than much of the work does.
+#[allow(unsafe_code)]
+pub(crate) fn copy(stdio: Vec<OwnedFd>, theirs: &OwnedFd, work: impl FnOnce(Vec<OwnedFd>) -> Result<()>) -> io::Result<()> {
+    // SAFETY: this program has one thread, so the child may do anything.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // Whatever holds this process up must not hold the shim's connections and the containers' pipes open.
+            let kept = stdio.iter().chain([theirs]).map(AsRawFd::as_raw_fd).collect();
+            let done = close_others(kept).map_err(Into::into).and_then(|()| {
+                forget_signals();
+                work(stdio)
+            });
+            if let Err(error) = done {
+                // The shim sees the end of the socket without this too.
+                let _ = wire::send(theirs, &Report::Failed { message: format!("{error:#}") }, &[]);
+            }
+            // SAFETY: ends the process; nothing of the shim's is to be done at its end.
+            unsafe { libc::_exit(0) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Closes all descriptors but these, and those of stdio.
+#[allow(unsafe_code)]
+fn close_others(mut kept: Vec<RawFd>) -> io::Result<()> {
+    let mut from = 3;
+    kept.sort_unstable();
+    let ends = kept.iter().map(|fd| fd.unsigned_abs()).chain([libc::c_uint::MAX]);
+    for end in ends {
+        let last = if end == libc::c_uint::MAX { end } else { end.saturating_sub(1) };
+        // SAFETY: what owns these descriptors is the shim's; this copy of it never comes back there, and drops none of it.
+        if from <= last && unsafe { libc::close_range(from, last, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        from = end.saturating_add(1);
+    }
+    Ok(())
 }
 
 /// In a child: takes the socket from descriptor 0, which becomes `/dev/null`.
@@ -75,18 +118,6 @@ pub(crate) fn forget_signals() {
     crate::signals::unblock_all();
     // SAFETY: restoring the default action of a signal has no preconditions.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-}
-
-/// In a child: the stdio that came with a job. Empty if the job has a terminal.
-pub(crate) fn take_stdio(inbox: &mut wire::Inbox, tty: bool) -> io::Result<Vec<OwnedFd>> {
-    if tty {
-        return Ok(Vec::new());
-    }
-    let fds: Vec<OwnedFd> = std::iter::from_fn(|| inbox.take_fd()).take(3).collect();
-    match fds.len() {
-        3 if fds.iter().all(|fd| fd.as_raw_fd() > 2) => Ok(fds),
-        count => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{count} descriptors for stdio"))),
-    }
 }
 
 /// Undoes, in the program that `command` will run, that the shim holds its signals back: masks survive `execve`.

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use anyhow::{Context, Result, bail};
 use libcontainer::oci_spec::runtime::{Process, Spec};
 use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::{capabilities, seccomp};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags};
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
@@ -26,57 +25,12 @@ use crate::wire;
 /// How much of a container's passwd is read.
 const PASSWD: u64 = 1 << 20;
 
-/// The shim's end and the child's of the socket on which the child reports.
-pub(crate) fn reports() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
-}
-
 /// Starts the child, with its end of the socket on which it reports.
-///
-/// It is a copy of the shim, not the program once more: that would take longer than all the rest.
-#[allow(unsafe_code)]
 pub(crate) fn start(job: &Enter, stdio: Vec<OwnedFd>, theirs: &OwnedFd) -> io::Result<()> {
-    // SAFETY: this program has one thread, so the child may do anything.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            if let Err(error) = child(job, stdio, theirs) {
-                // The shim sees the end of the socket without this too.
-                let _ = wire::send(theirs, &Report::Failed { message: format!("{error:#}") }, &[]);
-            }
-            // SAFETY: ends the process; nothing of the shim's is to be done at its end.
-            unsafe { libc::_exit(0) }
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Lets go of what is the shim's, and does the job. Returns only in the parent of the new process.
-fn child(job: &Enter, stdio: Vec<OwnedFd>, socket: &OwnedFd) -> Result<()> {
-    // Whatever holds this process up must not hold the shim's connections and the containers' pipes open.
-    close_others(stdio.iter().chain([socket]).map(AsRawFd::as_raw_fd).collect())?;
-    children::forget_signals();
-    match &job.handler {
-        Some(handler) => crate::handler::exec(job, handler, stdio, socket),
-        None => run(job, &stdio, socket),
-    }
-}
-
-/// Closes all descriptors but these, and those of stdio.
-#[allow(unsafe_code)]
-fn close_others(mut kept: Vec<RawFd>) -> io::Result<()> {
-    let mut from = 3;
-    kept.sort_unstable();
-    let ends = kept.iter().map(|fd| fd.unsigned_abs()).chain([libc::c_uint::MAX]);
-    for end in ends {
-        let last = if end == libc::c_uint::MAX { end } else { end.saturating_sub(1) };
-        // SAFETY: what owns these descriptors is the shim's; this copy of it never comes back there, and drops none of it.
-        if from <= last && unsafe { libc::close_range(from, last, 0) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        from = end.saturating_add(1);
-    }
-    Ok(())
+    children::copy(stdio, theirs, |stdio| match &job.handler {
+        Some(handler) => crate::handler::exec(job, handler, stdio, theirs),
+        None => run(job, &stdio, theirs),
+    })
 }
 
 #[allow(unsafe_code)]
@@ -124,31 +78,37 @@ fn other_user_namespace(init: i32) -> Result<ThreadNameSpaceType> {
 /// A place in a hierarchy of cgroups, open to be joined.
 struct Cgroup {
     path: PathBuf,
-    procs: fs::File,
+    members: fs::File,
 }
 
 impl Cgroup {
     /// Puts this process there.
     fn join(&self) -> Result<()> {
-        (&self.procs).write_all(b"0").with_context(|| format!("cannot join {}", self.path.display()))
+        (&self.members).write_all(b"0").with_context(|| format!("cannot join {}", self.path.display()))
     }
 }
 
-/// Where the container's first process is, in every hierarchy. Looked up outside of the container, where the paths are true.
+/// Where the container's first process is, in every hierarchy in which it is elsewhere. Looked up outside of the container, where the
+/// paths are true.
+///
+/// v1 is joined by `tasks`, which is as good for a process with one thread: those who come by `cgroup.procs` make the kernel wait
+/// until every processor has passed through the scheduler, for milliseconds.
 fn cgroups(init: i32) -> Result<Vec<Cgroup>> {
     let places = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
     let hybrid = places.lines().count() > 1;
     let mut found = Vec::new();
-    for line in places.lines() {
+    for line in places.lines().filter(|line| !own.lines().any(|own| own == *line)) {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
         let mount = match controllers {
             "" if hybrid => "unified",
             named => named.strip_prefix("name=").unwrap_or(named),
         };
-        let path = Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/')).join("cgroup.procs");
+        let file = if controllers.is_empty() { "cgroup.procs" } else { "tasks" };
+        let path = Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/')).join(file);
         match fs::File::options().write(true).open(&path) {
-            Ok(procs) => found.push(Cgroup { path, procs }),
+            Ok(members) => found.push(Cgroup { path, members }),
             // A hierarchy that is not mounted here was not used for the container either.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),

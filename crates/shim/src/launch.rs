@@ -13,28 +13,23 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError, default::DefaultExecutor};
 
 use crate::children::{self, Launch, Report};
+use crate::direct::Direct;
 use crate::wire::{self, Inbox};
 use crate::{handler, stage};
 
 /// Where libcontainer keeps its own state, below the container's directory.
-const STATE: &str = "oci";
+pub(crate) const STATE: &str = "oci";
 
-/// Does the job that comes on descriptor 0.
-pub(crate) fn main() -> Result<()> {
-    let socket = children::inherited_socket()?;
-    let mut inbox = Inbox::default();
-    let job: Launch = wire::receive(&socket, &mut inbox)?;
-    match run(&job, &mut inbox) {
-        Ok((pid, master)) => {
-            let fds: Vec<_> = master.iter().map(AsFd::as_fd).collect();
-            wire::send(&socket, &Report::Started { pid }, &fds)?;
-        }
-        Err(error) => wire::send(&socket, &Report::Failed { message: format!("{error:#}") }, &[])?,
-    }
-    Ok(())
+/// Starts the child, with its end of the socket on which it reports.
+pub(crate) fn start(job: &Launch, stdio: Vec<OwnedFd>, theirs: &OwnedFd) -> io::Result<()> {
+    children::copy(stdio, theirs, |stdio| {
+        let (pid, master) = run(job, stdio)?;
+        let fds: Vec<_> = master.iter().map(AsFd::as_fd).collect();
+        Ok(wire::send(theirs, &Report::Started { pid }, &fds)?)
+    })
 }
 
-fn run(job: &Launch, inbox: &mut Inbox) -> Result<(i32, Option<OwnedFd>)> {
+fn run(job: &Launch, stdio: Vec<OwnedFd>) -> Result<(i32, Option<OwnedFd>)> {
     // Sockets have a length limit that paths have not: everything below is relative.
     std::env::set_current_dir(&job.dir).with_context(|| format!("cannot enter {}", job.dir.display()))?;
     match fs::remove_dir_all(STATE) {
@@ -43,10 +38,13 @@ fn run(job: &Launch, inbox: &mut Inbox) -> Result<(i32, Option<OwnedFd>)> {
     }
     let bundle = stage::prepare(&job.dir)?;
     let bundle = bundle.as_deref().unwrap_or(&job.dir);
+    let spec = Spec::load(bundle.join("config.json"))?;
+    own(&stdio, &spec)?;
     if let Some(handler) = &job.handler {
-        let stdio = children::take_stdio(inbox, job.tty)?;
-        own(&stdio, job)?;
         return handler::launch(job, handler, bundle, stdio);
+    }
+    if let Some(direct) = Direct::new(&spec) {
+        return direct.start(job, bundle, stdio);
     }
     let mut builder =
         ContainerBuilder::new(job.container.clone(), SyscallType::default()).with_executor(Payload).with_root_path(job.dir.join(STATE))?;
@@ -56,8 +54,6 @@ fn run(job: &Launch, inbox: &mut Inbox) -> Result<(i32, Option<OwnedFd>)> {
         console = Some(UnixListener::bind(format!("{STATE}/console")).context("cannot listen for the terminal")?);
         builder = builder.with_console_socket(Some(path));
     } else {
-        let stdio = children::take_stdio(inbox, job.tty)?;
-        own(&stdio, job)?;
         let Ok([stdin, stdout, stderr]) = <[OwnedFd; 3]>::try_from(stdio) else { bail!("stdio is incomplete") };
         builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
     }
@@ -76,8 +72,7 @@ fn run(job: &Launch, inbox: &mut Inbox) -> Result<(i32, Option<OwnedFd>)> {
 }
 
 /// Gives the pipes to the container's user, or `/dev/stdout` could not be opened by name.
-fn own(stdio: &[OwnedFd], job: &Launch) -> Result<()> {
-    let spec = Spec::load(job.dir.join("config.json"))?;
+fn own(stdio: &[OwnedFd], spec: &Spec) -> Result<()> {
     let Some(process) = spec.process() else { return Ok(()) };
     let linux = spec.linux().as_ref();
     let uid = on_node(process.user().uid(), linux.and_then(|linux| linux.uid_mappings().as_deref()));
@@ -108,7 +103,7 @@ pub(crate) fn take_master(console: &UnixListener) -> Result<OwnedFd> {
 }
 
 /// The whole chain of causes, each said once.
-fn describe(error: impl std::error::Error) -> anyhow::Error {
+pub(crate) fn describe(error: impl std::error::Error) -> anyhow::Error {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -124,7 +119,7 @@ fn describe(error: impl std::error::Error) -> anyhow::Error {
 
 /// Executes the container's program, and says on its stderr why it cannot: by then nobody else listens.
 #[derive(Clone)]
-struct Payload;
+pub(crate) struct Payload;
 
 impl Executor for Payload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {

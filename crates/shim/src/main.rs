@@ -3,8 +3,8 @@
 //! One process per pod sandbox, with one thread and one event loop. It is the parent (by being a subreaper) of every process
 //! of the pod's containers, owns their stdio, writes their logs and exit records, and serves the runtime over a unix socket
 //! ([`corten_shim::protocol`]). It outlives the daemon and needs nothing of it: the program itself runs from a sealed
-//! memory file. Everything that changes a process for good happens in children: re-executed ones (`launch`, `pause`), and a copy for
-//! each `exec`.
+//! memory file. Everything that changes a process for good happens in children: copies of it for what starts a container or one more
+//! process in it, and the program executed once more for what stays (`pause`, `poststop`, `namespaces`).
 //!
 //! What goes wrong is written to standard error, which is the file `shim.log` of the sandbox.
 
@@ -12,10 +12,12 @@ mod calls;
 mod children;
 mod clock;
 mod container;
+mod direct;
 mod exec;
 mod handler;
 mod hooks;
 mod launch;
+mod limits;
 mod log;
 mod namespaces;
 mod oom;
@@ -52,7 +54,6 @@ fn run() -> anyhow::Result<()> {
             let serve: Serve = serde_json::from_str(&args.next().context("serve needs its settings")?)?;
             server::main(Path::new(&socket), &serve)
         }
-        Some("launch") => launch::main(),
         Some("pause") => pause::main(args.next().as_deref().map(Path::new)),
         Some("poststop") => hooks::main(),
         Some("namespaces") => namespaces::main(args),

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::containerd::{self, Containerd};
+use crate::interrupt::Here;
 use crate::runner::run_with_input;
 use crate::{Outcome, images, packages, run, tools, wait};
 
@@ -81,6 +82,7 @@ pub struct Cluster {
     name: String,
     report: String,
     containerd: Option<Containerd>,
+    _here: Here,
 }
 
 impl Cluster {
@@ -98,6 +100,17 @@ impl Cluster {
         let data = tempfile::Builder::new().prefix("cluster-").tempdir_in(packages::cache()?)?;
         // `cargo xtask test` takes down with it what a killed test left behind.
         std::fs::write(data.path().join("testkit-program"), format!("{}\n{}", std::process::id(), program.display()))?;
+        let here = Here::new({
+            let (program, data) = (program.to_owned(), data.path().to_owned());
+            move || {
+                let mut down = Command::new(program);
+                down.arg("down").arg("--data-dir").arg(&data);
+                match run(down).and_then(Outcome::check) {
+                    Ok(_) => drop(std::fs::remove_dir_all(data)),
+                    Err(error) => eprintln!("cannot clean up: {error:#}"),
+                }
+            }
+        });
         let mut cluster = Self {
             program: program.to_owned(),
             kubectl: tools::kubectl()?,
@@ -106,6 +119,7 @@ impl Cluster {
             name: String::new(),
             report: String::new(),
             containerd: None,
+            _here: here,
         };
         let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
         let chosen = if options.built_in { None } else { chosen()? };

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::containerd::{self, Containerd, Version};
 use crate::images;
+use crate::interrupt::Here;
 
 /// How often an emptied cgroup is tried to be removed.
 const CLEARINGS: usize = 300;
@@ -26,6 +27,7 @@ pub struct Enclosure {
     cgroup: String,
     /// A process that keeps the mount namespace while nothing else is in it.
     holder: Child,
+    _here: Here,
 }
 
 impl Enclosure {
@@ -46,7 +48,16 @@ impl Enclosure {
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot run nsenter of util-linux")?;
-        let mut enclosure = Self { dir, cgroup, holder };
+        let here = Here::new({
+            let (dir, cgroup, holder) = (dir.path().to_owned(), cgroup.clone(), holder.id());
+            move || {
+                take_apart(&dir, &cgroup);
+                holder.try_into().ok().into_iter().for_each(kill);
+                let _ = corten_network::netns::remove(&dir.join("netns"));
+                let _ = fs::remove_dir_all(&dir);
+            }
+        });
+        let mut enclosure = Self { dir, cgroup, holder, _here: here };
         let mut said = String::new();
         BufReader::new(enclosure.holder.stdout.take().context("no pipe")?).read_line(&mut said)?;
         ensure!(said == "inside\n", "no mount namespace could be made");
@@ -111,11 +122,7 @@ impl Enclosure {
     /// The processes whose command lines name something below the directory, and those command lines, words ended by NUL: runtimes
     /// and their shims.
     pub fn processes(&self) -> Vec<(i32, String)> {
-        let below = format!("{}/", self.dir.path().display());
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let named = pids.map(|pid| (pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()));
-        named.filter(|(_, words)| words.contains(&below) && !words.starts_with("nsenter")).collect()
+        processes(self.dir.path())
     }
 
     /// Starts a containerd inside, with this project's CNI plugin and an image. `plugin` is a line of shell that runs the plugin.
@@ -159,12 +166,26 @@ impl Enclosure {
 
 impl Drop for Enclosure {
     fn drop(&mut self) {
-        self.processes().into_iter().for_each(|(pid, _)| kill(pid));
-        clear(&self.cgroup);
+        take_apart(self.dir.path(), &self.cgroup);
         let _ = self.holder.kill();
         let _ = self.holder.wait();
         let _ = corten_network::netns::remove(&self.netns());
     }
+}
+
+/// Those whose command lines name something below the directory.
+fn processes(dir: &Path) -> Vec<(i32, String)> {
+    let below = format!("{}/", dir.display());
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let named = pids.map(|pid| (pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()));
+    named.filter(|(_, words)| words.contains(&below) && !words.starts_with("nsenter")).collect()
+}
+
+/// Ends all that runs in an enclosure.
+fn take_apart(dir: &Path, cgroup: &str) {
+    processes(dir).into_iter().for_each(|(pid, _)| kill(pid));
+    clear(cgroup);
 }
 
 /// Ends what runs in a cgroup, and removes it with all below it, in every hierarchy.

@@ -14,6 +14,8 @@ mod enclosure;
 pub mod hostile;
 #[cfg(feature = "clusters")]
 pub mod images;
+#[cfg(feature = "clusters")]
+mod interrupt;
 pub mod packages;
 #[cfg(feature = "clusters")]
 mod pods;
@@ -39,6 +41,8 @@ pub mod wait;
 pub use cluster::{Cluster, Options, PATIENCE, RUNTIME, cgroup, http_get_within, memory_limit_file};
 #[cfg(feature = "clusters")]
 pub use enclosure::{Enclosure, clear, hierarchies};
+#[cfg(feature = "clusters")]
+pub use interrupt::clean_up_when_interrupted;
 #[cfg(feature = "clusters")]
 pub use pods::{BUSYBOX, Pod};
 pub use runner::{Outcome, run, run_with_input};

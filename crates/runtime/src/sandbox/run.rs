@@ -81,10 +81,14 @@ impl Engine {
         let (layout, netns) = (self.layout.clone(), (!host_network).then(|| paths.netns.clone()));
         let (prepared, from) = (paths.clone(), record.clone());
         // The record first: from here on a crash leaves something that recovery finds.
+        let recorded = (paths.clone(), record.clone());
         blocking(move || {
+            files::make_dir(&recorded.0.dir)?;
+            files::publish(&recorded.0.record(), &recorded.1)
+        })
+        .await?;
+        let prepare = blocking(move || {
             let config = &from.config.0;
-            files::make_dir(&prepared.dir)?;
-            files::publish(&prepared.record(), &from)?;
             etc::write(&prepared, &from.hostname, config.dns_config.as_ref())?;
             if !host_ipc {
                 mounts::mount_shm(&prepared.shm())?;
@@ -113,11 +117,10 @@ impl Engine {
                 cgroup::apply(&layout, &from.cgroup_parent, resources)?;
             }
             Ok(())
-        })
-        .await?;
+        });
         let attach = async {
             if host_network {
-                return Ok(Made::default());
+                return Ok::<_, Error>(Made::default());
             }
             let attachment = self.network.attach(&network::pod(&record, &paths)).await?;
             Ok(Made { addresses: attachment.addresses.iter().map(ToString::to_string).collect() })
@@ -136,7 +139,19 @@ impl Engine {
                 Error::Internal(format!("the sandbox's shim does not start ({error}): {}", said.trim()))
             })
         };
-        let (made, shim) = tokio::try_join!(attach, start)?;
+        // Neither is given up when the other fails: what is half-made could not be taken apart.
+        let (attached, started) = if serve.userns.is_some() {
+            // The shim enters the user namespace.
+            prepare.await?;
+            tokio::join!(attach, start)
+        } else {
+            let attached = async {
+                prepare.await?;
+                attach.await
+            };
+            tokio::join!(attached, start)
+        };
+        let (made, shim) = (attached?, started?);
         files::publish(&paths.ready(), &made)?;
         Ok((made, shim))
     }

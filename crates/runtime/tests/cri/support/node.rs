@@ -127,10 +127,12 @@ impl Node {
         self.enclosure.cgroups()
     }
 
-    /// The shims that run.
+    /// The shims that run, without the copies of them that are just starting something.
     pub(crate) fn shims(&self) -> Vec<i32> {
         let processes = self.enclosure.processes().into_iter();
-        processes.filter(|(_, words)| words.starts_with("corten-shim")).map(|(pid, _)| pid).collect()
+        let found: Vec<i32> = processes.filter(|(_, words)| words.starts_with("corten-shim")).map(|(pid, _)| pid).collect();
+        let is_copy = |pid: &i32| parent(*pid).is_some_and(|parent| found.contains(&parent));
+        found.iter().copied().filter(|pid| !is_copy(pid)).collect()
     }
 
     /// What is left of sandboxes and containers on disk.
@@ -193,4 +195,9 @@ impl Drop for Node {
             let _ = daemon.wait();
         }
     }
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
 }
