@@ -235,7 +235,7 @@ impl Managed {
             entry.write(&mut out);
         }
         out.push(b']');
-        Some(Value::Json(Str::from(&*String::from_utf8_lossy(&out))))
+        Some(Value::Json(String::from_utf8(out).unwrap_or_default().into()))
     }
 
     /// True if both say the same, apart from times.

@@ -217,7 +217,7 @@ impl<'t> Decoder<'_, 't> {
             (Type::Double, Kind::Number) => Ok(number(self.reader.number()?)),
             (Type::FieldsV1, Kind::Map) => match self.reader.raw()? {
                 // Texts are parts of lines.
-                spaced if spaced.contains(SPACE) => Ok(Value::Json(super::text(&decode_untyped(spaced.as_bytes())?))),
+                spaced if is_spaced(spaced) => Ok(Value::Json(super::text(&decode_untyped(spaced.as_bytes())?))),
                 text => Ok(Value::Json(text.into())),
             },
             (Type::Json | Type::RawExtension | Type::FieldsV1, _) => opaque(&mut self.reader),
@@ -339,7 +339,11 @@ impl<'t> Decoder<'_, 't> {
     }
 }
 
-const SPACE: [char; 4] = [' ', '\n', '\r', '\t'];
+/// Whether there are spaces or line ends in a text.
+fn is_spaced(text: &str) -> bool {
+    // Without a way out at the first one, many bytes are looked at at a time.
+    text.bytes().fold(false, |found, byte| found | (byte <= b' '))
+}
 
 /// The text of owners in which every field is known, comes once, and has a value of its type in canonical form, without spaces.
 /// `None`: those that need a closer look.
@@ -386,7 +390,7 @@ fn plain_owners<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
         }
         more = reader.next_item()?;
     }
-    Ok(Some(start.until(reader)).filter(|text| !text.contains(SPACE)))
+    Ok(Some(start.until(reader)).filter(|text| !is_spaced(text)))
 }
 
 fn push_name(path: &mut String, name: &str) {

@@ -1,5 +1,6 @@
 //! From a tree to text.
 
+use super::reader::plain;
 use crate::Value;
 use std::io::Write;
 
@@ -81,14 +82,11 @@ pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
 
 /// Writes what stands between the quotes of a JSON string.
 pub(crate) fn escape(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    let mut start = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(bytes.get(start..index).unwrap_or_default());
-        start = index + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, special) = rest.split_at(plain(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = special.split_first() else { return };
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -99,6 +97,6 @@ pub(crate) fn escape(text: &str, out: &mut Vec<u8>) {
                 let _ = write!(out, "\\u{byte:04x}");
             }
         }
+        rest = after;
     }
-    out.extend_from_slice(bytes.get(start..).unwrap_or_default());
 }

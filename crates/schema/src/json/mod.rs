@@ -140,7 +140,7 @@ pub fn encode(value: &Value) -> Vec<u8> {
 
 /// A tree as JSON without spaces.
 pub(crate) fn text(value: &Value) -> Str {
-    String::from_utf8_lossy(&encode(value)).into_owned().into()
+    String::from_utf8(encode(value)).unwrap_or_default().into()
 }
 
 /// Writes a tree as JSON at the end of `out`.

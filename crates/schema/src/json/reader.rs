@@ -175,27 +175,7 @@ impl<'a> Reader<'a> {
 
     /// Skips text up to a quote, a backslash or a control character.
     fn plain(&mut self) {
-        const ONES: u64 = u64::from_le_bytes([1; 8]);
-        const HIGH: u64 = ONES << 7;
-        let bytes = self.text.as_bytes();
-        // Eight bytes at a time: a byte of `zero(x)` is high where x has a zero byte (or one above a zero, which
-        // the loop below sorts out).
-        while let Some(chunk) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*chunk);
-            let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
-            let quote = zero(word ^ (ONES * 0x22));
-            let slash = zero(word ^ (ONES * 0x5c));
-            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-            let found = quote | slash | control;
-            if found != 0 {
-                self.at += (found.trailing_zeros() / 8) as usize;
-                return;
-            }
-            self.at += 8;
-        }
-        while self.byte().is_some_and(|byte| byte != b'"' && byte != b'\\' && byte >= 0x20) {
-            self.at += 1;
-        }
+        self.at += plain(self.text.as_bytes().get(self.at..).unwrap_or_default());
     }
 
     fn escape(&mut self) -> Result<char> {
@@ -352,4 +332,26 @@ impl<'a> Reader<'a> {
             Some(_) => Err(self.unexpected("after top-level value")),
         }
     }
+}
+
+/// How many bytes come before a quote, a backslash or a control character.
+pub(super) fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let mut at = 0;
+    // Eight bytes at a time: a byte of `zero(x)` is high where x has a zero byte, and perhaps above the first of them.
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
+        let quote = zero(word ^ (ONES * 0x22));
+        let slash = zero(word ^ (ONES * 0x5c));
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let found = quote | slash | control;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| **byte != b'"' && **byte != b'\\' && **byte >= 0x20).count()
 }
