@@ -249,9 +249,16 @@ impl Server {
             eprintln!("container {id} has no terminal: {error}");
         }
         let Some(pid) = helper.started else {
+            let limit = container.too_little_memory();
+            // Whoever was to start it may be gone, and what it has made may have got to any point.
+            container.kill_all(Signal::KILL);
             container.release(&mut self.poll);
+            if helper.failed.is_none() {
+                container.delete();
+            }
             self.containers.remove(&id);
             let message = helper.failed.unwrap_or_else(|| "the launching process died".to_owned());
+            let message = limit.map_or_else(|| message.clone(), |limit| format!("{limit} is too little for it to start: {message}"));
             self.reply(helper.connection, helper.request, Err(failed(message)), Vec::new());
             return self.end_if_done();
         };

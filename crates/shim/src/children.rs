@@ -98,7 +98,8 @@ fn close_others(mut kept: Vec<RawFd>) -> io::Result<()> {
         if from <= last && unsafe { libc::close_range(from, last, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        from = end.saturating_add(1);
+        // One of stdio may be among them.
+        from = from.max(end.saturating_add(1));
     }
     Ok(())
 }

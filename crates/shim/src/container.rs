@@ -94,9 +94,8 @@ impl Container {
     /// The first process has ended: takes the last output, writes the exit record.
     pub(crate) fn end(&mut self, poll: &mut Poll, code: i32, finished_at: i64) -> Exit {
         self.kill_all(Signal::KILL);
-        let told = self.oom.as_mut().is_some_and(Oom::happened);
+        let oom = self.out_of_memory();
         self.release(poll);
-        let oom = told || self.run.oom.as_deref().is_some_and(oom_killed);
         let exit = Exit { code, oom, finished_at };
         if let Err(error) = record(&self.run.dir, &exit) {
             eprintln!("cannot write the exit record of {}: {error}", self.run.container);
@@ -107,13 +106,31 @@ impl Container {
         {
             eprintln!("the poststop hooks of {} do not run: {error}", self.run.container);
         }
+        self.delete();
+        self.life = Life::Ended(exit.clone());
+        exit
+    }
+
+    /// Lets the program that made it, if another did, forget it.
+    pub(crate) fn delete(&self) {
         if let Some(handler) = &self.run.handler
             && let Err(error) = crate::handler::delete(handler, &self.run)
         {
             eprintln!("cannot delete {} with {}: {error}", self.run.container, handler.binary.display());
         }
-        self.life = Life::Ended(exit.clone());
-        exit
+    }
+
+    /// Whether the kernel has killed anything in it for want of memory.
+    fn out_of_memory(&mut self) -> bool {
+        self.oom.as_mut().is_some_and(Oom::happened) || self.run.oom.as_deref().is_some_and(oom_killed)
+    }
+
+    /// The limit of memory that something was killed for.
+    pub(crate) fn too_little_memory(&mut self) -> Option<String> {
+        let counter = self.out_of_memory().then_some(self.run.oom.as_deref())??;
+        let limit =
+            ["memory.limit_in_bytes", "memory.max"].iter().find_map(|file| fs::read_to_string(counter.with_file_name(file)).ok())?;
+        Some(format!("a memory limit of {} bytes", limit.trim()))
     }
 
     /// Lets go of all descriptors.

@@ -11,22 +11,25 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use libcgroups::common::CgroupConfig;
+use libcontainer::apparmor;
+use libcontainer::channel::ChannelError::BrokenChannel;
 use libcontainer::namespaces::Namespaces;
 use libcontainer::notify_socket::NotifyListener;
-use libcontainer::oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
+use libcontainer::oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Mount, Spec};
 use libcontainer::process::args::{ContainerArgs, ContainerType};
-use libcontainer::process::channel::{self, InitReceiver, MainSender};
+use libcontainer::process::channel::{self, ChannelError, InitReceiver, MainSender};
 use libcontainer::process::init::container_init_process;
 use libcontainer::seccomp;
 use libcontainer::syscall::syscall::{SyscallType, create_syscall};
 use libcontainer::validator::Validator;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 
+use crate::cgroup::Cgroup;
 use crate::children::Launch;
 use crate::launch::{Payload, STATE, describe};
-use crate::limits::{self, Cgroup};
+use crate::limits;
 use crate::wire::Inbox;
 
 /// A container that can be made this way.
@@ -39,25 +42,14 @@ pub(crate) struct Direct {
 impl Direct {
     /// Looks whether it can be.
     pub(crate) fn new(spec: &Spec) -> Option<Direct> {
-        let linux = spec.linux().as_ref()?;
-        let namespaces = linux.namespaces().iter().flatten();
-        let plain = spec.hooks().is_none()
-            && linux.net_devices().is_none()
-            && linux.intel_rdt().is_none()
-            && linux.uid_mappings().is_none()
-            && linux.gid_mappings().is_none()
-            && linux.seccomp().as_ref().is_none_or(|profile| !seccomp::is_notify(profile))
-            && linux.resources().as_ref().is_none_or(limits::known)
-            && namespaces.clone().any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)
-            && !namespaces.clone().any(|namespace| matches!(namespace.typ(), LinuxNamespaceType::User | LinuxNamespaceType::Time));
-        let path = linux.cgroups_path().clone()?;
-        let cgroup = plain.then(|| Cgroup::find(&path)).flatten()?;
+        let path = spec.linux().as_ref()?.cgroups_path().clone()?;
+        let cgroup = plain(spec).then(|| Cgroup::find(&path)).flatten()?;
         Some(Direct { spec: spec.clone(), cgroup, path })
     }
 
     /// Makes and starts it, from a working directory that has a directory for [`STATE`]. Returns its first process, and the terminal's
     /// master if it has one.
-    pub(crate) fn start(self, job: &Launch, bundle: &Path, stdio: Vec<OwnedFd>) -> Result<(i32, Option<OwnedFd>)> {
+    pub(crate) fn start(self, job: &Launch, bundle: &Path, stdio: Vec<OwnedFd>, payload: Payload) -> Result<(i32, Option<OwnedFd>)> {
         let Direct { mut spec, cgroup, path } = self;
         Validator::validate_spec(&spec).map_err(describe)?;
         spec.canonicalize_rootfs(bundle).map_err(describe)?;
@@ -88,7 +80,7 @@ impl Direct {
             user_ns_config: None,
             cgroup_config: CgroupConfig { cgroup_path: path, systemd_cgroup: false, container_name: job.container.clone() },
             detached: true,
-            executor: Box::new(Payload),
+            executor: Box::new(payload),
             no_pivot: false,
             stdin: fd(0),
             stdout: fd(1),
@@ -103,21 +95,54 @@ impl Direct {
             namespaces.unshare_or_setns(pids).map_err(describe)?;
         }
         let pid = fork(&args, &cgroup, &mut to_us, &mut from_us)?;
-        to_us.close().map_err(describe)?;
-        let made = from_it.wait_for_init_ready().map_err(describe).and_then(|()| {
+        let mut gone = false;
+        let made = to_us.close().map_err(describe).and_then(|()| {
+            from_it.wait_for_init_ready().map_err(|error| {
+                gone = matches!(&error, ChannelError::ReceiveError { source: BrokenChannel, .. });
+                describe(error)
+            })?;
             to_it.close().map_err(describe)?;
             let master = console.map(|(ours, _)| master(&ours)).transpose()?;
             // It waits for no more than that somebody connects.
-            UnixStream::connect(&start).context("the container's first process is gone")?;
+            UnixStream::connect(&start)?;
             Ok((pid.as_raw_nonzero().get(), master))
         });
-        if made.is_err() {
-            // What was made must not stay; the first error is the one to tell.
+        made.map_err(|error| {
+            // What was made must not stay.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
-            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-        }
-        made
+            let ended = rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok().flatten();
+            // A process that could say nothing any more has met its own end, not this one.
+            match ended.and_then(|(_, status)| status.terminating_signal()).filter(|_| gone) {
+                Some(signal) => anyhow!("the container's first process was killed by signal {signal}"),
+                None => error,
+            }
+        })
     }
+}
+
+/// Whether a container needs nothing of what only libcontainer's whole way does. Specs that are to be refused go there too.
+fn plain(spec: &Spec) -> bool {
+    let Some(linux) = spec.linux() else { return false };
+    let profile = spec.process().as_ref().and_then(|process| process.apparmor_profile().as_ref());
+    let namespaces = linux.namespaces().iter().flatten();
+    let mapped = |mount: &Mount| {
+        let options = mount.options().iter().flatten();
+        mount.uid_mappings().is_some()
+            || mount.gid_mappings().is_some()
+            || options.clone().any(|option| option == "idmap" || option == "ridmap")
+    };
+    spec.version().starts_with("1.")
+        && spec.hooks().is_none()
+        && profile.is_none_or(|_| apparmor::is_enabled().unwrap_or_default())
+        && !spec.mounts().iter().flatten().any(mapped)
+        && linux.net_devices().is_none()
+        && linux.intel_rdt().is_none()
+        && linux.uid_mappings().is_none()
+        && linux.gid_mappings().is_none()
+        && linux.seccomp().as_ref().is_none_or(|profile| !seccomp::is_notify(profile))
+        && linux.resources().as_ref().is_none_or(limits::known)
+        && namespaces.clone().any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)
+        && !namespaces.clone().any(|namespace| matches!(namespace.typ(), LinuxNamespaceType::User | LinuxNamespaceType::Time))
 }
 
 /// Starts the container's first process.
@@ -157,3 +182,6 @@ fn master(socket: &UnixStream) -> Result<OwnedFd> {
     }
     inbox.take_fd().context("no terminal arrived")
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags};
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
 
+use crate::cgroup::{self, Door};
 use crate::children::{self, Enter, Report};
 use crate::wire;
 
@@ -40,7 +41,7 @@ fn run(job: &Enter, stdio: &[OwnedFd], socket: &OwnedFd) -> Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let init = Pid::from_raw(job.init).context("no process to join")?;
     let pidfd = rustix::process::pidfd_open(init, PidfdFlags::empty()).context("the container is not running")?;
-    let cgroups = cgroups(job.init)?;
+    let cgroups = cgroup::doors_to(job.init)?;
     adjust_oom_score(&spec);
     rustix::thread::move_into_thread_name_spaces(
         pidfd.as_fd(),
@@ -75,48 +76,6 @@ fn other_user_namespace(init: i32) -> Result<ThreadNameSpaceType> {
     Ok(if own == theirs { ThreadNameSpaceType::empty() } else { ThreadNameSpaceType::USER })
 }
 
-/// A place in a hierarchy of cgroups, open to be joined.
-struct Cgroup {
-    path: PathBuf,
-    members: fs::File,
-}
-
-impl Cgroup {
-    /// Puts this process there.
-    fn join(&self) -> Result<()> {
-        (&self.members).write_all(b"0").with_context(|| format!("cannot join {}", self.path.display()))
-    }
-}
-
-/// Where the container's first process is, in every hierarchy in which it is elsewhere. Looked up outside of the container, where the
-/// paths are true.
-///
-/// v1 is joined by `tasks`, which is as good for a process with one thread: those who come by `cgroup.procs` make the kernel wait
-/// until every processor has passed through the scheduler, for milliseconds.
-fn cgroups(init: i32) -> Result<Vec<Cgroup>> {
-    let places = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
-    let own = fs::read_to_string("/proc/self/cgroup")?;
-    let hybrid = places.lines().count() > 1;
-    let mut found = Vec::new();
-    for line in places.lines().filter(|line| !own.lines().any(|own| own == *line)) {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let mount = match controllers {
-            "" if hybrid => "unified",
-            named => named.strip_prefix("name=").unwrap_or(named),
-        };
-        let file = if controllers.is_empty() { "cgroup.procs" } else { "tasks" };
-        let path = Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/')).join(file);
-        match fs::File::options().write(true).open(&path) {
-            Ok(members) => found.push(Cgroup { path, members }),
-            // A hierarchy that is not mounted here was not used for the container either.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
-        }
-    }
-    Ok(found)
-}
-
 /// The same inclination to be killed as the container; lowering it may be forbidden, which the container's start has said.
 fn adjust_oom_score(spec: &Spec) {
     if let Some(score) = spec.process().as_ref().and_then(Process::oom_score_adj) {
@@ -125,7 +84,7 @@ fn adjust_oom_score(spec: &Spec) {
 }
 
 /// Turns this process into the container's program.
-fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], cgroups: &[Cgroup], socket: &OwnedFd) -> Result<std::convert::Infallible> {
+fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], cgroups: &[Door], socket: &OwnedFd) -> Result<std::convert::Infallible> {
     let process = spec.process().as_ref().context("the container has no process")?;
     rustix::process::setsid()?;
     if job.tty {
@@ -139,7 +98,7 @@ fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], cgroups: &[Cgroup
     }
     // As late as it is allowed: from then on the container's share of the processors, which may be next to nothing, is this one's.
     // But before anything of the container is read, so that what that costs is the container's too.
-    cgroups.iter().try_for_each(Cgroup::join)?;
+    cgroups.iter().try_for_each(Door::enter).context("cannot join the container's cgroup")?;
     let mut env = process.env().clone().unwrap_or_default();
     let user = process.user();
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {

@@ -1,7 +1,6 @@
 //! The child that runs a container's `poststop` hooks, so that the shim need not wait for them. All other kinds are run by
 //! whoever makes the container.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -13,14 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
-/// Starts the child if the container in `dir` has such hooks. The event loop reaps it.
+/// Starts the child if the container in `dir` has such hooks that nobody runs yet. The event loop reaps it.
 pub(crate) fn start(dir: &Path) -> io::Result<()> {
-    let list = match File::open(dir.join(PostStop::FILE)) {
-        Ok(list) => list,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
     // Opened here: the directory may be removed before the child looks.
+    let Some(list) = PostStop::claim(dir)? else { return Ok(()) };
     Command::new("/proc/self/exe").arg("poststop").env_clear().stdin(list).spawn().map(drop)
 }
 

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::process::exit;
 
 use anyhow::{Context, Result, bail};
 use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::oci_spec::runtime::{LinuxIdMapping, Spec};
+use libcontainer::error::LibcontainerError;
+use libcontainer::oci_spec::runtime::{LinuxIdMapping, LinuxMemory, Spec};
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError, default::DefaultExecutor};
 
@@ -23,13 +24,13 @@ pub(crate) const STATE: &str = "oci";
 /// Starts the child, with its end of the socket on which it reports.
 pub(crate) fn start(job: &Launch, stdio: Vec<OwnedFd>, theirs: &OwnedFd) -> io::Result<()> {
     children::copy(stdio, theirs, |stdio| {
-        let (pid, master) = run(job, stdio)?;
+        let (pid, master) = run(job, stdio, Payload { reports: theirs.as_raw_fd() })?;
         let fds: Vec<_> = master.iter().map(AsFd::as_fd).collect();
         Ok(wire::send(theirs, &Report::Started { pid }, &fds)?)
     })
 }
 
-fn run(job: &Launch, stdio: Vec<OwnedFd>) -> Result<(i32, Option<OwnedFd>)> {
+fn run(job: &Launch, stdio: Vec<OwnedFd>, payload: Payload) -> Result<(i32, Option<OwnedFd>)> {
     // Sockets have a length limit that paths have not: everything below is relative.
     std::env::set_current_dir(&job.dir).with_context(|| format!("cannot enter {}", job.dir.display()))?;
     match fs::remove_dir_all(STATE) {
@@ -44,10 +45,10 @@ fn run(job: &Launch, stdio: Vec<OwnedFd>) -> Result<(i32, Option<OwnedFd>)> {
         return handler::launch(job, handler, bundle, stdio);
     }
     if let Some(direct) = Direct::new(&spec) {
-        return direct.start(job, bundle, stdio);
+        return direct.start(job, bundle, stdio, payload);
     }
     let mut builder =
-        ContainerBuilder::new(job.container.clone(), SyscallType::default()).with_executor(Payload).with_root_path(job.dir.join(STATE))?;
+        ContainerBuilder::new(job.container.clone(), SyscallType::default()).with_executor(payload).with_root_path(job.dir.join(STATE))?;
     let mut console = None;
     if job.tty {
         let path = job.dir.join(STATE).join("console");
@@ -57,7 +58,7 @@ fn run(job: &Launch, stdio: Vec<OwnedFd>) -> Result<(i32, Option<OwnedFd>)> {
         let Ok([stdin, stdout, stderr]) = <[OwnedFd; 3]>::try_from(stdio) else { bail!("stdio is incomplete") };
         builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
     }
-    let mut container = builder.as_init(bundle).with_systemd(false).with_detach(true).build().map_err(describe)?;
+    let mut container = builder.as_init(bundle).with_systemd(false).with_detach(true).build().map_err(|error| refused(error, &spec))?;
     let started = (|| {
         let master = console.as_ref().map(take_master).transpose()?;
         container.start().map_err(describe)?;
@@ -69,6 +70,17 @@ fn run(job: &Launch, stdio: Vec<OwnedFd>) -> Result<(i32, Option<OwnedFd>)> {
         let _ = container.delete(true);
     }
     started
+}
+
+/// Why libcontainer made no container. Of the death of a process of its own it knows no more than that it said nothing.
+fn refused(error: LibcontainerError, spec: &Spec) -> anyhow::Error {
+    let error = describe(error);
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let limit = resources.and_then(|resources| resources.memory().as_ref()).and_then(LinuxMemory::limit);
+    match limit.filter(|_| error.to_string().contains("BrokenChannel")) {
+        Some(limit) => error.context(format!("what was to make it was killed: a memory limit of {limit} bytes may be too little for it")),
+        None => error,
+    }
 }
 
 /// Gives the pipes to the container's user, or `/dev/stdout` could not be opened by name.
@@ -117,9 +129,13 @@ pub(crate) fn describe(error: impl std::error::Error) -> anyhow::Error {
     anyhow::Error::msg(text)
 }
 
-/// Executes the container's program, and says on its stderr why it cannot: by then nobody else listens.
+/// What the container's first process does last: it executes the program, and says on its stderr why it cannot, as by then nobody else
+/// listens.
 #[derive(Clone)]
-pub(crate) struct Payload;
+pub(crate) struct Payload {
+    /// The launching process's end of the socket on which it reports, of which the first process has a copy.
+    reports: RawFd,
+}
 
 impl Executor for Payload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
@@ -135,7 +151,15 @@ impl Executor for Payload {
         exit(127)
     }
 
+    /// The last step before the first process says that it is ready, and waits to be let go.
+    ///
+    /// Until here it keeps the socket: when the shim sees its end without a word, the launching process is gone, and all that it has
+    /// made is dead or in the container's cgroup, where it can be killed. Kept any longer, a first process that nobody lets go would
+    /// hide from the shim that nobody will.
+    #[allow(unsafe_code)]
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        // SAFETY: this is a copy of the process whose variable owns the descriptor, and never comes back there.
+        unsafe { libc::close(self.reports) };
         (DefaultExecutor {}).validate(spec)
     }
 }

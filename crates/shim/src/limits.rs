@@ -1,19 +1,14 @@
-//! A container's cgroup on v1, hierarchy by hierarchy: its limits, and coming into it.
+//! The limits of a container's cgroup on v1.
 //!
 //! Only for cgroups that the daemon has made, and for limits of the common kinds; everything else is libcontainer's affair.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use libcontainer::oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-/// Where the hierarchies are mounted.
-const ROOT: &str = "/sys/fs/cgroup";
-
-/// The controllers whose hierarchies containers are in.
-const CONTROLLERS: [&str; 12] =
-    ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "net_prio", "perf_event"];
+use crate::cgroup::Cgroup;
 
 /// Devices that every container may use: the OCI runtime specification's defaults, its terminals, and tunnels. Any node may be made.
 const DEVICES: [&str; 12] = [
@@ -31,29 +26,7 @@ const DEVICES: [&str; 12] = [
     "c 10:200 rwm",
 ];
 
-/// The directories of a cgroup that exists in every hierarchy.
-pub(crate) struct Cgroup {
-    dirs: Vec<(String, PathBuf)>,
-}
-
 impl Cgroup {
-    /// Finds it. `None` on v2, and where a part of it is missing.
-    pub(crate) fn find(path: &Path) -> Option<Cgroup> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let path = path.strip_prefix("/").unwrap_or(path);
-        let hierarchies = own.lines().filter_map(|line| line.split(':').nth(1));
-        let dirs: Vec<(String, PathBuf)> = hierarchies
-            .filter(|controllers| controllers.split(',').any(|controller| CONTROLLERS.contains(&controller)))
-            .map(|controllers| (controllers.to_owned(), Path::new(ROOT).join(controllers).join(path)))
-            .collect();
-        let whole = !dirs.is_empty() && dirs.iter().all(|(_, dir)| dir.join("tasks").exists());
-        whole.then_some(Cgroup { dirs })
-    }
-
-    fn dir(&self, controller: &str) -> Option<&Path> {
-        self.dirs.iter().find(|(controllers, _)| controllers.split(',').any(|one| one == controller)).map(|(_, dir)| dir.as_path())
-    }
-
     /// Sets the limits.
     pub(crate) fn limit(&self, resources: &LinuxResources) -> Result<()> {
         for (controller, file, value) in settings(resources) {
@@ -61,14 +34,6 @@ impl Cgroup {
             write(&dir.join(file), &value)?;
         }
         Ok(())
-    }
-
-    /// Brings this process, which has one thread, into it.
-    ///
-    /// By `tasks`, not `cgroup.procs`: whoever moves processes by that makes the kernel wait until every processor has passed through
-    /// the scheduler, for milliseconds.
-    pub(crate) fn join(&self) -> Result<()> {
-        self.dirs.iter().try_for_each(|(_, dir)| write(&dir.join("tasks"), "0"))
     }
 }
 

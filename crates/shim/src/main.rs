@@ -9,6 +9,7 @@
 //! What goes wrong is written to standard error, which is the file `shim.log` of the sandbox.
 
 mod calls;
+mod cgroup;
 mod children;
 mod clock;
 mod container;

@@ -8,7 +8,9 @@
 //! `#[serde(default)]`, are allowed; nothing is renamed, removed or given another meaning. An unknown call is answered with
 //! [`FaultCode::Unsupported`], an unknown event is ignored.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -313,4 +315,24 @@ pub struct PostStop {
 impl PostStop {
     /// The file's name.
     pub const FILE: &str = "poststop.json";
+    /// Its name once somebody has begun to run the hooks.
+    const CLAIMED: &str = "poststop.begun.json";
+
+    /// Opens the list of a container that has ended, in its directory, for the one who runs the hooks: runtime and shim may both come to
+    /// think that they are to, and each hook runs once. `None` for everybody else, and where there are no hooks.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be renamed or opened.
+    pub fn claim(dir: &Path) -> io::Result<Option<File>> {
+        let claimed = dir.join(PostStop::CLAIMED);
+        match fs::rename(dir.join(PostStop::FILE), &claimed) {
+            Ok(()) => File::open(claimed).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

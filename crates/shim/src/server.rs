@@ -16,6 +16,7 @@ use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Pid, Signal};
 
 use crate::calls::{Answered, Exec, Helper};
+use crate::cgroup::Door;
 use crate::children::{self, Report};
 use crate::container::Container;
 use crate::output::follower_ready;
@@ -97,9 +98,7 @@ fn close_inherited() -> Result<()> {
 /// Moves to a cgroup. A shim that cannot is as good as any until the service that it is in ends, so this only tells.
 fn leave(cgroups: &[PathBuf]) {
     for dir in cgroups {
-        // 0 is the writer itself. It has one thread, and on v1 one thread is moved without waiting for the whole machine.
-        let members = [dir.join("tasks"), dir.join("cgroup.procs")].into_iter().find(|file| file.exists());
-        if let Err(error) = fs::write(members.unwrap_or_else(|| dir.clone()), "0") {
+        if let Err(error) = Door::open(dir).and_then(|door| door.enter()) {
             eprintln!("cannot move to cgroup {}: {error}", dir.display());
         }
     }

@@ -29,7 +29,8 @@ impl Drop for Here {
     }
 }
 
-/// From now on SIGINT and SIGTERM take apart what is there, newest first, before they end this program.
+/// From now on SIGINT and SIGTERM take apart what is there, newest first, before they end this program; the second of them ends it at
+/// once, should that take too long.
 ///
 /// # Errors
 ///
@@ -42,15 +43,27 @@ pub fn clean_up_when_interrupted() -> std::io::Result<()> {
     };
     std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
         waiting.block_on(async {
+            let mut signalled = async || {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            };
+            signalled().await;
+            eprintln!("interrupted: cleaning up");
+            let cleaned = tokio::task::spawn_blocking(|| {
+                let left = std::mem::take(&mut LEFT.lock().unwrap_or_else(PoisonError::into_inner).1);
+                left.into_values().rev().for_each(|clean_up| clean_up());
+            });
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+                _ = cleaned => {}
+                () = signalled() => eprintln!("interrupted again: not all is cleaned up"),
             }
         });
-        eprintln!("interrupted: cleaning up");
-        let left = std::mem::take(&mut LEFT.lock().unwrap_or_else(PoisonError::into_inner).1);
-        left.into_values().rev().for_each(|clean_up| clean_up());
         std::process::exit(130);
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use corten_shim::names::{CGROUP_CONTROLLERS as CONTROLLERS, CGROUP_ROOT as ROOT};
 use rustix::io::Errno;
 
 pub(crate) use limits::apply;
@@ -26,9 +27,6 @@ pub(crate) enum Layout {
     /// v2: the one directory.
     Unified(PathBuf),
 }
-
-/// Where both versions are mounted by convention; libcontainer knows no other place either.
-const ROOT: &str = "/sys/fs/cgroup";
 
 impl Layout {
     /// Looks at what is mounted.
@@ -161,10 +159,6 @@ impl Layout {
         self.dirs(cgroup).iter().any(|dir| dir.exists())
     }
 }
-
-/// The controllers that matter here.
-const CONTROLLERS: &[&str] =
-    &["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "net_prio", "perf_event"];
 
 /// Passes every controller down to each level of `cgroup` but its last, as v2 wants it before a limit can be set.
 fn delegate(root: &Path, cgroup: &str) -> Result<()> {

@@ -13,6 +13,7 @@ mod handlers;
 mod hostile;
 mod idle;
 mod images;
+mod launching;
 mod lifecycle;
 mod limits;
 mod metrics;

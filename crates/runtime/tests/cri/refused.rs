@@ -118,7 +118,12 @@ const START: &[Case] = &[
         Code::Unknown,
         "cpu",
     ),
-    ("memory that no program fits into", |config| resources(config).memory_limit_in_bytes = 4096, Code::Unknown, "memory"),
+    (
+        "memory that no program fits into",
+        |config| resources(config).memory_limit_in_bytes = 4096,
+        Code::Unknown,
+        "a memory limit of 4096 bytes is too little",
+    ),
     ("processors that are not there", |config| resources(config).cpuset_cpus = "4000".to_owned(), Code::Unknown, "cpuset"),
 ];
 

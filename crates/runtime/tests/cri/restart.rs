@@ -3,6 +3,7 @@
 use corten_cri::v1::{self, ContainerState, PodSandboxState};
 use tonic::Code;
 
+use crate::limits::limited;
 use crate::support::{Node, eventually, log, shell};
 
 fn alive(pid: i64) -> bool {
@@ -15,17 +16,23 @@ async fn a_killed_daemon_adopts_what_runs() {
     let sandbox = node.run(node.pod("p")).await;
     let counter = node.launch(&sandbox, shell("counter", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done")).await;
     let ender = node.launch(&sandbox, shell("ender", "while ! test -e /tmp/go; do sleep 0.05; done; echo last words; exit 6")).await;
+    let resources = v1::LinuxContainerResources { memory_limit_in_bytes: 16 << 20, ..Default::default() };
+    let eater = limited("eater", "while ! test -e /tmp/go; do sleep 0.05; done; exec tail /dev/zero", resources);
+    let eater = node.launch(&sandbox, eater).await;
     let waiting = node.create(&sandbox, shell("waiting", "echo late; sleep 1000")).await.unwrap();
     let before = (node.pid(&counter).await, node.pid(&ender).await, node.status(&counter).await.started_at);
+    let hungry = node.pid(&eater).await;
     // A session ends with the daemon; its container does not.
     node.kill();
     let seen = log(&node, "p", "counter").len();
     eventually("the log goes on without a daemon", async || (log(&node, "p", "counter").len() > seen + 3).then_some(())).await;
-    std::fs::write(format!("/proc/{}/root/tmp/go", before.1), "").unwrap();
-    eventually("the exit is recorded without a daemon", async || {
-        node.path(&format!("state/containers/{ender}/exit.json")).exists().then_some(())
-    })
-    .await;
+    for (id, pid) in [(&ender, before.1), (&eater, hungry)] {
+        std::fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
+        eventually("the exit is recorded without a daemon", async || {
+            node.path(&format!("state/containers/{id}/exit.json")).exists().then_some(())
+        })
+        .await;
+    }
     node.restart().await;
 
     assert_eq!(node.pid(&counter).await, before.0, "the same process");
@@ -33,6 +40,8 @@ async fn a_killed_daemon_adopts_what_runs() {
     let ended = node.status(&ender).await;
     assert_eq!((ended.state, ended.exit_code), (ContainerState::ContainerExited as i32, 6));
     assert_eq!(log(&node, "p", "ender"), ["stdout F last words"]);
+    let killed = node.status(&eater).await;
+    assert_eq!((killed.exit_code, killed.reason.as_str()), (137, "OOMKilled"));
     node.start_container(&waiting).await.unwrap();
     assert_eq!(node.exec(&counter, "echo $((6*7))", 10).await.unwrap().stdout, b"42\n");
     let error =

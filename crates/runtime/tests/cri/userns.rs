@@ -20,13 +20,13 @@ fn options(pid: NamespaceMode) -> NamespaceOption {
     NamespaceOption { pid: pid as i32, userns_options: Some(userns), ..NamespaceOption::default() }
 }
 
-fn pod(node: &Node, name: &str, pid: NamespaceMode) -> v1::PodSandboxConfig {
+pub(crate) fn pod(node: &Node, name: &str, pid: NamespaceMode) -> v1::PodSandboxConfig {
     let mut pod = node.pod(name);
     pod.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options = Some(options(pid));
     pod
 }
 
-fn container(name: &str, script: &str, security: LinuxContainerSecurityContext) -> v1::ContainerConfig {
+pub(crate) fn container(name: &str, script: &str, security: LinuxContainerSecurityContext) -> v1::ContainerConfig {
     let mut config = shell(name, script);
     let namespace_options = Some(NamespaceOption { pid: NamespaceMode::Container as i32, ..options(NamespaceMode::Container) });
     config.linux = Some(confined(LinuxContainerSecurityContext { namespace_options, ..security }));
