@@ -4,10 +4,12 @@
 
 use std::fs;
 
-use corten_testkit::{Cluster, Options, PATIENCE, Pod, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, on_every_runtime, wait};
 use serde_json::{Value, json};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+on_every_runtime!(a_node_that_runs_short_ends_pods_in_order_and_recovers);
 
 /// A node of 200 MiB, which is short of memory once its pods hold 50 of them.
 const CONFIG: &str = "
@@ -53,13 +55,12 @@ fn holder(name: &str, mebibytes: u32) -> Pod {
         .main("volumeMounts", json!([{"name": "memory", "mountPath": "/memory"}]))
 }
 
-#[test]
-fn a_node_that_runs_short_ends_pods_in_order_and_recovers() {
+fn a_node_that_runs_short_ends_pods_in_order_and_recovers(runtime: Options) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kubelet.yaml");
     fs::write(&file, CONFIG).unwrap();
     let arguments = vec!["--memory=200".to_owned(), "--kubelet-config".to_owned(), file.to_str().unwrap().to_owned()];
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments, ..Options::default() });
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments, ..runtime });
     let node = cluster.node();
 
     // Limits of single pods: of processes, of a volume, of a container's disk. And logs are kept short.

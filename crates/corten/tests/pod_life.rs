@@ -195,6 +195,14 @@ fn pods_end_as_they_are_told_to(runtime: Options) {
         .spec("terminationGracePeriodSeconds", 30)
         .main("lifecycle", json!({"preStop": {"sleep": {"seconds": 3}}}));
     scene.cluster.apply(&scene.writing(sleeping));
+    // Whatever is answered: it was told.
+    let page = r#"#!/bin/sh\necho $QUERY_STRING >> /out/called\nprintf "HTTP/1.0 404 Not Found\r\n\r\n""#;
+    let serves = format!("mkdir -p /www/cgi-bin; printf '{page}' > /www/cgi-bin/told; chmod +x /www/cgi-bin/told; httpd -p 8080 -h /www");
+    let called = Pod::new("called", &format!("{serves}; trap 'echo term >> /out/called; exit 0' TERM; while :; do sleep 0.1; done"))
+        .spec("terminationGracePeriodSeconds", 30)
+        .main("readinessProbe", json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1}))
+        .main("lifecycle", json!({"preStop": {"httpGet": {"port": 8080, "path": "/cgi-bin/told?stopping"}}}));
+    scene.cluster.apply(&scene.writing(called));
     let stubborn = Pod::new("stubborn", "trap '' TERM; while :; do sleep 1; done").spec("terminationGracePeriodSeconds", 2);
     scene.cluster.apply(&stubborn.metadata("finalizers", json!(["test.corten.dev/look"])).to_string());
     let signalled = Pod::new("signalled", "trap 'echo usr1 >> /out/signalled; exit 0' USR1; while :; do sleep 0.1; done")
@@ -219,11 +227,11 @@ fn pods_end_as_they_are_told_to(runtime: Options) {
     assert_eq!(message("writer"), "last words");
     scene.said("unhooked", "PostStartHook failed: command 'sh -c echo no; exit 9' exited with 9");
 
-    for pod in ["hooked", "sleeping", "stubborn"] {
+    for pod in ["hooked", "sleeping", "called", "stubborn"] {
         scene.cluster.ready(pod);
     }
     let begun: i64 = scene.cluster.kubectl(&["exec", "sleeping", "--", "date", "+%s"]).trim().parse().unwrap();
-    scene.cluster.kubectl(&["delete", "pod", "hooked", "sleeping", "stubborn", "beginning", "--wait=false"]);
+    scene.cluster.kubectl(&["delete", "pod", "hooked", "sleeping", "called", "stubborn", "beginning", "--wait=false"]);
     if built_in {
         scene.cluster.ready("signalled");
         assert_eq!(scene.status("signalled")["containerStatuses"][0]["stopSignal"], "SIGUSR1");
@@ -231,10 +239,11 @@ fn pods_end_as_they_are_told_to(runtime: Options) {
         scene.gone("signalled");
         assert_eq!(scene.lines("signalled"), ["usr1"]);
     }
-    for pod in ["hooked", "sleeping", "beginning", "fleeting"] {
+    for pod in ["hooked", "sleeping", "called", "beginning", "fleeting"] {
         scene.gone(pod);
     }
     assert_eq!(scene.lines("hooked"), ["up", "stopping", "term"]);
+    assert_eq!(scene.lines("called"), ["stopping", "term"]);
     let signalled: i64 = scene.lines("sleeping")[0].parse().unwrap();
     assert!(signalled - begun >= 3, "the hook sleeps before the signal: {begun} {signalled}");
     // Whoever is kept in the API shows how it ended.

@@ -5,10 +5,12 @@
 use std::fs;
 use std::path::Path;
 
-use corten_testkit::{Cluster, Options, PATIENCE, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, on_every_runtime, wait};
 use serde_json::Value;
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+on_every_runtime!(static_pods_have_mirrors_that_change_nothing);
 
 fn manifest(name: &str, marker: &str) -> String {
     format!(
@@ -51,13 +53,12 @@ fn container(pod: &Value) -> &str {
     pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap()
 }
 
-#[test]
-fn static_pods_have_mirrors_that_change_nothing() {
+fn static_pods_have_mirrors_that_change_nothing(runtime: Options) {
     let directory = tempfile::tempdir().unwrap();
     put(directory.path(), "own.yaml", &manifest("own", "first"));
     put(directory.path(), "broken.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: broken}\nspec: {containers: [{}]}\n");
     let arguments = vec!["--pod-manifest-path".to_owned(), directory.path().display().to_string()];
-    let mut cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.clone(), ..Options::default() });
+    let mut cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.clone(), ..runtime });
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let node = cluster.json(&["get", "nodes"])["items"][0].clone();
     let name = format!("own-{}", node["metadata"]["name"].as_str().unwrap());
@@ -137,20 +138,21 @@ fn static_pods_have_mirrors_that_change_nothing() {
 
 /// In the same cluster: a pod's class says what runs it and what it costs.
 fn a_runtime_class_is_the_runtimes(cluster: &Cluster) {
-    cluster.apply(
+    let handler = if cluster.containerd().is_some() { "runc" } else { "corten" };
+    cluster.apply(&format!(
         "
 apiVersion: node.k8s.io/v1
 kind: RuntimeClass
-metadata: {name: known}
-handler: corten
-overhead: {podFixed: {memory: 8Mi, cpu: 10m}}
+metadata: {{name: known}}
+handler: {handler}
+overhead: {{podFixed: {{memory: 8Mi, cpu: 10m}}}}
 ---
 apiVersion: node.k8s.io/v1
 kind: RuntimeClass
-metadata: {name: elsewhere}
+metadata: {{name: elsewhere}}
 handler: not-here
-",
-    );
+"
+    ));
     let pod = |name: &str, class: &str| {
         format!(
             "

@@ -5,6 +5,7 @@
 //! volumes, finished operations); what to do is decided by pure functions (`pod::plan`) out of
 //! spec and observed state, and done at the edge.
 
+mod accept;
 mod admit;
 mod cgroups;
 pub mod config;

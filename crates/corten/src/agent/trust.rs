@@ -59,3 +59,6 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     out.push_str("-----END CERTIFICATE-----\n");
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,12 @@ impl Default for Access {
     }
 }
 
+/// The one setting of them that nothing acts on: whose certificates are believed is the cluster's affair.
+pub(super) fn without_effect(given: &Value) -> Option<&'static str> {
+    let file = given.pointer("/authentication/x509/clientCAFile").filter(|file| !file.is_null());
+    file.map(|_| "authentication.x509.clientCAFile")
+}
+
 impl Access {
     pub(super) fn of(settings: &Settings<'_>) -> Result<Self, ConfigError> {
         let mut access = Self::default();
@@ -43,7 +49,9 @@ impl Access {
         access.tokens = webhook.bool("enabled")?.unwrap_or(access.tokens);
         access.token_ttl = webhook.duration("cacheTTL")?.unwrap_or(access.token_ttl);
         // The cluster's own authority is known in any case.
-        authentication.inner("x509")?.only(&["clientCAFile"])?;
+        let x509 = authentication.inner("x509")?;
+        x509.only(&["clientCAFile"])?;
+        x509.text("clientCAFile")?;
         let authorization = root.inner("authorization")?;
         authorization.only(&["mode", "webhook"])?;
         match authorization.get("mode") {
@@ -95,6 +103,14 @@ impl<'a> Object<'a> {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(*value)),
             Some(other) => Err(wrong(&self.name(field), format!("must be true or false, not {other}"))),
+        }
+    }
+
+    fn text(&self, field: &str) -> Result<Option<&'a str>, ConfigError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(&self.name(field), format!("must be a text, not {other}"))),
         }
     }
 

@@ -200,7 +200,9 @@ impl Configuration {
     pub fn without_effect(&self) -> Vec<&str> {
         let given = self.given.as_object();
         let known = FIELDS.iter().filter(|(_, _, effect)| *effect == Effect::No).map(|(name, _, _)| *name);
-        known.filter(|name| given.is_some_and(|g| g.contains_key(*name))).collect()
+        let mut silent: Vec<&str> = known.filter(|name| given.is_some_and(|g| g.contains_key(*name))).collect();
+        silent.extend(super::access::without_effect(&self.given));
+        silent
     }
 }
 

@@ -179,6 +179,18 @@ readOnlyPort: 0
     assert_eq!(load("").unwrap().status_max_images, Some(50));
 }
 
+#[test]
+fn what_is_in_vain_is_said() {
+    let silent = |text: &str| load(text).unwrap().without_effect().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        silent("maxPods: 5\nauthentication: {x509: {clientCAFile: /ca.crt}}\ncgroupRoot: /"),
+        ["cgroupRoot", "authentication.x509.clientCAFile"]
+    );
+    assert!(silent("authentication: {x509: {}, webhook: {enabled: true}}").is_empty());
+    let wrong = load("authentication: {x509: {clientCAFile: 5}}").unwrap_err();
+    assert_eq!(wrong, "authentication.x509.clientCAFile: must be a text, not 5");
+}
+
 /// What `docs/kubelet-configuration.md` says of every setting is what happens to it.
 #[test]
 fn the_table_of_settings_is_true() {

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use corten_cri::v1;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
+use crate::admit::Registry;
 use crate::context::Context;
-use crate::metrics::families;
-use crate::runtime::request;
+use crate::metrics::{Metrics, families};
+use crate::runtime::{Runtime, request};
 
 /// What the configuration says.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +67,7 @@ pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
     let work = async {
         let mut used = HashMap::new();
         loop {
-            if let Err(status) = round(&context, &mut used).await {
+            if let Err(status) = Collector::of(&context).round(&mut used).await {
                 tracing::warn!(%status, "collecting images");
             }
             tokio::time::sleep(PERIOD).await;
@@ -76,89 +78,118 @@ pub(crate) async fn keep(context: Arc<Context>, token: CancellationToken) {
 
 /// Removes every image that nobody uses, and gives their number: the node needs the space.
 pub(crate) async fn collect_all(context: &Context) -> Result<u32, Status> {
-    let candidates = candidates(context, &mut HashMap::new(), Timestamp::now()).await?;
-    let mut client = context.runtime.clients.image.clone();
-    let mut removed = 0_u32;
-    for candidate in &candidates {
-        let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: candidate.id.clone(), ..Default::default() }) };
-        match client.remove_image(request(message)).await {
-            Ok(_) => removed += 1,
-            Err(status) => tracing::warn!(%status, image = candidate.id, "removing an unused image"),
-        }
-    }
-    context.metrics.add(&families::IMAGES_COLLECTED, &["space"], f64::from(removed));
-    Ok(removed)
+    Collector::of(context).all().await
 }
 
-async fn round(context: &Context, used: &mut HashMap<String, Timestamp>) -> Result<(), Status> {
-    let now = Timestamp::now();
-    let candidates = candidates(context, used, now).await?;
-    let Some(space) = space(context).await? else {
-        return Ok(());
-    };
-    let mut client = context.runtime.clients.image.clone();
-    for (id, why) in condemned(Rules::of(context), space, candidates, now) {
-        tracing::info!(image = id, why, "removing an unused image");
-        let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: id.clone(), ..Default::default() }) };
-        // One that does not go keeps no other.
-        if let Err(status) = client.remove_image(request(message)).await {
+/// What a collection works on.
+struct Collector<'a> {
+    runtime: &'a Runtime,
+    pods: &'a Registry,
+    metrics: &'a Metrics,
+    rules: Rules,
+}
+
+impl<'a> Collector<'a> {
+    fn of(context: &'a Context) -> Self {
+        Self { runtime: &context.runtime, pods: &context.admission, metrics: &context.metrics, rules: Rules::of(context) }
+    }
+
+    async fn all(&self) -> Result<u32, Status> {
+        let mut removed = 0;
+        for candidate in self.candidates(&mut HashMap::new(), Timestamp::now()).await? {
+            removed += u32::from(self.remove(&candidate.id, "space").await);
+        }
+        Ok(removed)
+    }
+
+    async fn round(&self, used: &mut HashMap<String, Timestamp>) -> Result<(), Status> {
+        let now = Timestamp::now();
+        let candidates = self.candidates(used, now).await?;
+        let Some(space) = self.space().await? else {
+            return Ok(());
+        };
+        for (id, why) in condemned(self.rules, space, candidates, now) {
+            tracing::info!(image = id, why, "removing an unused image");
+            if self.remove(&id, why).await {
+                used.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an image is gone; one that does not go keeps no other.
+    async fn remove(&self, id: &str, why: &str) -> bool {
+        let message = v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: id.to_owned(), ..Default::default() }) };
+        if let Err(status) = self.runtime.clients.image.clone().remove_image(request(message)).await {
             tracing::warn!(%status, image = id, "removing an unused image");
-            continue;
+            return false;
         }
-        context.metrics.count(&families::IMAGES_COLLECTED, &[why]);
-        used.remove(&id);
+        self.metrics.count(&families::IMAGES_COLLECTED, &[why]);
+        true
     }
-    Ok(())
-}
 
-/// The images that nobody uses; `used` remembers since when.
-async fn candidates(context: &Context, used: &mut HashMap<String, Timestamp>, now: Timestamp) -> Result<Vec<Candidate>, Status> {
-    let mut client = context.runtime.clients.image.clone();
-    let message = v1::ListImagesRequest { filter: None };
-    let images = client.list_images(request(message)).await?.into_inner().images;
-    let containers = context.runtime.list_containers(HashMap::new()).await?;
-    let mounted = mounted(context).await;
-    let made = containers.iter().flat_map(|c| [c.image_id.as_str(), c.image_ref.as_str()]);
-    let in_use: HashSet<&str> = made.chain(mounted.iter().map(String::as_str)).collect();
-    let is_used = |image: &v1::Image| {
-        let digests = image.repo_digests.iter().map(String::as_str);
-        std::iter::once(image.id.as_str()).chain(digests).any(|name| in_use.contains(name))
-    };
-    let mut candidates = Vec::new();
-    for image in images {
-        let last_used = used.entry(image.id.clone()).or_insert(now);
-        if is_used(&image) {
-            *last_used = now;
-        } else if !image.pinned {
-            candidates.push(Candidate { last_used: *last_used, size: image.size, id: image.id });
+    /// The images that nobody uses; `used` remembers since when.
+    async fn candidates(&self, used: &mut HashMap<String, Timestamp>, now: Timestamp) -> Result<Vec<Candidate>, Status> {
+        let message = v1::ListImagesRequest { filter: None };
+        let images = self.runtime.clients.image.clone().list_images(request(message)).await?.into_inner().images;
+        let containers = self.runtime.list_containers(HashMap::new()).await?;
+        let named = self.named().await?;
+        let made = containers.iter().flat_map(|c| [c.image_id.as_str(), c.image_ref.as_str()]);
+        let in_use: HashSet<&str> = made.chain(named.iter().map(String::as_str)).collect();
+        let is_used = |image: &v1::Image| {
+            let digests = image.repo_digests.iter().map(String::as_str);
+            std::iter::once(image.id.as_str()).chain(digests).any(|name| in_use.contains(name))
+        };
+        let mut candidates = Vec::new();
+        for image in images {
+            let last_used = used.entry(image.id.clone()).or_insert(now);
+            if is_used(&image) {
+                *last_used = now;
+            } else if !image.pinned {
+                candidates.push(Candidate { last_used: *last_used, size: image.size, id: image.id });
+            }
         }
+        Ok(candidates)
     }
-    Ok(candidates)
-}
 
-/// The images that pods have as volumes.
-async fn mounted(context: &Context) -> Vec<String> {
-    let pods = context.admission.pods();
-    let volumes = pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| spec.volumes.iter().flatten());
-    let names: HashSet<&str> = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref()).collect();
-    let mut ids = Vec::new();
-    for name in names.into_iter().filter_map(|name| super::name::normalise(name).ok()) {
-        match super::inspect(context, &name).await {
-            Ok(image) => ids.extend(image.map(|image| image.reference)),
-            // What the runtime does not know cannot be removed by its name either; it is asked for the others.
-            Err(status) => tracing::warn!(%status, image = name, "looking at the image of a volume"),
+    /// The images that no container is made of and that are used all the same: pods have them as volumes, or sandboxes are
+    /// made of them.
+    async fn named(&self) -> Result<HashSet<String>, Status> {
+        let pods = self.pods.pods();
+        let volumes = pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| spec.volumes.iter().flatten());
+        let names = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+        let mut names: HashSet<String> = names.filter_map(|name| super::name::normalise(name).ok()).collect();
+        names.extend(self.of_sandboxes().await?);
+        let mut ids = HashSet::new();
+        for name in names {
+            match super::inspect(self.runtime, &name).await {
+                Ok(image) => ids.extend(image.map(|image| image.reference)),
+                // What the runtime does not know by this name cannot be there.
+                Err(status) if matches!(status.code(), Code::InvalidArgument | Code::NotFound) => {
+                    tracing::warn!(%status, image = name, "looking at an image that is in use");
+                }
+                // It may be there all the same, and in use.
+                Err(status) => return Err(status),
+            }
         }
+        Ok(ids)
     }
-    ids
-}
 
-async fn space(context: &Context) -> Result<Option<Space>, Status> {
-    let mut client = context.runtime.clients.image.clone();
-    let message = v1::ImageFsInfoRequest {};
-    let info = client.image_fs_info(request(message)).await?.into_inner();
-    let path = info.image_filesystems.into_iter().find_map(|f| f.fs_id).map(|id| PathBuf::from(id.mountpoint));
-    let stat = path.and_then(|p| rustix::fs::statvfs(p).ok());
-    Ok(stat.map(|s| Space { total: s.f_blocks.saturating_mul(s.f_frsize), available: s.f_bavail.saturating_mul(s.f_frsize) }))
+    /// The image of sandboxes, where the runtime has one and says so: containerd before 1.7.3 does not pin it.
+    async fn of_sandboxes(&self) -> Result<Option<String>, Status> {
+        let status = self.runtime.clients.runtime.clone().status(request(v1::StatusRequest { verbose: true })).await?.into_inner();
+        let configuration = status.info.get("config").and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let name = configuration.as_ref().and_then(|config| config.get("sandboxImage")?.as_str());
+        Ok(name.and_then(|name| super::name::normalise(name).ok()))
+    }
+
+    async fn space(&self) -> Result<Option<Space>, Status> {
+        let message = v1::ImageFsInfoRequest {};
+        let info = self.runtime.clients.image.clone().image_fs_info(request(message)).await?.into_inner();
+        let path = info.image_filesystems.into_iter().find_map(|f| f.fs_id).map(|id| PathBuf::from(id.mountpoint));
+        let stat = path.and_then(|p| rustix::fs::statvfs(p).ok());
+        Ok(stat.map(|s| Space { total: s.f_blocks.saturating_mul(s.f_frsize), available: s.f_bavail.saturating_mul(s.f_frsize) }))
+    }
 }
 
 /// The images to remove, longest unused first, and why: `age` or `space`.
@@ -187,24 +218,4 @@ fn condemned(rules: Rules, space: Space, mut candidates: Vec<Candidate>, now: Ti
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_emptied_of_what_is_longest_unused() {
-        let at = |seconds| Timestamp::from_second(seconds).unwrap();
-        let candidate = |id: &str, last_used| Candidate { id: id.into(), size: 40, last_used: at(last_used) };
-        let candidates = vec![candidate("b", 2), candidate("new", 990), candidate("a", 1), candidate("c", 3)];
-        let full = |available| Space { total: 1000, available };
-        let rules = Rules { high: 85, low: 80, minimum_age: SignedDuration::from_mins(2), maximum_age: None };
-        let ids = |found: Vec<(String, &str)>| -> Vec<String> { found.into_iter().map(|(id, _)| id).collect() };
-        let names = |space| ids(condemned(rules, space, candidates.clone(), at(1000)));
-        assert!(names(full(200)).is_empty());
-        assert_eq!(names(full(140)), ["a", "b"]);
-        assert_eq!(names(full(0)), ["a", "b", "c"]);
-        let rules = Rules { maximum_age: Some(SignedDuration::from_secs(997)), ..rules };
-        let found = condemned(rules, full(900), candidates.clone(), at(1000));
-        assert!(found.iter().all(|(_, why)| *why == "age"));
-        assert_eq!(ids(found), ["a", "b"], "too old, whatever the disk");
-    }
-}
+mod tests;

@@ -24,7 +24,7 @@ use crate::objects::PodObjects;
 use crate::pod::backoff::{Backoff, LONGEST};
 use crate::pod::plan::{FailedStart, Waiting};
 use crate::pod::security::ImageUser;
-use crate::runtime::request;
+use crate::runtime::{Runtime, request};
 
 /// How long `ErrImagePull` shows before it becomes `ImagePullBackOff`: people look at the first
 /// for the error, so it must not flash by.
@@ -124,7 +124,7 @@ pub(crate) async fn ensure(
             return Err(fail("InvalidImageName", message, retry));
         }
     };
-    let present = match inspect(context, &image).await {
+    let present = match inspect(&context.runtime, &image).await {
         Ok(present) => present,
         Err(status) => {
             let text = status.message();
@@ -201,9 +201,9 @@ async fn pull(
     }
 }
 
-async fn inspect(context: &Context, image: &str) -> Result<Option<Ready>, Status> {
+async fn inspect(runtime: &Runtime, image: &str) -> Result<Option<Ready>, Status> {
     let message = v1::ImageStatusRequest { image: Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() }), verbose: false };
-    let mut client = context.runtime.clients.image.clone();
+    let mut client = runtime.clients.image.clone();
     let found = client.image_status(request(message)).await?.into_inner();
     Ok(found.image.map(ready))
 }

@@ -219,6 +219,12 @@ pub(crate) static RUNTIME_ERRORS: Family =
     family("kubelet_runtime_operations_errors_total", Counter, &["operation_type"], "Calls to the container runtime that failed.");
 pub(crate) static RUNTIME_OPERATIONS: Family =
     family("kubelet_runtime_operations_total", Counter, &["operation_type"], "Calls to the container runtime.");
+pub(crate) static HOOKS_WITHOUT_TLS: Family = family(
+    "kubelet_lifecycle_handler_http_fallbacks_total",
+    Counter,
+    &[],
+    "Hooks that were to be called with TLS and were answered without it.",
+);
 pub(crate) static SLEEPS_CUT: Family =
     family("kubelet_sleep_action_terminated_early_total", Counter, &[], "Hooks that sleep and were cut short.");
 pub(crate) static STARTED_CONTAINERS_ERRORS: Family = family(

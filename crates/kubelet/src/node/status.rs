@@ -45,9 +45,13 @@ pub(super) fn status(node: &Node, parts: &Parts<'_>) -> NodeStatus {
             None => node.status.as_ref().and_then(|s| s.images.clone()),
         },
         runtime_handlers: Some(handlers(parts.findings)).filter(|h| !h.is_empty()),
-        features: parts.findings.supplemental_groups_policy.map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy) }),
+        features: features(parts.findings),
         ..NodeStatus::default()
     }
+}
+
+fn features(findings: &Findings) -> Option<NodeFeatures> {
+    findings.supplemental_groups_policy.map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy) })
 }
 
 fn handlers(findings: &Findings) -> Vec<NodeRuntimeHandler> {
@@ -184,46 +188,4 @@ fn value(status: &NodeStatus) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(status: Value) -> Node {
-        serde_json::from_value(json!({"metadata": {"name": "n"}, "status": status})).unwrap()
-    }
-
-    fn wanted(node: &Node, problem: Option<&str>) -> NodeStatus {
-        let findings = Findings { problems: problem.map(str::to_owned).into_iter().collect(), ..Findings::default() };
-        NodeStatus {
-            capacity: Some(resources(Amounts { cpu_millis: 2000, memory: 1 << 30, storage: 0, pods: 110 })),
-            conditions: Some(conditions(node, &findings, &Pressures::default())),
-            ..NodeStatus::default()
-        }
-    }
-
-    #[test]
-    fn what_others_have_written_stays() {
-        let node = node(json!({
-            "capacity": {"cpu": "1", "example.com/gpu": "2"},
-            "conditions": [{"type": "NetworkUnavailable", "status": "False"}],
-        }));
-        let patch = patch(&node, &wanted(&node, None), false).unwrap();
-        assert_eq!(patch["status"]["capacity"]["cpu"], "2");
-        assert_eq!(patch["status"]["capacity"].get("example.com/gpu"), None);
-        let kinds: Vec<_> = patch["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
-        assert_eq!(kinds, ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]);
-    }
-
-    #[test]
-    fn heartbeats_alone_are_not_posted_until_it_is_time() {
-        let mut node = node(json!({}));
-        node.status = Some(wanted(&node, None));
-        let again = wanted(&node, None);
-        assert_eq!(patch(&node, &again, false), None);
-        assert!(patch(&node, &again, true).is_some());
-        let worse = patch(&node, &wanted(&node, Some("the runtime is down")), false).unwrap();
-        let conditions = worse["status"]["conditions"].as_array().unwrap();
-        assert_eq!(conditions.len(), 1);
-        assert_eq!(conditions[0]["reason"], "KubeletNotReady");
-        assert_eq!(conditions[0]["message"], "the runtime is down");
-    }
-}
+mod tests;

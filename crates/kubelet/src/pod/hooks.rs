@@ -4,17 +4,16 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::LifecycleHandler;
+use corten_client::events::EventType::Warning;
+use k8s_openapi::api::core::v1::{HTTPGetAction, LifecycleHandler, Pod};
 
 use crate::context::Context;
-use crate::probe::check::{Target, http_get};
+use crate::metrics::families;
+use crate::probe::check::{Target, request};
+use crate::probe::http::{Get, GetError, get};
 
-/// How long an HTTP hook may take to answer; the reference has no limit of its own, the grace
-/// period ends it.
-const HTTP: Duration = Duration::from_secs(60);
-
-/// Runs a hook. The error is what the event says.
-pub(crate) async fn run(context: &Context, target: &Target, handler: &LifecycleHandler) -> Result<(), String> {
+/// Runs a hook, however long it takes: whoever asks for it ends it. The error is what the event says.
+pub(crate) async fn run(context: &Context, pod: &Pod, target: &Target, handler: &LifecycleHandler) -> Result<(), String> {
     if let Some(action) = &handler.exec {
         let command = action.command.clone().unwrap_or_default();
         let answer = context.runtime.exec_sync(&target.id, &command, Duration::ZERO).await.map_err(|status| status.message().to_owned())?;
@@ -29,7 +28,13 @@ pub(crate) async fn run(context: &Context, target: &Target, handler: &LifecycleH
         ));
     }
     if let Some(action) = &handler.http_get {
-        return http_get(target, action, HTTP).await;
+        let plain = call(target, action).await?;
+        if let Some(host) = plain {
+            context.metrics.count(&families::HOOKS_WITHOUT_TLS, &[]);
+            let text = format!("request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded");
+            context.event(pod, Warning, "LifecycleHTTPFallback", &text);
+        }
+        return Ok(());
     }
     if let Some(action) = &handler.sleep {
         // The hook's purpose is to let time pass.
@@ -38,3 +43,23 @@ pub(crate) async fn run(context: &Context, target: &Target, handler: &LifecycleH
     }
     Ok(())
 }
+
+/// Sends a hook's request. Any answer will do; it is given who answered without TLS although TLS was asked for, and was asked
+/// again: the reference did not use TLS here for years.
+async fn call(target: &Target, action: &HTTPGetAction) -> Result<Option<String>, String> {
+    let asked = request(target, action, "kube-lifecycle")?;
+    let failed = |error: GetError| format!("Get \"{}\": {error}", asked.url());
+    match get(&asked).await {
+        Ok(_) => Ok(None),
+        Err(error @ GetError::Plain) => {
+            let mut plain = Get { https: false, ..asked.clone() };
+            // It was meant for nobody else to see.
+            plain.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+            get(&plain).await.map(|_| Some(plain.authority())).map_err(|_| failed(error))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

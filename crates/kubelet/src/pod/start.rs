@@ -257,7 +257,7 @@ impl Start {
         let Some(hook) = hook else { return Ok(()) };
         let target =
             Target { address: self.addresses.first().cloned().unwrap_or_default(), container: self.container.clone(), id: id.to_owned() };
-        let run = hooks::run(&self.context, &target, hook);
+        let run = hooks::run(&self.context, &self.pod, &target, hook);
         let result = self.cancel.run_until_cancelled(run).await;
         let Err(error) = result.ok_or(StartError::Cancelled)? else {
             return Ok(());

@@ -60,7 +60,7 @@ pub(crate) async fn stop(context: Arc<Context>, pod: Arc<Pod>, job: Stop) -> Res
         if let Some(hook) = hook.filter(|_| job.why != Why::Sandbox) {
             let target = Target { address: job.address.clone(), container: container.clone().into_owned(), id: job.id.clone() };
             let limit = Duration::from_secs(left(job.deadline).unsigned_abs());
-            let done = tokio::time::timeout(limit, hooks::run(&context, &target, hook)).await;
+            let done = tokio::time::timeout(limit, hooks::run(&context, &pod, &target, hook)).await;
             let failure = match done {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),

@@ -16,7 +16,6 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -24,14 +23,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::accept;
 use crate::context::Context;
 use service::Lister;
 use v1::pod_resources_lister_server::PodResourcesListerServer;
 
 /// The socket, below the kubelet's directory.
 const SOCKET: &str = "pod-resources/kubelet.sock";
-/// Pause after a failed accept (out of file descriptors): nothing tells when some are free again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `token` is cancelled.
 pub(crate) async fn serve(context: Arc<Context>, token: CancellationToken) {
@@ -62,18 +60,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 async fn accept(lister: Lister, listener: UnixListener, token: CancellationToken) {
     let service = TowerToHyperService::new(PodResourcesListerServer::new(lister));
-    loop {
-        let stream = tokio::select! {
-            () = token.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection about resources of pods");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
+    while let Some(stream) = accept::next(&token, "resources of pods", || listener.accept()).await {
         let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service.clone());
         tokio::spawn(token.clone().run_until_cancelled_owned(async move {
             if let Err(error) = connection.await {

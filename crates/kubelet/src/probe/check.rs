@@ -62,15 +62,21 @@ async fn exec(context: &Context, target: &Target, action: &ExecAction, timeout: 
     }
 }
 
-/// An HTTP check: anything from 200 to 399 is good.
-pub(crate) async fn http_get(target: &Target, action: &HTTPGetAction, timeout: Duration) -> Result<(), String> {
-    let request = http::Get {
+/// The request that an action describes; `agent` is who asks.
+pub(crate) fn request(target: &Target, action: &HTTPGetAction, agent: &'static str) -> Result<http::Get, String> {
+    Ok(http::Get {
         https: action.scheme.as_deref() == Some("HTTPS"),
         host: action.host.clone().filter(|h| !h.is_empty()).unwrap_or_else(|| target.address.clone()),
         port: port(&target.container, &action.port)?,
         path: action.path.clone().unwrap_or_default(),
         headers: action.http_headers.iter().flatten().map(|h| (h.name.clone(), h.value.clone())).collect(),
-    };
+        agent,
+    })
+}
+
+/// An HTTP check: anything from 200 to 399 is good.
+async fn http_get(target: &Target, action: &HTTPGetAction, timeout: Duration) -> Result<(), String> {
+    let request = request(target, action, "kube-probe")?;
     let url = request.url();
     match tokio::time::timeout(timeout, http::get(&request)).await {
         Ok(Ok(status)) if (200..400).contains(&status) => Ok(()),

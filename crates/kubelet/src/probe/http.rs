@@ -22,13 +22,36 @@ pub(crate) struct Get {
     pub(crate) port: u16,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// What asks: `kube-probe`.
+    pub(crate) agent: &'static str,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GetError {
+    /// Whoever answers does so without TLS.
+    #[error("http: server gave HTTP response to HTTPS client")]
+    Plain,
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for GetError {
+    fn from(words: String) -> Self {
+        Self::Failed(words)
+    }
 }
 
 impl Get {
     /// The request's URL.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
-        format!("{scheme}://{}{}", join(&self.host, self.port), self.target())
+        format!("{scheme}://{}{}", self.authority(), self.target())
+    }
+
+    /// Host and port.
+    pub(crate) fn authority(&self) -> String {
+        join(&self.host, self.port)
     }
 
     fn target(&self) -> String {
@@ -38,7 +61,7 @@ impl Get {
 
 /// Sends the request and gives the status. Redirects are followed within the host; one to another
 /// host is as good as an answer.
-pub(crate) async fn get(request: &Get) -> Result<u16, String> {
+pub(crate) async fn get(request: &Get) -> Result<u16, GetError> {
     let mut request = request.clone();
     for _ in 0..REDIRECTS {
         let (status, location) = once(&request).await?;
@@ -57,18 +80,25 @@ pub(crate) async fn get(request: &Get) -> Result<u16, String> {
             _ => return Ok(status),
         }
     }
-    Err(format!("stopped after {REDIRECTS} redirects"))
+    Err(format!("stopped after {REDIRECTS} redirects").into())
 }
 
-async fn once(request: &Get) -> Result<(u16, Option<String>), String> {
+async fn once(request: &Get) -> Result<(u16, Option<String>), GetError> {
     let stream = connect(&request.host, request.port).await?;
     if !request.https {
-        return send(stream, request).await;
+        return Ok(send(stream, request).await?);
     }
     let connector = tokio_rustls::TlsConnector::from(tls()?);
     let name = ServerName::try_from(request.host.clone()).map_err(|e| e.to_string())?;
-    let stream = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
-    send(stream, request).await
+    let stream = connector.connect(name, stream).await.map_err(|error| {
+        // The first byte of an answer in plain HTTP is none that TLS has.
+        let seen = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match seen {
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => GetError::Plain,
+            _ => GetError::Failed(error.to_string()),
+        }
+    })?;
+    Ok(send(stream, request).await?)
 }
 
 async fn send(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, get: &Get) -> Result<(u16, Option<String>), String> {
@@ -80,8 +110,8 @@ async fn send(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, get:
         builder = builder.header(name, value);
     }
     let defaults = [
-        ("host", join(&get.host, get.port)),
-        ("user-agent", "kube-probe/1.35".to_owned()),
+        ("host", get.authority()),
+        ("user-agent", format!("{}/1.35", get.agent)),
         ("accept", "*/*".to_owned()),
         ("connection", "close".to_owned()),
     ];

@@ -1,6 +1,8 @@
 //! The container runtime, as the kubelet sees it through CRI.
 
 pub(crate) mod events;
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod labels;
 pub(crate) mod view;
 
@@ -100,16 +102,20 @@ impl Runtime {
         Ok(default.and_then(|handler| handler.features.as_ref()).is_some_and(|features| features.recursive_read_only_mounts))
     }
 
-    /// Runs a command in a container and waits for it, at most `timeout`.
+    /// Runs a command in a container and waits for it, at most `timeout` unless that is zero.
     pub(crate) async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration) -> Result<v1::ExecSyncResponse, Status> {
         let message = v1::ExecSyncRequest {
             container_id: id.to_owned(),
             cmd: command.to_vec(),
             timeout: i64::try_from(timeout.as_secs()).unwrap_or(0),
         };
-        // The runtime ends the command by itself; what comes on top is for its answer.
-        let patience = if timeout.is_zero() { CALL } else { timeout };
-        Ok(self.clients.runtime.clone().exec_sync(within(message, patience + Duration::from_secs(5))).await?.into_inner())
+        // The runtime ends the command by itself; what comes on top is for its answer. Without a limit there is none: whoever
+        // asks ends it.
+        let message = match timeout.is_zero() {
+            true => Request::new(message),
+            false => within(message, timeout + Duration::from_secs(5)),
+        };
+        Ok(self.clients.runtime.clone().exec_sync(message).await?.into_inner())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A request passed on to the runtime's streaming server, and its upgraded connection copied both ways.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, Refusal, whole};
+use super::underway::Underway;
 
 /// How long the second side may take to end after the first: what is on its way still arrives, and a side that is stuck does
 /// not hold the connection for ever.
@@ -42,8 +44,14 @@ impl From<ForwardError> for Refusal {
     }
 }
 
-/// Passes `request` on to `url` and the answer back. After 101, bytes are copied until one side ends or `ending` is cancelled.
-pub(super) async fn forward(mut request: Request<Incoming>, url: &str, ending: &CancellationToken) -> Result<Answer, ForwardError> {
+/// Passes `request` on to `url` and the answer back. After 101, bytes are copied until one side ends or `ending` is cancelled;
+/// so long the request is under way.
+pub(super) async fn forward(
+    mut request: Request<Incoming>,
+    url: &str,
+    ending: &CancellationToken,
+    underway: Arc<Underway>,
+) -> Result<Answer, ForwardError> {
     let invalid = || ForwardError::Url(url.to_owned());
     let target: Uri = url.parse().map_err(|_| invalid())?;
     let plain = target.scheme() == Some(&http::uri::Scheme::HTTP);
@@ -65,7 +73,11 @@ pub(super) async fn forward(mut request: Request<Incoming>, url: &str, ending: &
     let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switched {
         let (client, runtime) = (hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut answer));
-        tokio::spawn(splice(client, runtime, ending.clone()));
+        let ending = ending.clone();
+        tokio::spawn(async move {
+            splice(client, runtime, ending).await;
+            drop(underway);
+        });
     }
     let (parts, incoming) = answer.into_parts();
     let mut response = Response::new(if switched { whole("") } else { incoming.boxed_unsync() });

@@ -1,7 +1,6 @@
 //! From a request to its answer.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use corten_pki::Identity;
 use http::{Request, StatusCode};
@@ -12,8 +11,8 @@ use serde::Serialize;
 use super::answer::{Answer, Refusal, json, text};
 use super::query::Query;
 use super::route::Route;
+use super::underway::Underway;
 use super::{Node, forward, logs, reports, run, session};
-use crate::metrics::families;
 
 /// Paths that are counted under their own names; those of the world outside are not.
 const COUNTED: [&str; 17] = [
@@ -46,17 +45,13 @@ pub(super) async fn counted(node: &Arc<Node>, identity: Option<&Identity>, reque
     let path = COUNTED.into_iter().find(|known| path == *known).unwrap_or("other");
     let long = if matches!(path, "exec" | "attach" | "portForward") { "true" } else { "false" };
     let labels = [method, path, "readwrite", long];
-    node.metrics.count(&families::HTTP_REQUESTS, &labels);
-    node.metrics.add(&families::HTTP_INFLIGHT, &labels, 1.0);
-    let began = Instant::now();
-    let answer = answer(node, identity, request).await;
-    node.metrics.add(&families::HTTP_INFLIGHT, &labels, -1.0);
-    node.metrics.time(&families::HTTP_DURATION, &labels, began.elapsed());
-    answer
+    let underway = Underway::begin(&node.metrics, labels);
+    let answer = answer(node, identity, request, &underway).await;
+    underway.until_sent(answer)
 }
 
 /// Answers any request: who asks, may they, what do they want.
-async fn answer(node: &Arc<Node>, identity: Option<&Identity>, request: Request<Incoming>) -> Answer {
+async fn answer(node: &Arc<Node>, identity: Option<&Identity>, request: Request<Incoming>, underway: &Arc<Underway>) -> Answer {
     let identity = match identity {
         Some(identity) => Some(identity.clone()),
         None => node.tokens.identity(request.headers()).await,
@@ -66,13 +61,13 @@ async fn answer(node: &Arc<Node>, identity: Option<&Identity>, request: Request<
     };
     let allowed = node.access.check(&identity, request.method(), request.uri().path()).await;
     let answered = match allowed {
-        Ok(()) => route(node, request).await,
+        Ok(()) => route(node, request, underway).await,
         Err(refusal) => Err(refusal),
     };
     answered.unwrap_or_else(Answer::from)
 }
 
-async fn route(node: &Arc<Node>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+async fn route(node: &Arc<Node>, request: Request<Incoming>, underway: &Arc<Underway>) -> Result<Answer, Refusal> {
     let uri = request.uri().clone();
     let query = Query::parse(uri.query().unwrap_or_default());
     let route = Route::of(request.method(), uri.path())?;
@@ -85,13 +80,13 @@ async fn route(node: &Arc<Node>, request: Request<Incoming>) -> Result<Answer, R
         Route::Logs(path) => return logs::serve(node, path, &query).await,
         Route::NodeLogs(path) => return node.node_logs.serve(path, request.headers(), &query).await,
         Route::Report(report) => return reports::serve(node, report).await,
-        Route::Checkpoint(path) => return reports::checkpoint(node, path).await,
+        Route::Checkpoint(path) => return reports::checkpoint(node, path, &query).await,
         Route::Run(path) => return run::serve(node, path, &query).await,
         Route::Exec(path) => session::exec(node, path, &query).await?,
         Route::Attach(path) => session::attach(node, path, &query).await?,
         Route::PortForward(path) => session::port_forward(node, path, &query).await?,
     };
-    Ok(forward::forward(request, &url, &node.ending).await?)
+    Ok(forward::forward(request, &url, &node.ending, Arc::clone(underway)).await?)
 }
 
 #[derive(Serialize)]

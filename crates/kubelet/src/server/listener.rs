@@ -20,15 +20,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::{Node, handle};
+use crate::accept;
 
 /// A client that has not finished its handshake or the header of its request by then is not worth waiting for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long requests under way may take when the kubelet ends.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Pause after a failed accept (out of file descriptors): nothing tells when some are free again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a silent connection is believed in before the other side is asked for a sign of life: a followed log and a session
 /// may be silent for days, and whoever reads them may be gone without a word.
@@ -37,18 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Serves until `node.ending` is cancelled, and until all connections are over then.
 pub(super) async fn serve(node: Arc<Node>, listener: TcpListener, tls: watch::Receiver<Arc<rustls::ServerConfig>>) {
     let connections = TaskTracker::new();
-    loop {
-        let stream = tokio::select! {
-            () = node.ending.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to the kubelet");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
+    while let Some(stream) = accept::next(&node.ending, "the node API", || listener.accept()).await {
         // The certificate may have been renewed since the last connection.
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
         let node = Arc::clone(&node);

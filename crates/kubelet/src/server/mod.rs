@@ -19,7 +19,9 @@ mod route;
 mod run;
 mod session;
 mod token;
+mod underway;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ struct Node {
     runtime: Runtime,
     metrics: Arc<Metrics>,
     node_logs: NodeLogs,
+    /// Where checkpoints of containers go.
+    checkpoints: PathBuf,
     /// Whether sessions in containers and logs are served.
     debugging: bool,
     /// What reports are made from; none in tests of the rest.
@@ -88,6 +92,7 @@ pub(crate) async fn serve(
         runtime: context.runtime.clone(),
         metrics: Arc::clone(&context.metrics),
         node_logs: NodeLogs::new(&context.config),
+        checkpoints: context.root_dir.join("checkpoints"),
         debugging: context.config.debugging,
         context: Some(Arc::clone(&context)),
         patience: listener::PATIENCE,

@@ -1,7 +1,9 @@
 //! The whole server over TLS, with a runtime and an API server that only do what is asked of them here.
 
+mod checkpoint;
 mod idle;
 mod runtime;
+mod underway;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -107,6 +109,7 @@ impl Served {
             runtime,
             metrics: Arc::clone(&metrics),
             node_logs,
+            checkpoints: dir.path().join("kubelet/checkpoints"),
             debugging,
             context: None,
             patience,
@@ -154,6 +157,21 @@ impl Served {
             .header("sec-websocket-protocol", "v5.channel.k8s.io")
             .header("x-secret", "stays here");
         self.send(Some(ADMINS), request.body(Empty::new()).unwrap()).await
+    }
+
+    /// Waits until the metrics have a line: what is still being sent is under way.
+    async fn shows(&self, line: &str) {
+        let shown = async {
+            loop {
+                let mut page = crate::metrics::page::Page::default();
+                self.metrics.show(&mut page);
+                if page.text().contains(line) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, shown).await.is_ok(), "{line}");
     }
 
     async fn end(self) {
@@ -302,17 +320,14 @@ async fn logs_of_the_node_are_served_and_requests_counted() {
     assert_eq!(served.ask(Some("others"), Method::GET, "/logs/boot.log").await, (StatusCode::FORBIDDEN, words));
     assert_eq!(served.ask(Some(ADMINS), Method::POST, "/logs/boot.log").await.0, StatusCode::METHOD_NOT_ALLOWED);
     served.get("/no/such/path").await;
-    let mut page = crate::metrics::page::Page::default();
-    served.metrics.show(&mut page);
-    let text = page.text();
     for (labels, count) in [
         ("method=\"GET\",path=\"logs\",server_type=\"readwrite\",long_running=\"false\"", 3),
         ("method=\"POST\",path=\"logs\",server_type=\"readwrite\",long_running=\"false\"", 1),
         ("method=\"GET\",path=\"other\",server_type=\"readwrite\",long_running=\"false\"", 1),
     ] {
-        assert!(text.contains(&format!("kubelet_http_requests_total{{{labels}}} {count}\n")), "{text}");
-        assert!(text.contains(&format!("kubelet_http_requests_duration_seconds_count{{{labels}}} {count}\n")), "{text}");
-        assert!(text.contains(&format!("kubelet_http_inflight_requests{{{labels}}} 0\n")), "{text}");
+        served.shows(&format!("kubelet_http_requests_total{{{labels}}} {count}\n")).await;
+        served.shows(&format!("kubelet_http_requests_duration_seconds_count{{{labels}}} {count}\n")).await;
+        served.shows(&format!("kubelet_http_inflight_requests{{{labels}}} 0\n")).await;
     }
     served.end().await;
 }

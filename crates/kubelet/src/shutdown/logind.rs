@@ -82,6 +82,8 @@ impl Logind {
         bus.bus_call("AddMatch", &[SIGNAL.into()]).await?;
         let (body, _) = bus.call(PROPERTIES, "Get", &[MANAGER.2.into(), "PreparingForShutdown".into()]).await?;
         let began = body.first() == Some(&Arg::Bool(true));
+        // What logind has said before it answered, the answer knows better.
+        bus.forget();
         let mut logind = Self { bus, lock: None, began };
         if !began {
             logind.lock().await?;

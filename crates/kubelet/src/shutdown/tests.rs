@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicU32;
 
 use parking_lot::Mutex;
 use serde_json::json;
@@ -45,8 +46,20 @@ fn start_bus(directory: &Path) -> Daemon {
     Daemon(child)
 }
 
-/// Plays systemd-logind (and systemd, which hands out signals) until the test ends: says when the machine goes down, and
-/// notes the locks that it has given out by the end of each that can be read once the lock is closed.
+/// That the machine goes down, or not after all.
+fn signal(begins: bool) -> Message {
+    Message {
+        kind: Kind::Signal,
+        path: "/org/freedesktop/login1".into(),
+        interface: "org.freedesktop.login1.Manager".into(),
+        member: "PrepareForShutdown".into(),
+        body: vec![Arg::Bool(begins)],
+        ..Message::default()
+    }
+}
+
+/// Plays systemd-logind (and systemd, which hands out signals) until the test ends: says when the machine goes down, also
+/// just before it is asked, and notes the locks that it has given out by the end of each that can be read once the lock is closed.
 async fn play(socket: PathBuf, drop_in: PathBuf, mut told: mpsc::Receiver<bool>, locks: mpsc::Sender<OwnedFd>) {
     let mut bus = Bus::connect(&socket).await.unwrap();
     for name in ["org.freedesktop.login1", "org.freedesktop.systemd1"] {
@@ -58,15 +71,7 @@ async fn play(socket: PathBuf, drop_in: PathBuf, mut told: mpsc::Receiver<bool>,
         let message = tokio::select! {
             Some(begins) = told.recv() => {
                 going = begins;
-                let signal = Message {
-                    kind: Kind::Signal,
-                    path: "/org/freedesktop/login1".into(),
-                    interface: "org.freedesktop.login1.Manager".into(),
-                    member: "PrepareForShutdown".into(),
-                    body: vec![Arg::Bool(begins)],
-                    ..Message::default()
-                };
-                bus.send(signal, None).await.unwrap();
+                bus.send(signal(begins), None).await.unwrap();
                 continue;
             }
             next = bus.next() => next.unwrap().0,
@@ -77,7 +82,13 @@ async fn play(socket: PathBuf, drop_in: PathBuf, mut told: mpsc::Receiver<bool>,
         let mut answer =
             Message { kind: Kind::Return, reply_to: Some(message.serial), destination: message.sender.clone(), ..Message::default() };
         match message.member.as_str() {
-            "Get" if message.body.get(1) == Some(&"PreparingForShutdown".into()) => answer.body = vec![Arg::Bool(going)],
+            "Get" if message.body.get(1) == Some(&"PreparingForShutdown".into()) => {
+                bus.send(signal(true), None).await.unwrap();
+                if !going {
+                    bus.send(signal(false), None).await.unwrap();
+                }
+                answer.body = vec![Arg::Bool(going)];
+            }
             "Get" => answer.body = vec![Arg::Number(microseconds)],
             "KillUnit" => {
                 assert_eq!(message.body, ["systemd-logind.service".into(), "all".into(), Arg::Int(1)]);
@@ -200,7 +211,9 @@ async fn what_a_broken_bus_has_not_said_is_asked() {
     let places = Places { bus: directory.path().join("bus"), drop_ins: directory.path().join("logind.conf.d") };
     let classes = Class::simple(Duration::from_secs(2), Duration::from_secs(1));
     let (state, registry) = (Shutdown::default(), Registry::default());
-    let manager = Manager { classes: &classes, state: &state, pods: &registry, said: &|| {}, metrics: &Metrics::default() };
+    let told = AtomicU32::new(0);
+    let said = || _ = told.fetch_add(1, Ordering::Relaxed);
+    let manager = Manager { classes: &classes, state: &state, pods: &registry, said: &said, metrics: &Metrics::default() };
     let begin = async |daemon: Daemon, going: bool| {
         let (tell, told) = mpsc::channel(4);
         let (locks, mut held) = mpsc::channel(4);
@@ -228,10 +241,14 @@ async fn what_a_broken_bus_has_not_said_is_asked() {
         drop(daemon);
         logind.abort();
         // And now it began while nobody listened.
-        let (_daemon, logind, _tell, _held) = begin(start_bus(directory.path()), true).await;
+        let (_daemon, logind, tell, mut held) = begin(start_bus(directory.path()), true).await;
         while !state.now() {
             tokio::task::yield_now().await;
         }
+        // After that nothing is left of what was said before.
+        tell.send(false).await.unwrap();
+        next(&mut held).await;
+        assert_eq!(told.load(Ordering::Relaxed), 2, "it goes down once for each time that it begins");
         logind.abort();
     };
     tokio::select! {

@@ -1,16 +1,15 @@
 //! Manifests in a directory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::net::unix::pipe;
 
 use super::read::{Origin, pod};
+use super::watch::Watch;
 
 /// Most bytes of a manifest that is read, as in the reference.
 const LARGEST: u64 = 10 << 20;
@@ -19,38 +18,60 @@ const MOST: usize = 1000;
 
 /// Reads the manifests now and whenever they change.
 pub(super) async fn follow(path: &Path, node: &str, interval: Duration, told: impl Fn(Vec<Pod>)) {
-    let mut refused = Vec::new();
+    let mut watch = match Watch::new(interval) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "static pods are looked for by the clock alone");
+            None
+        }
+    };
+    let mut known = Found::new();
     loop {
-        // Watched anew before each look: nothing between two looks is missed, and a directory that was replaced is followed.
-        let watch = match watch(&watched(path)) {
-            Ok(watch) => Some(watch),
+        let look = look(path, node, watch.as_mut(), &known);
+        let again = match look {
+            Ok((found, again)) => {
+                // Said once for every change, not at every look.
+                for (file, error) in refused(&found).filter(|(file, error)| known.get(*file).and_then(|k| k.as_ref().err()) != Some(*error))
+                {
+                    tracing::error!(error, path = %file.display(), "a manifest is no static pod");
+                }
+                told(pods(&found));
+                known = found;
+                again
+            }
             Err(error) => {
-                tracing::debug!(%error, path = %path.display(), "static pods are looked for by the clock alone");
-                None
+                tracing::warn!(%error, path = %path.display(), "reading static pods");
+                false
             }
         };
-        match read(path, node) {
-            Ok(found) => {
-                // Said once for every change, not at every look.
-                if found.refused != refused {
-                    for (file, error) in &found.refused {
-                        tracing::error!(error, path = %file.display(), "a manifest is no static pod");
-                    }
-                    refused = found.refused;
-                }
-                told(found.pods);
-            }
-            Err(error) => tracing::warn!(%error, path = %path.display(), "reading static pods"),
+        if again {
+            continue;
         }
         let changed = async {
-            match &watch {
-                Some(watch) => watch.readable().await,
+            match &mut watch {
+                Some(watch) => watch.changed().await,
                 None => std::future::pending().await,
             }
         };
         // By the clock as well: the path may not exist yet, and network file systems tell nothing.
-        let _ = tokio::time::timeout(interval, changed).await;
+        if let Ok(Err(error)) = tokio::time::timeout(interval, changed).await {
+            tracing::warn!(%error, "static pods are looked for by the clock alone");
+            watch = None;
+        }
     }
+}
+
+/// Reads the manifests; one that somebody is writing is as it was before. Whether to look again at once.
+fn look(path: &Path, node: &str, watch: Option<&mut Watch>, known: &Found) -> io::Result<(Found, bool)> {
+    let Some(watch) = watch else { return Ok((read(path, node)?, false)) };
+    watch.begin(&watched(path))?;
+    let found = read(path, node)?;
+    let again = watch.end()?;
+    let believed = |(file, made): (PathBuf, Made)| match watch.is_doubtful(&file) {
+        true => known.get(&file).cloned().map(|made| (file, made)),
+        false => Some((file, made)),
+    };
+    Ok((found.into_iter().filter_map(believed).collect(), again))
 }
 
 /// The directories in which something may change: the path itself or the one that a single manifest is in, and wherever a
@@ -82,24 +103,18 @@ fn trace(path: &Path, directories: &mut BTreeSet<PathBuf>) {
     directories.extend(path.parent().filter(|parent| parent.is_dir()).map(Path::to_owned));
 }
 
-/// Events of directories.
-fn watch(directories: &BTreeSet<PathBuf>) -> io::Result<pipe::Receiver> {
-    let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-    let events = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
-    let own = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
-    for directory in directories {
-        inotify::add_watch(&watch, directory, events | own)?;
-    }
-    // Something to read from that says when there is something, as a pipe does.
-    pipe::Receiver::from_owned_fd_unchecked(watch)
+/// A file's pod, or why there is none.
+type Made = Result<Pod, String>;
+/// What a directory holds.
+pub(super) type Found = BTreeMap<PathBuf, Made>;
+
+pub(super) fn pods(found: &Found) -> Vec<Pod> {
+    found.values().filter_map(|made| made.as_ref().ok()).cloned().collect()
 }
 
-/// What a directory holds.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) pods: Vec<Pod>,
-    /// Files that no pod can be made of, and why.
-    pub(super) refused: Vec<(PathBuf, String)>,
+/// Files that no pod can be made of, and why.
+pub(super) fn refused(found: &Found) -> impl Iterator<Item = (&PathBuf, &String)> {
+    found.iter().filter_map(|(file, made)| Some((file, made.as_ref().err()?)))
 }
 
 /// Reads all manifests; one that is wrong does not hide the others. A path that does not exist holds none.
@@ -112,18 +127,13 @@ pub(super) fn read(path: &Path, node: &str) -> io::Result<Found> {
     };
     let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     files.retain(|file| !hidden(file) && file.is_file());
-    files.sort();
-    let mut found = Found::default();
-    for file in files {
+    let made = |file: PathBuf| {
         let place = file.to_string_lossy().into_owned();
         let made = content(&file).map_err(|error| error.to_string());
         let made = made.and_then(|bytes| pod(&bytes, Origin { source: "file", place: &place, node }).map_err(|error| error.to_string()));
-        match made {
-            Ok(pod) => found.pods.push(pod),
-            Err(error) => found.refused.push((file, error)),
-        }
-    }
-    Ok(found)
+        (file, made)
+    };
+    Ok(files.into_iter().map(made).collect())
 }
 
 fn content(file: &Path) -> io::Result<Vec<u8>> {

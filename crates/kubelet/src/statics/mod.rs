@@ -6,6 +6,7 @@ mod directory;
 pub(crate) mod mirror;
 mod read;
 mod url;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,11 +1,12 @@
 use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
-use super::directory::read;
+use super::directory::{pods as pods_of, read, refused};
 use super::mirror::{Mirrors, Step, made, step};
 use super::read::{Origin, ReadError, pod, pods};
 use super::*;
@@ -94,15 +95,15 @@ fn a_list_of_pods_is_read() {
 #[test]
 fn a_wrong_manifest_does_not_hide_the_others() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(read(&dir.path().join("none"), "n").unwrap().pods.is_empty());
+    assert!(read(&dir.path().join("none"), "n").unwrap().is_empty());
     fs::write(dir.path().join("a.yaml"), MANIFEST).unwrap();
     fs::write(dir.path().join("b.yaml"), "nonsense").unwrap();
     fs::write(dir.path().join(".hidden.yaml"), MANIFEST).unwrap();
     fs::create_dir(dir.path().join("directory")).unwrap();
     let found = read(dir.path(), "n").unwrap();
-    assert_eq!(found.pods.iter().map(crate::pod::name).collect::<Vec<_>>(), ["web-n"]);
-    assert_eq!(found.refused.len(), 1);
-    assert_eq!(read(&dir.path().join("a.yaml"), "n").unwrap().pods.len(), 1, "a single file");
+    assert_eq!(pods_of(&found).iter().map(crate::pod::name).collect::<Vec<_>>(), ["web-n"]);
+    assert_eq!(refused(&found).count(), 1);
+    assert_eq!(pods_of(&read(&dir.path().join("a.yaml"), "n").unwrap()).len(), 1, "a single file");
 }
 
 /// Follows sources, and gives what is told: the names of the pods, each time.
@@ -110,7 +111,9 @@ fn followed(sources: &Sources) -> (CancellationToken, tokio::sync::mpsc::Unbound
     let (sender, told) = tokio::sync::mpsc::unbounded_channel();
     let token = CancellationToken::new();
     follow(sources, "n", &token, move |pods: Pods| {
-        let _ = sender.send(pods.into_values().map(|p| crate::pod::name(&p).to_owned()).collect());
+        let mut names: Vec<String> = pods.into_values().map(|p| crate::pod::name(&p).to_owned()).collect();
+        names.sort();
+        let _ = sender.send(names);
     });
     (token, told)
 }
@@ -134,6 +137,50 @@ async fn a_directory_is_followed_by_its_events() {
     until(&mut told, &["other-n"]).await;
     fs::remove_file(dir.path().join("web.yaml")).unwrap();
     until(&mut told, &[]).await;
+    token.cancel();
+}
+
+/// What is being written is no manifest yet, whatever else wakes who reads.
+#[tokio::test]
+async fn a_manifest_counts_when_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let named = |name: &str| MANIFEST.replace("name: web,", &format!("name: {name},"));
+    fs::write(at("web.yaml"), MANIFEST).unwrap();
+    let sources = Sources { path: Some(dir.path().to_owned()), file_interval: Duration::from_secs(3600), ..Sources::default() };
+    let (token, mut told) = followed(&sources);
+    until(&mut told, &["web-n"]).await;
+    // Half of them are there: of one that was, and of one that comes; half of a manifest may be one of another pod.
+    let mut open = [("web.yaml", "wrong"), ("late.yaml", "early")].map(|(file, name)| {
+        let mut file = fs::File::create(at(file)).unwrap();
+        file.write_all(named(name).as_bytes()).unwrap();
+        file
+    });
+    let mut expected = vec!["web-n".to_owned()];
+    for other in ["one", "two"] {
+        fs::write(at(other), named(other)).unwrap();
+        expected.push(format!("{other}-n"));
+        expected.sort();
+        loop {
+            let found = tokio::time::timeout(Duration::from_secs(60), told.recv()).await.unwrap().unwrap();
+            assert!(found.contains(&"web-n".to_owned()) && found.iter().all(|name| expected.contains(name)), "{found:?}");
+            if found == expected {
+                break;
+            }
+        }
+    }
+    for (file, name) in open.iter_mut().zip(["again", "late"]) {
+        file.set_len(0).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(named(name).as_bytes()).unwrap();
+    }
+    drop(open);
+    until(&mut told, &["again-n", "late-n", "one-n", "two-n"]).await;
+    // A second name of a file is there at once.
+    fs::create_dir(at("aside")).unwrap();
+    fs::write(at("aside/linked.yaml"), named("linked")).unwrap();
+    fs::hard_link(at("aside/linked.yaml"), at("linked.yaml")).unwrap();
+    until(&mut told, &["again-n", "late-n", "linked-n", "one-n", "two-n"]).await;
     token.cancel();
 }
 

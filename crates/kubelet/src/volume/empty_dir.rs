@@ -116,8 +116,9 @@ impl Volume for EmptyDir {
 
     fn unmount(&self) -> Result<(), VolumeError> {
         mounts::clear(&self.path)?;
-        match fs::remove_file(self.marker()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error(&self.path)(error)),
+        let marker = self.marker();
+        match fs::remove_file(&marker) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error(&marker)(error)),
             _ => Ok(()),
         }
     }

@@ -69,3 +69,6 @@ impl Volume for HostPath {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

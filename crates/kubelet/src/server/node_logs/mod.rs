@@ -59,7 +59,11 @@ impl NodeLogs {
         if !matches!(path, "" | "/") {
             return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, "path not allowed in query mode\n"));
         }
-        match asked.check(&self.root)? {
+        let root = self.root.clone();
+        // It may look at the disk.
+        let checked = tokio::task::spawn_blocking(move || asked.check(&root).map(|subject| (asked, subject))).await;
+        let (asked, subject) = checked.map_err(|error| Refusal::internal(error.to_string()))??;
+        match subject {
             Subject::File(file) => files::serve(&self.root, &file, headers).await,
             Subject::Services(services) => Ok(self.ask(asked, services)),
         }

@@ -4,7 +4,10 @@ mod metrics;
 mod summary;
 
 use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_cri::v1;
 use http::StatusCode;
@@ -13,10 +16,11 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use super::answer::{Answer, Refusal, json as json_answer, text};
-use super::route::ContainerPath;
-use super::{Node, session};
+use super::query::Query;
+use super::route::{ContainerPath, PodPath};
+use super::{Node, choose, session};
 use crate::context::Context;
-use crate::runtime::{labels, request};
+use crate::runtime::{labels, request, within};
 
 /// Which report is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,22 +131,34 @@ async fn cadvisor(context: &Context, pods: Vec<Arc<Pod>>) -> Result<String, Stat
 }
 
 /// `/checkpoint`: the state of a container, written to a file on the node.
-pub(super) async fn checkpoint(node: &Node, path: ContainerPath<'_>) -> Result<Answer, Refusal> {
-    let context: &Arc<Context> = node.context.as_ref().ok_or_else(|| Refusal::not_found("404 page not found\n"))?;
-    let container_id = session::running(node, path).await?;
-    let directory = context.root_dir.join("checkpoints");
-    std::fs::create_dir_all(&directory).map_err(|error| Refusal::internal(error.to_string()))?;
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-    let file = directory.join(format!("checkpoint-{}_{}-{}-{now}.tar", path.pod.name, path.pod.namespace, path.container));
-    let message = v1::CheckpointContainerRequest { container_id, location: file.to_string_lossy().into_owned(), timeout: 0 };
-    match context.runtime.clients.runtime.clone().checkpoint_container(request(message)).await {
-        Ok(_) => Ok(json_answer(json!({"items": [file]}).to_string())),
-        Err(status) if status.code() == Code::Unimplemented => Err(Refusal::not_found(status.message())),
-        Err(status) => {
-            let (name, words) = (path.container, status.message());
-            Err(Refusal::internal(format!("checkpointing of {}/{}/{name} failed ({words})", path.pod.namespace, path.pod.name)))
-        }
+///
+/// <https://kubernetes.io/docs/reference/node/kubelet-checkpoint-api/>
+pub(super) async fn checkpoint(node: &Node, path: ContainerPath<'_>, query: &Query) -> Result<Answer, Refusal> {
+    let ContainerPath { pod: PodPath { namespace, name, .. }, container } = path;
+    let pod = node.pods.find(namespace, name).ok_or_else(|| Refusal::not_found("pod does not exist"))?;
+    if !choose::is_defined(&pod, container) {
+        return Err(Refusal::not_found(format!("container {container} does not exist")));
     }
+    let timeout: i64 = match query.all("timeout").last() {
+        Some(text) => text.parse().map_err(|_| Refusal::not_found("cannot parse value of timeout parameter"))?,
+        None => 0,
+    };
+    let failed = |why: &str| Refusal::internal(format!("checkpointing of {namespace}/{name}/{container} failed ({why})"));
+    let container_id = session::running(node, path).await.map_err(|refusal| failed(&refusal.words))?;
+    // What is in it was in the memory of processes: passwords, keys.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&node.checkpoints);
+    made.map_err(|error| failed(&format!("{}: {error}", node.checkpoints.display())))?;
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    let file = node.checkpoints.join(format!("checkpoint-{name}_{namespace}-{container}-{now}.tar"));
+    let message = v1::CheckpointContainerRequest { container_id, location: file.to_string_lossy().into_owned(), timeout };
+    let message = match u64::try_from(timeout) {
+        // What comes on top is for the answer: the runtime ends it by itself.
+        Ok(seconds) if seconds > 0 => within(message, Duration::from_secs(seconds.saturating_add(5))),
+        _ => request(message),
+    };
+    let made = node.runtime.clients.runtime.clone().checkpoint_container(message).await;
+    made.map_err(|status| failed(status.message()))?;
+    Ok(json_answer(json!({"items": [file]}).to_string()))
 }
 
 #[cfg(test)]

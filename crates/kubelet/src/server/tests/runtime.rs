@@ -4,19 +4,17 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
 use corten_cri::v1;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use prost::Message;
+use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
+use crate::runtime::fake::{self, Reply, failure, refusal, reply};
 use crate::runtime::{Runtime, labels};
 
 /// What the one container does.
@@ -24,6 +22,7 @@ pub(super) struct Fake {
     pub(super) log: PathBuf,
     pub(super) state: Mutex<v1::ContainerState>,
     pub(super) asked: Mutex<Option<v1::ExecRequest>>,
+    pub(super) checkpointed: Mutex<Option<v1::CheckpointContainerRequest>>,
     streaming: String,
 }
 
@@ -34,33 +33,19 @@ pub(super) async fn start(dir: &Path) -> (Arc<Fake>, Runtime) {
         log: dir.join("0.log"),
         state: Mutex::new(v1::ContainerState::ContainerRunning),
         asked: Mutex::default(),
+        checkpointed: Mutex::default(),
         streaming: format!("http://{}", streams.local_addr().unwrap()),
     });
     tokio::spawn(streaming(streams));
-    let socket = dir.join("cri.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let served = Arc::clone(&fake);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let fake = Arc::clone(&served);
-            let service = service_fn(move |request: Request<Incoming>| {
-                let fake = Arc::clone(&fake);
-                async move { Ok::<_, Infallible>(fake.call(request).await) }
-            });
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            tokio::spawn(async move { drop(builder.serve_connection(TokioIo::new(stream), service).await) });
-        }
-    });
-    let clients = corten_cri::connect(&socket).await.unwrap();
-    (fake, Runtime { clients, name: "fake".to_owned(), version: "1".to_owned() })
+    let answers = Arc::clone(&fake);
+    let runtime = fake::serve(dir, move |call, message| answers.call(call, message)).await;
+    (fake, runtime)
 }
 
 impl Fake {
-    async fn call(&self, request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-        let message = request.into_body().collect().await.unwrap().to_bytes().slice(5..);
+    fn call(&self, call: &str, message: &[u8]) -> Reply {
         let labels = || [(labels::POD_UID.to_owned(), "u1".to_owned())].into();
-        match method.as_str() {
+        match call {
             "ListPodSandbox" => reply(&v1::ListPodSandboxResponse {
                 items: vec![v1::PodSandbox { id: "s1".to_owned(), labels: labels(), ..Default::default() }],
             }),
@@ -96,6 +81,16 @@ impl Fake {
                 let exit_code = i32::from(words.first().is_some_and(|word| word == "false"));
                 reply(&v1::ExecSyncResponse { stdout: words.join("+").into(), stderr: "!".into(), exit_code })
             }
+            "CheckpointContainer" => {
+                let asked = v1::CheckpointContainerRequest::decode(message).unwrap();
+                let answer = match asked.timeout {
+                    13 => refusal(tonic::Code::Internal, "the disk is full"),
+                    14 => refusal(tonic::Code::Unimplemented, "there is no criu"),
+                    _ => reply(&v1::CheckpointContainerResponse {}),
+                };
+                *self.checkpointed.lock() = Some(asked);
+                answer
+            }
             _ => failure(tonic::Code::Unimplemented),
         }
     }
@@ -110,25 +105,6 @@ impl Fake {
             ..Default::default()
         }
     }
-}
-
-fn reply(message: &impl Message) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-    let mut framed = BytesMut::new();
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.encoded_len()).unwrap());
-    message.encode(&mut framed).unwrap();
-    let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
-    let frames = [Ok(Frame::data(framed.freeze())), Ok(Frame::trailers(trailers))];
-    let mut response = Response::new(StreamBody::new(futures::stream::iter(frames)).boxed_unsync());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
-}
-
-fn failure(code: tonic::Code) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-    let mut response = Response::new(Empty::new().boxed_unsync());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response.headers_mut().insert("grpc-status", HeaderValue::from(i32::from(code)));
-    response
 }
 
 /// `/echo`: says `hello`, then what it hears until `bye`. Anything else is refused.

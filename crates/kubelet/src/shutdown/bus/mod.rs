@@ -104,6 +104,11 @@ impl Bus {
         }
     }
 
+    /// Drops what came while answers were waited for.
+    pub(crate) fn forget(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Sends a message, and one file descriptor with it; gives its number.
     pub(crate) async fn send(&mut self, mut message: Message, fd: Option<BorrowedFd<'_>>) -> Result<u32, BusError> {
         self.serial += 1;
