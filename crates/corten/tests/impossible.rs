@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+
+use corten_image::build::{Image, Rootfs};
+use corten_image::{ContainerConfig, Digest};
+use corten_network::netns;
 use corten_testkit::{Cluster, Options, PATIENCE, on_every_runtime, wait};
 use serde_json::{Value, json};
 
@@ -40,14 +47,67 @@ fn refused(cluster: &Cluster, name: &str, reason: &str, words: &str) {
     });
 }
 
+/// A registry on the node, with an image for other machines only; the image's name.
+fn registry(cluster: &Cluster) -> String {
+    let (sha, kind) = (Digest::of(b""), "application/vnd.oci.image.manifest.v1+json");
+    let only = json!({"mediaType": kind, "digest": sha.to_string(), "size": 2, "platform": {"os": "linux", "architecture": "s390x"}});
+    let index = "application/vnd.oci.image.index.v1+json";
+    let body = json!({"schemaVersion": 2, "mediaType": index, "manifests": [only]}).to_string();
+    let pin = cluster.run_dir().join("namespaces/net");
+    let listener = netns::run(&pin, || TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let name = format!("{}/foreign:1", listener.local_addr().unwrap());
+    // It ends with the test.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines: Vec<String> = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let asked = lines.first().cloned().unwrap_or_default();
+            let content = if asked.contains("/manifests/") { body.as_str() } else { "{}" };
+            let digest = Digest::of(content.as_bytes());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {index}\r\ndocker-content-digest: {digest}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                content.len()
+            );
+            let content = if asked.starts_with("HEAD ") { "" } else { content };
+            let _ = stream.write_all(format!("{head}{content}").as_bytes());
+        }
+    });
+    name
+}
+
+/// An image of a user that it does not know, in the node's store.
+fn load_strangers(cluster: &Cluster) -> &'static str {
+    let name = "corten.test/stranger:1";
+    let mut rootfs = Rootfs::new();
+    rootfs.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n", 0o644);
+    let config = ContainerConfig { user: "stranger".to_owned(), cmd: vec!["/x".to_owned()], ..ContainerConfig::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("stranger.tar");
+    let image = Image::new(&rootfs, config).unwrap();
+    image.write_docker_archive(&[name.parse().unwrap()], File::create(&archive).unwrap()).unwrap();
+    cluster.load(&archive).unwrap();
+    name
+}
+
 fn pods_that_cannot_run_say_why_and_disturb_nobody(runtime: Options) {
     let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
+    // Containerd's sandbox has a process, which does not start either.
+    let (starving, limit) = match cluster.containerd() {
+        Some(_) => ("ContainerCreating", "memory limit too low"),
+        None => ("RunContainerError", "a memory limit of 262144 bytes"),
+    };
+    let unknown = match cluster.containerd() {
+        Some(_) => "no users found",
+        None => "unable to find user stranger: no matching entries in passwd file",
+    };
+    let (foreign, stranger) = (registry(&cluster), load_strangers(&cluster));
     let node = cluster.json(&["get", "nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     cluster.apply(&pod("neighbour", json!({}), json!({"ports": [{"containerPort": 80, "hostPort": 18080}]})));
     cluster.ready("neighbour");
 
     let secret = json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "nothing", "key": "k"}}}]});
     let volume = json!({"volumes": [{"name": "v", "secret": {"secretName": "missing"}}]});
+    let mistaken = json!({"volumes": [{"name": "v", "hostPath": {"path": "/etc/passwd", "type": "Directory"}}]});
     let mount = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
     // What the first container links to is outside of the volume.
     let linking = json!({
@@ -78,6 +138,10 @@ fn pods_that_cannot_run_say_why_and_disturb_nobody(runtime: Options) {
             "ErrImageNeverPull",
             "is not present with pull policy of Never",
         ),
+        ("foreign", json!({}), json!({"image": foreign}), "ImagePullBackOff", "no match for platform in manifest"),
+        ("strange", json!({}), json!({"image": stranger}), "CreateContainerError", unknown),
+        ("starved", json!({}), json!({"resources": {"limits": {"memory": "256Ki"}}}), starving, limit),
+        ("mistaken", mistaken, mount.clone(), "ContainerCreating", "hostPath type check failed: /etc/passwd is not a directory"),
         ("unmounted", volume, mount, "ContainerCreating", "MountVolume.SetUp failed for volume \"v\" : secret \"missing\" not found"),
         (
             "escaping",
@@ -141,10 +205,21 @@ fn a_node_is_configured_by_files_and_debugged_by_ephemeral_containers(runtime: O
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kubelet.yaml");
     let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
-    std::fs::write(&file, format!("{head}maxPods: 5\nallowedUnsafeSysctls: [net.core.somaxconn]\n")).unwrap();
-    let arguments = ["--kubelet-config".to_owned(), file.to_str().unwrap().to_owned()];
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.to_vec(), ..runtime });
-    assert_eq!(cluster.json(&["get", "nodes"])["items"][0]["status"]["allocatable"]["pods"], "5");
+    let taint = "registerWithTaints: [{key: tests, value: only, effect: PreferNoSchedule}]";
+    std::fs::write(&file, format!("{head}maxPods: 5\nallowedUnsafeSysctls: [net.core.somaxconn]\n{taint}\n")).unwrap();
+    let arguments = ["--kubelet-config", file.to_str().unwrap()];
+    let mut cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.map(str::to_owned).to_vec(), ..runtime });
+    let node = |cluster: &Cluster| cluster.json(&["get", "nodes"])["items"][0].clone();
+    let first = node(&cluster);
+    assert_eq!(first["status"]["allocatable"]["pods"], "5");
+    assert_eq!(first["spec"]["taints"], json!([{"key": "tests", "value": "only", "effect": "PreferNoSchedule"}]));
+    // Containerd 1 does not tell.
+    if cluster.containerd().is_none() {
+        let status = &first["status"];
+        assert_eq!(status["features"], json!({"supplementalGroupsPolicy": true}), "{status}");
+        let default = status["runtimeHandlers"].as_array().unwrap().iter().find(|one| one["name"] == "").unwrap();
+        assert!(default["features"]["recursiveReadOnlyMounts"].is_boolean() && default["features"]["userNamespaces"].is_boolean());
+    }
     cluster.apply(&pod("tuned", json!({"securityContext": {"sysctls": [{"name": "net.core.somaxconn", "value": "77"}]}}), json!({})));
     cluster.ready("tuned");
     assert_eq!(cluster.kubectl(&["exec", "tuned", "--", "cat", "/proc/sys/net/core/somaxconn"]), "77\n");
@@ -170,4 +245,13 @@ fn a_node_is_configured_by_files_and_debugged_by_ephemeral_containers(runtime: O
     assert_eq!(status["restartCount"], 0);
     let seen = cluster.kubectl(&["logs", "tuned", "-c", "debugger"]);
     assert!(seen.contains("sleep 1000"), "{seen}");
+
+    // Its taint is for the beginning: whoever takes it away has the last word, also over a kubelet that starts anew.
+    let name = first["metadata"]["name"].as_str().unwrap();
+    cluster.kubectl(&["taint", "nodes", name, "tests-"]);
+    cluster.kill_server().unwrap();
+    cluster.start(&arguments).unwrap();
+    cluster.kubectl(&["exec", "tuned", "--", "true"]);
+    let again = node(&cluster);
+    assert_eq!((&again["metadata"]["uid"], &again["spec"]["taints"]), (&first["metadata"]["uid"], &Value::Null));
 }
