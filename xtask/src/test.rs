@@ -10,8 +10,8 @@ use crate::{root, schema, setup, sweep};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Make the kind table anew first, and compare it and its codecs with the reference's own examples; copy as much with
-    /// `kubectl cp` as is promised
+    /// Make the kind table anew first, and compare it and its codecs with the reference's own examples; take every `kubectl` from
+    /// 1.28 to 1.35, and copy as much with it as is promised
     #[arg(long)]
     full: bool,
     /// Run only the end-to-end tests, with their nodes on this container runtime: containerd-1.6 or containerd-1.7

@@ -7,12 +7,6 @@ use serde_json::Value;
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
-/// The oldest and the newest `kubectl` that is promised, and those between that changed how they apply; with `cargo xtask
-/// test --full` all of them.
-fn versions() -> Vec<u32> {
-    if std::env::var_os("CORTEN_TEST_FULL").is_some() { (28..=35).collect() } else { vec![28, 30, 32, 35] }
-}
-
 fn deployment(name: &str, replicas: Option<u32>, image: &str, label: &str) -> String {
     let replicas = replicas.map(|count| format!("  replicas: {count}\n")).unwrap_or_default();
     format!(
@@ -191,7 +185,8 @@ fn the_clusters_own_programs_are_owners(cluster: &Cluster) {
 #[test]
 fn kubectl_applies_on_the_servers_side() {
     let mut cluster = Cluster::up(CORTEN, Options::default());
-    for minor in versions() {
+    // The oldest, the newest, and those between that changed how they apply.
+    for minor in tools::kubectls(&[28, 30, 32, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         managers_share_and_conflict(&cluster, &format!("shared-{minor}"));
         there_and_back(&cluster, &format!("moved-{minor}"));

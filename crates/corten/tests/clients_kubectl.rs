@@ -92,9 +92,9 @@ fn an_application(cluster: &Cluster) {
 }
 
 #[test]
-fn kubectl_of_1_28_1_30_1_32_and_1_35() {
+fn kubectl_of_1_28_to_1_35() {
     let mut cluster = Cluster::up(CORTEN, Options::default());
-    for minor in [28, 30, 32, 35] {
+    for minor in tools::kubectls(&[28, 30, 32, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let version = cluster.json(&["version"]);
         assert_eq!(version["clientVersion"]["minor"].as_str().unwrap().trim_end_matches('+'), minor.to_string());

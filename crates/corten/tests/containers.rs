@@ -2,14 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
 
-use corten_testkit::{Cluster, Options, PATIENCE, Pod, cgroup, memory_limit_file, on_every_runtime, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, Spawned, cgroup, memory_limit_file, on_every_runtime, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
-on_every_runtime!(logs_and_exec, a_killed_container_comes_back_and_a_dying_one_backs_off, an_image_that_cannot_be_pulled_says_why);
+on_every_runtime!(
+    logs_and_exec,
+    attach_and_port_forward,
+    a_killed_container_comes_back_and_a_dying_one_backs_off,
+    an_image_that_cannot_be_pulled_says_why,
+);
 
 fn logs_and_exec(runtime: Options) {
     let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
@@ -62,6 +68,45 @@ fn logs_and_exec(runtime: Options) {
     follow.kill().unwrap();
     follow.wait().unwrap();
     assert!(writer.wait().unwrap().success());
+}
+
+fn attach_and_port_forward(runtime: Options) {
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
+    let script = "nc -ll -p 8080 -e cat & while read line; do echo got $line; echo also $line >&2; done; echo input is over; sleep 1000";
+    cluster.run(&Pod::new("talker", script).main("stdin", true));
+
+    let mut listener = Spawned::start(cluster.kubectl_command(&["attach", "talker"]));
+    let mut speaker = Spawned::start(cluster.kubectl_command(&["attach", "-i", "talker"]));
+    let mut stdin = speaker.stdin().unwrap();
+    // What was said before one was attached is not repeated: it is said until both are.
+    wait::until("both hear both", PATIENCE, || {
+        stdin.write_all(b"hello\n").unwrap();
+        let heard = [&mut listener, &mut speaker].map(|one| one.has_said("got hello") && one.has_said("also hello"));
+        if heard == [true; 2] { Ok(()) } else { Err((heard, listener.said(), speaker.said())) }
+    });
+    listener.kill();
+    speaker.kill();
+
+    cluster.listens("talker", 8080);
+    let (mut forwarding, address) = cluster.forward("pod/talker", "8080");
+    for size in [5, 100_000, 3_000_000] {
+        let sent: Vec<u8> = (0..size).map(|index: usize| (index % 251) as u8).collect();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut reading = stream.try_clone().unwrap();
+        let heard = std::thread::spawn(move || {
+            let mut heard = Vec::new();
+            reading.read_to_end(&mut heard).map(|_| heard)
+        });
+        stream.write_all(&sent).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert!(heard.join().unwrap().unwrap() == sent, "{size} bytes there and back");
+    }
+    let (_nobody, address) = cluster.forward("pod/talker", "9");
+    let mut refused = TcpStream::connect(address).unwrap();
+    refused.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(!matches!(refused.read(&mut [0; 1]), Ok(1..)));
+    assert!(!forwarding.has_said("error"), "{}", forwarding.said());
 }
 
 fn a_killed_container_comes_back_and_a_dying_one_backs_off(runtime: Options) {

@@ -18,7 +18,7 @@ const COPYING: Duration = Duration::from_secs(300);
 
 /// All of 1 GiB is for `cargo xtask test --full`.
 fn size() -> usize {
-    if std::env::var_os("CORTEN_TEST_FULL").is_some() { 1 << 30 } else { 64 << 20 }
+    if corten_testkit::full() { 1 << 30 } else { 64 << 20 }
 }
 
 /// Bytes without a pattern (xorshift), the same at every run.
@@ -128,7 +128,7 @@ fn every_kubectl_copies() {
     let mut cluster = Cluster::with_busybox(CORTEN);
     cluster.run(&Pod::new("store", "exec sleep 100000"));
     // 1.28 speaks SPDY, the newest WebSocket.
-    for minor in [28, 30, 35] {
+    for minor in tools::kubectls(&[28, 30, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         there_and_back(&cluster, 4 << 20);
     }

@@ -17,7 +17,7 @@ fn cluster() -> Cluster {
 #[test]
 fn a_container_beside_a_running_one() {
     let mut cluster = cluster();
-    for minor in [28, 35] {
+    for minor in tools::kubectls(&[28, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let name = format!("doctor-{minor}");
         let debug =

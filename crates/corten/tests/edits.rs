@@ -353,7 +353,7 @@ fn kubectl_1_35_edits() {
 /// Those between, with `cargo xtask test --full`.
 #[test]
 fn the_other_kubectls_edit() {
-    if std::env::var_os("CORTEN_TEST_FULL").is_some() {
+    if corten_testkit::full() {
         [29, 31, 33, 34].into_iter().for_each(everything);
     }
 }

@@ -40,7 +40,7 @@ fn options_choose_what_is_shown() {
     let command = "echo one; echo two >&2; sleep 1; head -c 40000 /dev/zero | tr '\\0' x; echo; printf '\\001\\377end'";
     cluster.apply(&Pod::new("talker", command).once().to_string());
     cluster.succeeded("talker");
-    for minor in [28, 35] {
+    for minor in tools::kubectls(&[28, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let logs = |arguments: &[&str]| {
             let all: Vec<&str> = ["logs", "talker"].iter().chain(arguments).copied().collect();

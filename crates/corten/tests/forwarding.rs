@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use corten_testkit::{Cluster, Options, PATIENCE, Pod, Spawned, tools};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, tools};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
@@ -46,14 +46,6 @@ fn ready(cluster: &Cluster) {
     cluster.listens("echo", 8080);
 }
 
-/// A running port-forward and the address it listens at.
-fn forward(cluster: &Cluster, to: &str, port: &str) -> (Spawned, SocketAddr) {
-    let mut forwarding = Spawned::start(cluster.kubectl_command(&["port-forward", "--address=127.0.0.1", to, &format!(":{port}")]));
-    let line = forwarding.line_with("Forwarding from 127.0.0.1:");
-    let port = line.split(['>', ' ']).find_map(|word| word.strip_prefix("127.0.0.1:")).unwrap();
-    (forwarding, SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())))
-}
-
 /// Sends bytes, ends, and gives what comes back until the end.
 fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -86,9 +78,9 @@ fn many_connections_at_once() {
     // Every connection gets a file of its own.
     let make = "for n in $(seq 0 39); do yes line $n of a file | head -c $((200000 + n)) > /usr/share/nginx/html/$n; done";
     cluster.kubectl(&["exec", "web", "--", "sh", "-c", make]);
-    for minor in [28, 30, 35] {
+    for minor in tools::kubectls(&[28, 30, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
-        let (_forwarding, address) = forward(&cluster, "pod/web", "80");
+        let (_forwarding, address) = cluster.forward("pod/web", "80");
         let clients: Vec<_> = (0..40_usize).map(|number| std::thread::spawn(move || fetch(address, number))).collect();
         for (number, client) in clients.into_iter().enumerate() {
             let page = client.join().unwrap();
@@ -111,9 +103,9 @@ fn fetch(address: SocketAddr, number: usize) -> Vec<u8> {
 #[test]
 fn both_directions_end_on_their_own() {
     let mut cluster = cluster();
-    for minor in [28, 30, 35] {
+    for minor in tools::kubectls(&[28, 30, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
-        let (_forwarding, address) = forward(&cluster, "pod/echo", "8080");
+        let (_forwarding, address) = cluster.forward("pod/echo", "8080");
         // The program hears the end of what it is sent, and is heard to its own end.
         for seed in 0..20 {
             let sent = noise(seed, 50_000 * usize::from(seed));
@@ -126,7 +118,7 @@ fn both_directions_end_on_their_own() {
 fn by_service_and_by_port_name() {
     let cluster = cluster();
     for (to, port) in [("service/echo", "80"), ("pod/echo", "echo")] {
-        let (_forwarding, address) = forward(&cluster, to, port);
+        let (_forwarding, address) = cluster.forward(to, port);
         assert_eq!(exchange(address, b"hello"), b"hello", "{to}");
     }
     let unknown = cluster.kubectl_outcome(&["port-forward", "service/echo", ":81"]);
@@ -136,9 +128,9 @@ fn by_service_and_by_port_name() {
 #[test]
 fn a_port_where_nobody_listens_is_an_error_and_no_hang() {
     let mut cluster = cluster();
-    for minor in [28, 35] {
+    for minor in tools::kubectls(&[28, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
-        let (mut forwarding, address) = forward(&cluster, "pod/echo", "9");
+        let (mut forwarding, address) = cluster.forward("pod/echo", "9");
         assert_eq!(exchange(address, b"anybody?"), b"", "{minor}");
         let line = forwarding.line_with("error forwarding port 9 to pod");
         assert!(line.contains("onnection refused"), "{minor}: {line}");
@@ -148,9 +140,9 @@ fn a_port_where_nobody_listens_is_an_error_and_no_hang() {
 #[test]
 fn a_pod_that_is_replaced_is_a_clear_error_and_no_hang() {
     let mut cluster = cluster();
-    for minor in [28, 35] {
+    for minor in tools::kubectls(&[28, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
-        let (mut forwarding, address) = forward(&cluster, "pod/echo", "8080");
+        let (mut forwarding, address) = cluster.forward("pod/echo", "8080");
         let mut open = TcpStream::connect(address).unwrap();
         open.set_read_timeout(Some(PATIENCE)).unwrap();
         open.write_all(b"before").unwrap();
@@ -171,7 +163,7 @@ fn a_pod_that_is_replaced_is_a_clear_error_and_no_hang() {
         assert_eq!(code, Some(1), "{minor}: {said}");
         assert!(said.contains("lost connection to pod"), "{minor}: {said}");
         // Started again, it works.
-        let (_forwarding, address) = forward(&cluster, "pod/echo", "8080");
+        let (_forwarding, address) = cluster.forward("pod/echo", "8080");
         assert_eq!(exchange(address, b"again"), b"again", "{minor}");
     }
 }

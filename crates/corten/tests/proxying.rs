@@ -220,7 +220,7 @@ fn head(stream: &mut TcpStream) -> String {
 fn kubectl_proxy_serves_a_websocket_app() {
     let mut cluster = cluster();
     endpoints(&cluster, "web", WEB_PORTS);
-    for minor in [28, 35] {
+    for minor in tools::kubectls(&[28, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let (_proxy, address) = proxy(&cluster);
         let mut stream = connect(address);

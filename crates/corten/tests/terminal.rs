@@ -13,7 +13,7 @@ fn a_shell_at_a_terminal_behaves_like_one() {
     let mut cluster = Cluster::with_busybox(CORTEN);
     cluster.run(&Pod::new("host", "sleep 100000"));
     // SPDY, the first with WebSocket by default, the newest.
-    for minor in [28, 32, 35] {
+    for minor in tools::kubectls(&[28, 32, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let mut shell = Terminal::start(&cluster.kubectl_command(&["exec", "-it", "host", "--", "sh"]), 31, 91).unwrap();
         shell.type_in("stty size; tty; echo $((6*7))=answer\n").unwrap();
@@ -42,7 +42,7 @@ fn a_shell_at_a_terminal_behaves_like_one() {
 fn input_output_and_exit_codes_without_a_terminal() {
     let mut cluster = Cluster::with_busybox(CORTEN);
     cluster.run(&Pod::new("host", "sleep 100000"));
-    for minor in [28, 30, 35] {
+    for minor in tools::kubectls(&[28, 30, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let outcome = cluster.kubectl_outcome(&["exec", "host", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
         assert_eq!((outcome.code, &*outcome.stdout), (Some(7), "out\n"), "{minor}");
@@ -63,7 +63,7 @@ fn several_attach_at_once_and_what_they_type_arrives() {
     let mut cluster = Cluster::with_busybox(CORTEN);
     let script = "while read line; do echo got $line; echo also $line >&2; done; echo input is over; exit 3";
     cluster.run(&Pod::new("talker", script).main("stdin", true).once());
-    for minor in [28, 35] {
+    for minor in tools::kubectls(&[28, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let mut listener = Spawned::start(cluster.kubectl_command(&["attach", "talker"]));
         let mut speaker = Spawned::start(cluster.kubectl_command(&["attach", "-i", "talker"]));
@@ -85,7 +85,7 @@ fn several_attach_at_once_and_what_they_type_arrives() {
 #[test]
 fn a_pod_is_run_at_a_terminal_and_goes_with_it() {
     let mut cluster = Cluster::with_busybox(CORTEN);
-    for minor in [30, 35] {
+    for minor in tools::kubectls(&[30, 35]) {
         cluster.use_kubectl(tools::kubectl_version(minor).unwrap());
         let run = ["run", "visit", "-it", "--rm", "--image=busybox:1.36", "--restart=Never", "--image-pull-policy=Never", "--", "sh"];
         let mut shell = Terminal::start(&cluster.kubectl_command(&run), 24, 80).unwrap();

@@ -240,7 +240,7 @@ async fn forwarding(protocol: Protocol) -> BoxIo {
 
 async fn forwarding_to(protocol: Protocol, dial: forward::Dial) -> BoxIo {
     let (near, far) = duplex(64 << 10);
-    let forwarder = forward::Forwarder { pod: Arc::from("p"), dial, creation: SOON, aftermath: SOON };
+    let forwarder = forward::Forwarder { pod: Arc::from("p"), dial, creation: SOON, linger: SOON };
     tokio::spawn(forward::serve_within(Box::new(far), protocol, &[8080, 1], forwarder));
     if protocol == Protocol::Tunnel { Box::new(Tunnel::new(connect_socket(Box::new(near)).await)) } else { Box::new(near) }
 }
@@ -277,58 +277,109 @@ async fn ports_are_forwarded_over_spdy_and_its_tunnel() {
     }
 }
 
+/// A connection to a port that does `what` with its end of it.
+async fn connection_to<F>(
+    what: impl Fn(tokio::io::DuplexStream) -> F + Send + Sync + 'static,
+) -> (corten_spdy::Connection, [corten_spdy::Stream; 2])
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let dial: forward::Dial = Arc::new(move |_| {
+        let (near, far) = duplex(1 << 10);
+        tokio::spawn(what(far));
+        Box::pin(async move { Ok(Box::new(near) as BoxIo) })
+    });
+    let io = forwarding_to(Protocol::SpdyForward, dial).await;
+    let (connection, _incoming) = corten_spdy::start(io, corten_spdy::Role::Client, corten_spdy::Config::default()).unwrap();
+    let headers = |kind: &str| corten_spdy::Headers::new().with("streamType", kind).with("port", "80").with("requestID", "0");
+    let errors = connection.open(headers("error")).await.unwrap();
+    let data = connection.open(headers("data")).await.unwrap();
+    (connection, [errors, data])
+}
+
 /// Old clients end theirs only when they have seen both ends of the port.
 #[tokio::test]
 async fn the_end_of_a_port_is_told_at_once_and_what_is_still_sent_arrives() {
-    let (hears, mut heard) = mpsc::unbounded_channel();
-    let dial: forward::Dial = Arc::new(move |_| {
-        let hears = hears.clone();
-        Box::pin(async move {
-            let (near, far) = duplex(1 << 10);
-            tokio::spawn(async move {
-                let (mut reader, mut writer) = tokio::io::split(far);
-                writer.write_all(b"bye").await.unwrap();
-                writer.shutdown().await.unwrap();
+    for ends in [true, false] {
+        let (hears, mut heard) = mpsc::unbounded_channel();
+        let (_connection, [mut errors, mut data]) = connection_to(move |mut port| {
+            let hears = hears.clone();
+            async move {
+                port.write_all(b"bye").await.unwrap();
+                port.shutdown().await.unwrap();
                 let mut rest = String::new();
-                reader.read_to_string(&mut rest).await.unwrap();
+                port.read_to_string(&mut rest).await.unwrap();
                 hears.send(rest).unwrap();
-            });
-            Ok(Box::new(near) as BoxIo)
+            }
         })
-    });
-    let io = forwarding_to(Protocol::SpdyForward, dial).await;
-    let (connection, _incoming) = corten_spdy::start(io, corten_spdy::Role::Client, corten_spdy::Config::default()).unwrap();
-    let headers = |kind: &str| corten_spdy::Headers::new().with("streamType", kind).with("port", "80").with("requestID", "0");
-    let mut errors = connection.open(headers("error")).await.unwrap();
-    let mut data = connection.open(headers("data")).await.unwrap();
-    let (mut said, mut error) = (String::new(), String::new());
-    soon(data.read_to_string(&mut said)).await.unwrap();
-    soon(errors.read_to_string(&mut error)).await.unwrap();
-    assert_eq!((said.as_str(), error.as_str()), ("bye", ""));
-    data.write_all(b"late").await.unwrap();
-    data.shutdown().await.unwrap();
-    assert_eq!(soon(heard.recv()).await.unwrap(), "late");
+        .await;
+        let (mut said, mut error) = (String::new(), String::new());
+        soon(data.read_to_string(&mut said)).await.unwrap();
+        soon(errors.read_to_string(&mut error)).await.unwrap();
+        assert_eq!((said.as_str(), error.as_str()), ("bye", ""));
+        // This is about the clock: altogether it takes longer than a client may be silent.
+        for _ in 0..5 {
+            tokio::time::sleep(SOON / 3).await;
+            data.write_all(b"late").await.unwrap();
+        }
+        // A client that forgets to end is given up.
+        if ends {
+            data.shutdown().await.unwrap();
+        }
+        assert_eq!(soon(heard.recv()).await.unwrap(), "late".repeat(5));
+    }
 }
 
-/// `kubectl` says no more than that when its own client is gone.
+/// `nc -N` ends what it says when all is said, and then waits for the answer.
 #[tokio::test]
-async fn a_port_that_goes_on_and_on_is_not_heard_for_ever() {
-    let dial: forward::Dial = Arc::new(|_| {
-        Box::pin(async {
-            let (near, mut far) = duplex(1 << 10);
-            tokio::spawn(async move { while far.write_all(&[7; 512]).await.is_ok() {} });
-            Ok(Box::new(near) as BoxIo)
-        })
-    });
-    let io = forwarding_to(Protocol::SpdyForward, dial).await;
-    let (connection, _incoming) = corten_spdy::start(io, corten_spdy::Role::Client, corten_spdy::Config::default()).unwrap();
-    let headers = |kind: &str| corten_spdy::Headers::new().with("streamType", kind).with("port", "80").with("requestID", "0");
-    let mut errors = connection.open(headers("error")).await.unwrap();
-    let mut data = connection.open(headers("data")).await.unwrap();
+async fn a_client_that_has_said_all_waits_for_its_answer_and_takes_it_when_it_likes() {
+    const ANSWER: usize = 500_000;
+    let (_connection, [mut errors, mut data]) = connection_to(|mut port| async move {
+        let mut question = String::new();
+        port.read_to_string(&mut question).await.unwrap();
+        // This is about the clock.
+        tokio::time::sleep(2 * SOON).await;
+        port.write_all(&question.repeat(ANSWER / question.len()).into_bytes()).await.unwrap();
+    })
+    .await;
+    data.write_all(b"when? ").await.unwrap();
     data.shutdown().await.unwrap();
-    // Reset or ended, but over.
-    let _ = soon(tokio::io::copy(&mut data, &mut tokio::io::sink())).await;
-    assert_eq!(soon(errors.read_to_string(&mut String::new())).await.unwrap(), 0);
+    let mut first = [0; 5];
+    soon(data.read_exact(&mut first)).await.unwrap();
+    assert_eq!(&first, b"when?");
+    tokio::time::sleep(2 * SOON).await;
+    let (mut rest, mut error) = (String::new(), String::new());
+    soon(data.read_to_string(&mut rest)).await.unwrap();
+    assert_eq!(rest.len() + first.len(), ANSWER / 6 * 6);
+    soon(errors.read_to_string(&mut error)).await.unwrap();
+    assert_eq!(error, "");
+}
+
+#[tokio::test]
+async fn a_port_that_goes_on_and_on_ends_with_the_stream_that_hears_it() {
+    let (ends, mut ended) = mpsc::unbounded_channel();
+    let (_connection, [_errors, mut data]) = connection_to(move |mut port| {
+        let ends = ends.clone();
+        async move {
+            while port.write_all(&[7; 512]).await.is_ok() {}
+            ends.send(()).unwrap();
+        }
+    })
+    .await;
+    soon(data.read_exact(&mut [0; 5000])).await.unwrap();
+    assert!(ended.try_recv().is_err());
+    drop(data);
+    soon(ended.recv()).await.unwrap();
+
+    // So does one that says nothing and hears nothing.
+    let (_connection, [mut errors, data]) = connection_to(|port| async move {
+        let _port = port;
+        std::future::pending().await
+    })
+    .await;
+    drop(data);
+    // Its end or a reset.
+    let _ = soon(errors.read_to_end(&mut Vec::new())).await;
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ pub use enclosure::{Enclosure, clear, hierarchies};
 pub use interrupt::clean_up_when_interrupted;
 #[cfg(feature = "clusters")]
 pub use pods::{BUSYBOX, Pod};
-pub use runner::{Outcome, run, run_with_input};
+pub use runner::{Outcome, full, run, run_with_input};
 #[cfg(feature = "clusters")]
 pub use spawned::Spawned;
 #[cfg(feature = "clusters")]

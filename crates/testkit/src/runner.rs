@@ -33,6 +33,11 @@ impl Outcome {
     }
 }
 
+/// Whether all that is promised is tested, as `cargo xtask test --full` does, and not a part that says nearly as much.
+pub fn full() -> bool {
+    std::env::var_os("CORTEN_TEST_FULL").is_some()
+}
+
 /// Runs a program to its end.
 pub fn run(command: Command) -> Result<Outcome> {
     run_with_input(command, "")

@@ -12,6 +12,11 @@ use crate::{Cluster, Spawned};
 /// The longest head of an answer.
 const MAX_HEAD: usize = 16 << 10;
 
+/// The methods by which a protocol is asked for: WebSocket by GET, and SPDY by POST, as most clients do, or by GET as well.
+pub fn methods(protocol: Protocol) -> &'static [&'static str] {
+    if protocol.is_socket() { &["GET"] } else { &["POST", "GET"] }
+}
+
 /// A running `kubectl proxy`.
 pub struct Gate {
     _proxy: Spawned,
@@ -38,16 +43,15 @@ impl Gate {
         self.address
     }
 
-    /// Upgrades a connection to a path of the API; GET for WebSocket and POST for SPDY, as clients do.
+    /// Upgrades a connection to a path of the API.
     ///
     /// # Errors
     ///
     /// What was answered instead, head and body.
-    pub async fn upgrade(&self, path: &str, protocol: Protocol) -> Result<BoxIo, String> {
+    pub async fn upgrade(&self, path: &str, protocol: Protocol, method: &str) -> Result<BoxIo, String> {
         let said = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect(self.address).await.map_err(said)?;
         stream.set_nodelay(true).map_err(said)?;
-        let method = if protocol.is_socket() { "GET" } else { "POST" };
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for (name, value) in protocol.request_headers("dGhlIHNhbXBsZSBub25jZQ==") {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -72,5 +76,21 @@ impl Gate {
         let (reading, writing) = stream.into_split();
         let early = std::io::Cursor::new(answer.split_off(end));
         Ok(Box::new(tokio::io::join(early.chain(reading), writing)))
+    }
+}
+
+impl Cluster {
+    /// A running `kubectl port-forward` and the address it listens at.
+    ///
+    /// # Panics
+    ///
+    /// When it does not say where it listens.
+    #[track_caller]
+    pub fn forward(&self, to: &str, port: &str) -> (Spawned, SocketAddr) {
+        let mut forwarding = Spawned::start(self.kubectl_command(&["port-forward", "--address=127.0.0.1", to, &format!(":{port}")]));
+        let line = forwarding.line_with("Forwarding from 127.0.0.1:");
+        let port = line.split(['>', ' ']).find_map(|word| word.strip_prefix("127.0.0.1:")).and_then(|port| port.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
+        (forwarding, SocketAddr::from(([127, 0, 0, 1], port)))
     }
 }

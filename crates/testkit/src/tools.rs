@@ -35,6 +35,11 @@ pub fn kubectl_version(minor: u32) -> Result<PathBuf> {
     Ok(layer(minor)?.join("kubectl").join("kubectl"))
 }
 
+/// The minor versions of `kubectl` that a test is run with: `few`, and with `cargo xtask test --full` all that are promised.
+pub fn kubectls(few: &[u32]) -> Vec<u32> {
+    if crate::full() { (28..=35).collect() } else { few.to_vec() }
+}
+
 /// Helm 4.
 pub fn helm() -> Result<PathBuf> {
     Ok(layer(NEWEST)?.join("helm").join("helm"))

@@ -9,7 +9,7 @@ use corten_streams::session::{self, Rest, Streams};
 use corten_streams::{
     BoxIo, Protocol, Remote, SocketVersion, SpdyVersion, Tunnel, Use, Wanted, connect_socket, exit_status, forward, negotiate,
 };
-use corten_testkit::hostile::{BAD_FRAMES, memory};
+use corten_testkit::hostile::{BAD_FRAMES, BAD_SPDY, memory};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -107,7 +107,10 @@ impl Cluster {
     }
 
     pub async fn upgrade(&self, path: &str, protocol: Protocol) -> BoxIo {
-        let method = if protocol.is_socket() { Method::GET } else { Method::POST };
+        self.upgrade_by(if protocol.is_socket() { Method::GET } else { Method::POST }, path, protocol).await
+    }
+
+    async fn upgrade_by(&self, method: Method, path: &str, protocol: Protocol) -> BoxIo {
         let response = self.ask(Identity::admin(), method, path, Some(protocol)).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{protocol:?}");
         Box::new(TokioIo::new(hyper::upgrade::on(response).await.unwrap()))
@@ -126,8 +129,9 @@ pub const V5: Protocol = Protocol::Socket { version: SocketVersion::V5, base64: 
 #[tokio::test]
 async fn a_new_websocket_is_translated_for_an_old_kubelet_and_spdy_is_passed_on() {
     let cluster = Cluster::start().await;
-    for protocol in [V5, Protocol::Spdy(SpdyVersion::V4), Protocol::Spdy(SpdyVersion::V1)] {
-        let io = cluster.upgrade(&format!("web/{EXEC}"), protocol).await;
+    let (v1, v4) = (Protocol::Spdy(SpdyVersion::V1), Protocol::Spdy(SpdyVersion::V4));
+    for (method, protocol) in [(Method::GET, V5), (Method::POST, v4), (Method::GET, v4), (Method::POST, v1), (Method::GET, v1)] {
+        let io = cluster.upgrade_by(method, &format!("web/{EXEC}"), protocol).await;
         let mut process = soon(Process::connect(io, protocol, ALL)).await.unwrap();
         let mut stdin = process.stdin.take().unwrap();
         let typing = async {
@@ -142,11 +146,69 @@ async fn a_new_websocket_is_translated_for_an_old_kubelet_and_spdy_is_passed_on(
     }
 }
 
+/// What goes either way between a client and [`parrot`]: frames that are out of order, unmasked, or mean nothing, and then no frames at all.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let nonsense = (0..300_000).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    let frames = BAD_FRAMES.into_iter().chain(BAD_SPDY).chain([b"\x82\x03\x01hi", b"\x88\x00".as_slice()]);
+    frames.flatten().copied().chain(nonsense).collect()
+}
+
+const UP: u32 = 1;
+const DOWN: u32 = 2;
+
+/// A kubelet that agrees to every protocol and then speaks none: it says whether it heard what it should, and after that what it has
+/// to say itself.
+async fn parrot(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let of = if request.uri().path().starts_with("/portForward") { Use::Forward } else { Use::Remote };
+    let agreed = negotiate(request.headers(), of).unwrap();
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut io = TokioIo::new(upgrade.await.unwrap());
+        let expected = noise(UP);
+        let mut heard = vec![0; expected.len()];
+        io.read_exact(&mut heard).await.unwrap();
+        io.write_all(if heard == expected { b"=" } else { b"!" }).await.unwrap();
+        io.write_all(&noise(DOWN)).await.unwrap();
+        io.shutdown().await.unwrap();
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = agreed.headers;
+    Ok(response)
+}
+
+#[tokio::test]
+async fn where_both_sides_speak_the_same_bytes_are_passed_on_untouched() {
+    let listener = listen().await;
+    node(&listener.api, parrot).await;
+    placed(&listener.api, "web", "main").await;
+    let cluster = Cluster { listener };
+    let old = Protocol::Socket { version: SocketVersion::V1, base64: true };
+    let remote = [V5, old, Protocol::Spdy(SpdyVersion::V4)].map(|protocol| (EXEC, protocol));
+    for (path, protocol) in remote.into_iter().chain([("portforward", Protocol::Tunnel), ("portforward", Protocol::SpdyForward)]) {
+        let method = if protocol.is_socket() { Method::GET } else { Method::POST };
+        let response = cluster.ask(Identity::admin(), method, &format!("web/{path}"), Some(protocol)).await;
+        let chosen = response.headers().get("sec-websocket-protocol").or(response.headers().get("x-stream-protocol-version"));
+        assert_eq!(chosen.unwrap(), protocol.name());
+        let mut io = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+        soon(io.write_all(&noise(UP))).await.unwrap();
+        let mut heard = Vec::new();
+        soon(io.read_to_end(&mut heard)).await.unwrap();
+        assert_eq!(heard.first(), Some(&b'='), "{protocol:?}: what the client said arrived otherwise");
+        assert!(heard[1..] == noise(DOWN), "{protocol:?}: what the kubelet said arrived otherwise");
+    }
+}
+
 #[tokio::test]
 async fn a_tunnelled_port_forward_is_unwrapped_for_an_old_kubelet() {
     let cluster = Cluster::start().await;
-    for protocol in [Protocol::Tunnel, Protocol::SpdyForward] {
-        let mut io = cluster.upgrade("web/portforward", protocol).await;
+    for (method, protocol) in [(Method::GET, Protocol::Tunnel), (Method::POST, Protocol::SpdyForward), (Method::GET, Protocol::SpdyForward)]
+    {
+        let mut io = cluster.upgrade_by(method, "web/portforward", protocol).await;
         if protocol == Protocol::Tunnel {
             io = Box::new(Tunnel::new(connect_socket(io).await));
         }
@@ -224,30 +286,56 @@ async fn bad_frames_end_their_session_and_no_other() {
     drop(idle);
 }
 
+/// As in v1.35, whatever the method: a session is something that is made.
 #[tokio::test]
 async fn who_may_only_read_runs_nothing() {
     let cluster = Cluster::start().await;
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reader"},
-        "rules": [{"apiGroups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get"]}],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "reader"},
-        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
-    });
-    cluster.listener.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", role).await;
-    cluster.listener.api.created("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await;
-    let eve = || Identity::new("eve", Vec::<String>::new());
-    // Roles are followed by a watch: a moment may pass until the binding counts.
-    let may_get = async {
-        while cluster.ask(eve(), Method::GET, "web", None).await.status() != StatusCode::OK {
-            tokio::task::yield_now().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    for (name, verb) in [("reader", "get"), ("maker", "create")] {
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name},
+            "rules": [
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+                {"apiGroups": [""], "resources": ["pods/exec", "pods/attach", "pods/portforward"], "verbs": [verb]},
+            ],
+        });
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        });
+        cluster.listener.api.created(&format!("{rbac}/roles"), role).await;
+        cluster.listener.api.created(&format!("{rbac}/rolebindings"), binding).await;
+    }
+    let who = |name: &str| Identity::new(name, Vec::<String>::new());
+    for name in ["reader", "maker"] {
+        // Roles are followed by a watch: a moment may pass until the binding counts.
+        let may_get = async {
+            while cluster.ask(who(name), Method::GET, "web", None).await.status() != StatusCode::OK {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(may_get).await;
+    }
+    let v4 = Protocol::Spdy(SpdyVersion::V4);
+    let attach = EXEC.replace("exec?command=cat&", "attach?");
+    let remote = [("exec", EXEC), ("attach", &attach)].into_iter().flat_map(|(what, path)| [(what, path, V5), (what, path, v4)]);
+    let forward = [Protocol::Tunnel, Protocol::SpdyForward].map(|protocol| ("portforward", "portforward", protocol));
+    for (subresource, path, protocol) in remote.chain(forward) {
+        let methods = if protocol.is_socket() { vec![Method::GET] } else { vec![Method::GET, Method::POST] };
+        for method in methods {
+            // GET is to read as well: it takes both rights.
+            let lacks = [("reader", "create"), ("maker", "get")];
+            for (name, verb) in lacks {
+                let answer = cluster.ask(who(name), method.clone(), &format!("web/{path}"), Some(protocol)).await;
+                if (name, &method) == ("maker", &Method::POST) {
+                    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS, "{path} {protocol:?}");
+                    continue;
+                }
+                let (status, text) = words(answer).await;
+                assert_eq!(status, StatusCode::FORBIDDEN, "{name} {method} {path} {protocol:?}: {text}");
+                assert!(text.contains(&format!("cannot {verb} resource \\\"pods/{subresource}\\\"")), "{text}");
+            }
         }
-    };
-    soon(may_get).await;
-    let refused = cluster.ask(eve(), Method::GET, &format!("web/{EXEC}"), Some(V5)).await;
-    let (status, text) = words(refused).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    assert!(text.contains("cannot create resource \\\"pods/exec\\\""), "{text}");
+    }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use corten_cri::v1;
 use corten_streams::client::{self, Process};
 use corten_streams::{BoxIo, Protocol, Size, SocketVersion, SpdyVersion, Tunnel, Wanted, connect_socket};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -49,7 +49,7 @@ pub(crate) fn protocols() -> Vec<Protocol> {
     sockets.into_iter().chain([V::V1, V::V2, V::V3, V::V4].map(Protocol::Spdy)).collect()
 }
 
-async fn ask(node: &Node, url: &str, headers: Vec<(http::HeaderName, String)>) -> Response<Incoming> {
+async fn ask(node: &Node, method: Method, url: &str, headers: Vec<(http::HeaderName, String)>) -> Response<Incoming> {
     let address: std::net::SocketAddr = url.split('/').nth(2).unwrap().parse().unwrap();
     let stream = node.in_network(move || std::net::TcpStream::connect(address)).unwrap();
     stream.set_nonblocking(true).unwrap();
@@ -57,18 +57,25 @@ async fn ask(node: &Node, url: &str, headers: Vec<(http::HeaderName, String)>) -
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection.with_upgrades());
     let path = format!("/{}", url.splitn(4, '/').nth(3).unwrap());
-    // SPDY is asked for as Kubernetes' clients do, WebSocket as its standard wants.
-    let socket = headers.iter().any(|(_, value)| value == "websocket");
-    let mut request = if socket { Request::get(path) } else { Request::post(path) }.header("host", "streaming");
+    let mut request = Request::builder().method(method).uri(path).header("host", "streaming");
     for (name, value) in headers {
         request = request.header(name, value);
     }
     soon(sender.send_request(request.body(Empty::<Bytes>::new()).unwrap())).await.unwrap()
 }
 
+/// WebSocket is asked for as its standard wants, SPDY by POST, as Kubernetes' clients do, or by GET as well.
+fn methods(protocol: Protocol) -> Vec<Method> {
+    if protocol.is_socket() { vec![Method::GET] } else { vec![Method::POST, Method::GET] }
+}
+
 /// Upgrades a connection to a streaming URL.
 pub(crate) async fn upgrade(node: &Node, url: &str, protocol: Protocol) -> BoxIo {
-    let response = ask(node, url, protocol.request_headers("dGhlIHNhbXBsZSBub25jZQ==")).await;
+    upgrade_by(node, methods(protocol).remove(0), url, protocol).await
+}
+
+async fn upgrade_by(node: &Node, method: Method, url: &str, protocol: Protocol) -> BoxIo {
+    let response = ask(node, method, url, protocol.request_headers("dGhlIHNhbXBsZSBub25jZQ==")).await;
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{protocol:?}");
     let chosen = response.headers().get("sec-websocket-protocol").or(response.headers().get("x-stream-protocol-version"));
     assert_eq!(chosen.unwrap(), protocol.name());
@@ -103,14 +110,17 @@ async fn container_of(node: &mut Node, pod: &str) -> String {
 async fn a_program_is_talked_to_in_every_protocol(node: &mut Node) {
     let id = container_of(node, "talk").await;
     let words = if node.is_reference() { "exit code 9" } else { "exit status 9" };
-    for protocol in protocols_of(node) {
-        let mut process = exec(node, &id, "read line; echo \"<$line>\"; echo oh >&2; exit 9", ALL, protocol).await;
+    let ways = protocols_of(node).into_iter().flat_map(|protocol| methods(protocol).into_iter().map(move |method| (protocol, method)));
+    for (protocol, method) in ways {
+        let url = exec_url(node, &id, "read line; echo \"<$line>\"; echo oh >&2; exit 9", ALL).await;
+        let io = upgrade_by(node, method.clone(), &url, protocol).await;
+        let mut process = soon(Process::connect(io, protocol, ALL)).await.unwrap();
         process.stdin.as_mut().unwrap().write_all(b"hello\n").await.unwrap();
         let (mut out, mut err) = (String::new(), String::new());
         let (stdout, stderr) = (process.stdout.as_mut().unwrap(), process.stderr.as_mut().unwrap());
         let (word, _, _) =
             soon(async { tokio::join!(process.done, stdout.read_to_string(&mut out), stderr.read_to_string(&mut err)) }).await;
-        assert_eq!((out.as_str(), err.as_str()), ("<hello>\n", "oh\n"), "{protocol:?}");
+        assert_eq!((out.as_str(), err.as_str()), ("<hello>\n", "oh\n"), "{method} {protocol:?}");
         assert!(word.unwrap().contains(words), "{protocol:?}");
 
         let process = exec(node, &id, "true", OUTPUT, protocol).await;
@@ -217,14 +227,15 @@ pub(crate) async fn echoing(node: &mut Node, pod: &str) -> String {
 
 async fn ports_are_forwarded_in_every_protocol(node: &mut Node) {
     let sandbox = echoing(node, "ports").await;
-    for protocol in [Protocol::SpdyForward, Protocol::Tunnel] {
+    for (protocol, method) in [(Protocol::SpdyForward, Method::POST), (Protocol::SpdyForward, Method::GET), (Protocol::Tunnel, Method::GET)]
+    {
         if node.is_reference() && protocol == Protocol::Tunnel {
             // The tunnel is younger than the reference.
             continue;
         }
         let request = v1::PortForwardRequest { pod_sandbox_id: sandbox.clone(), port: Vec::new() };
         let url = node.cri.runtime.port_forward(request).await.unwrap().into_inner().url;
-        let mut io = upgrade(node, &url, protocol).await;
+        let mut io = upgrade_by(node, method, &url, protocol).await;
         if protocol == Protocol::Tunnel {
             io = Box::new(Tunnel::new(connect_socket(io).await));
         }
@@ -273,11 +284,11 @@ async fn bad_input_ends_its_session_and_no_other() {
         let _ = soon(io.read_to_end(&mut said)).await;
     }
     let no_upgrade = exec_url(&mut node, &id, "true", OUTPUT).await;
-    assert_eq!(ask(&node, &no_upgrade, Vec::new()).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(ask(&node, Method::POST, &no_upgrade, Vec::new()).await.status(), StatusCode::BAD_REQUEST);
     let mut strange = spdy.request_headers("");
     strange.retain(|(name, _)| name != "x-stream-protocol-version");
     strange.push((http::HeaderName::from_static("x-stream-protocol-version"), "v9.channel.k8s.io".to_owned()));
-    let refused = ask(&node, &no_upgrade, strange).await;
+    let refused = ask(&node, Method::POST, &no_upgrade, strange).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     assert_eq!(refused.headers().get_all("x-accepted-stream-protocol-versions").iter().count(), 4);
     let words = refused.into_body().collect().await.unwrap().to_bytes();

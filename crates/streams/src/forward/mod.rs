@@ -3,12 +3,12 @@
 mod socket;
 mod spdy;
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
+use tokio_util::sync::CancellationToken;
 
 use crate::negotiate::Protocol;
 use crate::{BoxIo, BoxWrite, Tunnel, accept_socket};
@@ -16,13 +16,14 @@ use crate::{BoxIo, BoxWrite, Tunnel, accept_socket};
 /// How much is copied at once.
 const CHUNK: usize = 64 << 10;
 
-/// How long a client may go on sending to a port that has said its last word.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How long a port may go on sending to a client that has said its last word. A client may have gone altogether then: `kubectl`
-/// says no more than that when somebody breaks off a connection to it, and throws away what still comes. (containerd allows
-/// one second.)
-const AFTERMATH: Duration = Duration::from_secs(30);
+/// How long a client may be silent that goes on sending to a port which has said its last word. Clients end with the port; this is
+/// for those that forget to, each of which holds a connection.
+///
+/// There is no such limit the other way round. A client that has said its last word may wait for its answer for hours, and not take
+/// it for minutes. It may also have gone: `kubectl` says no more than that when somebody breaks off a connection to it, and throws away
+/// what still comes. Nothing tells the two apart, and to cut the answer would do harm without a word: an error on one connection makes
+/// `kubectl` end them all. The port hears of the end, and decides.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// Makes connections to ports, or says why not.
 pub type Dial = Arc<dyn Fn(u16) -> BoxFuture<'static, Result<BoxIo, String>> + Send + Sync>;
@@ -30,7 +31,7 @@ pub type Dial = Arc<dyn Fn(u16) -> BoxFuture<'static, Result<BoxIo, String>> + S
 /// Serves an upgraded connection until the client leaves. `ports` are those of the request, which only the oldest protocol
 /// needs. `pod` is for the words of errors.
 pub async fn serve(io: BoxIo, protocol: Protocol, ports: &[u16], pod: &str, dial: Dial) {
-    serve_within(io, protocol, ports, Forwarder { pod: Arc::from(pod), dial, creation: crate::CREATION, aftermath: AFTERMATH }).await;
+    serve_within(io, protocol, ports, Forwarder { pod: Arc::from(pod), dial, creation: crate::CREATION, linger: LINGER }).await;
 }
 
 pub(crate) async fn serve_within(io: BoxIo, protocol: Protocol, ports: &[u16], forwarder: Forwarder) {
@@ -49,8 +50,8 @@ pub(crate) struct Forwarder {
     pub(crate) dial: Dial,
     /// How long the second stream of a pair may take.
     pub(crate) creation: Duration,
-    /// See [`AFTERMATH`].
-    pub(crate) aftermath: Duration,
+    /// See [`LINGER`].
+    pub(crate) linger: Duration,
 }
 
 impl Forwarder {
@@ -69,44 +70,63 @@ impl Forwarder {
             }
         };
         let ((from_client, to_client), (from_port, to_port)) = (split(data), split(stream));
-        let down = one_way(from_port, to_client);
-        let up = one_way(from_client, to_port);
+        let port_over = CancellationToken::new();
+        let forgotten = || async {
+            port_over.cancelled().await;
+            tokio::time::sleep(self.linger).await;
+        };
+        let up = one_way(from_client, to_port, forgotten);
+        let down = async {
+            // A port that breaks off has ended.
+            let _ = one_way(from_port, to_client, std::future::pending).await;
+            // Clients wait for this end before they end theirs.
+            let _ = errors.shutdown().await;
+            port_over.cancel();
+            Ok(())
+        };
         if can_end {
-            let (mut up, mut down) = (pin!(up), pin!(down));
-            tokio::select! {
-                () = &mut up => drop(tokio::time::timeout(self.aftermath, down).await),
-                () = &mut down => {
-                    // Clients wait for this end before they end theirs.
-                    let _ = errors.shutdown().await;
-                    drop(tokio::time::timeout(LINGER, up).await);
-                }
-            }
+            // Over when both are, or the client is gone.
+            let _ = tokio::try_join!(up, down);
         } else {
             tokio::select! {
-                () = down => {}
-                () = async { up.await; std::future::pending().await } => {}
+                _ = down => {}
+                () = async { let _ = up.await; std::future::pending().await } => {}
             }
         }
-        let _ = errors.shutdown().await;
     }
 }
 
-/// Copies until the source ends, and tells the sink so. That a side breaks off is its own business, and ends this direction.
-async fn one_way(mut source: impl AsyncRead + Unpin, mut sink: impl AsyncWrite + Unpin) {
+/// A source broke off: nobody is there any more.
+struct Gone;
+
+/// Copies until the source ends, or is silent until it is given up, and tells the sink so. That the sink takes no more ends this
+/// direction and nothing else.
+async fn one_way<F: Future<Output = ()>>(
+    mut source: impl AsyncRead + Unpin,
+    mut sink: impl AsyncWrite + Unpin,
+    given_up: impl Fn() -> F,
+) -> Result<(), Gone> {
     let mut buffer = vec![0; CHUNK];
-    let copied = async {
-        loop {
-            match source.read(&mut buffer).await? {
-                0 => return sink.shutdown().await,
-                count => {
-                    sink.write_all(buffer.get(..count).unwrap_or_default()).await?;
-                    sink.flush().await?;
-                }
+    let end = loop {
+        let read = tokio::select! {
+            biased;
+            read = source.read(&mut buffer) => read,
+            () = given_up() => Ok(0),
+        };
+        let count = match read {
+            Ok(0) => break Ok(()),
+            Ok(count) => count,
+            Err(error) => {
+                tracing::debug!(%error, "a forwarded connection broke off");
+                break Err(Gone);
             }
+        };
+        let written = sink.write_all(buffer.get(..count).unwrap_or_default()).await;
+        if let Err(error) = written.and(sink.flush().await) {
+            tracing::debug!(%error, "a forwarded connection takes no more");
+            break Ok(());
         }
     };
-    if let Err(error) = copied.await {
-        tracing::debug!(%error, "a forwarded connection broke off");
-        let _ = sink.shutdown().await;
-    }
+    let _ = sink.shutdown().await;
+    end
 }
