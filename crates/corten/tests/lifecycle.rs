@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use corten_testkit::{Cluster, Options, PATIENCE, cgroup, on_every_runtime, run, wait};
 
@@ -163,6 +164,21 @@ fn clusters_run_side_by_side() {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["running"], true);
     assert_eq!(status["pods"]["ready"], 3, "{status}");
+}
+
+/// As in a container: since Linux 6.18 it matters where the namespace was made that Corten starts in.
+#[test]
+fn it_starts_in_a_young_mount_namespace_of_any_processor() {
+    let processors = std::thread::available_parallelism().unwrap().get();
+    for processor in 0..processors {
+        let data = tempfile::Builder::new().prefix("cluster-").tempdir_in(corten_testkit::packages::cache().unwrap()).unwrap();
+        let script = "\"$0\" up --no-kubeconfig --data-dir \"$1\"; code=$?; \"$0\" down --data-dir \"$1\" && exit $code";
+        let last = processors - 1;
+        let mut command = Command::new("taskset");
+        command.args(["-c", &processor.to_string(), "unshare", "--mount", "--propagation", "private"]);
+        command.args(["taskset", "-c", &format!("0-{last}"), "sh", "-c", script, CORTEN]).arg(data.path());
+        run(command).unwrap().check().unwrap();
+    }
 }
 
 #[test]

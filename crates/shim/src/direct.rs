@@ -24,7 +24,10 @@ use libcontainer::process::init::container_init_process;
 use libcontainer::seccomp;
 use libcontainer::syscall::syscall::{SyscallType, create_syscall};
 use libcontainer::validator::Validator;
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
 
 use crate::cgroup::Cgroup;
 use crate::children::Launch;
@@ -166,12 +169,32 @@ fn fork(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: 
 fn first(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: &mut InitReceiver) -> Result<()> {
     // Before it has namespaces of its own: their cgroup is then the root that it sees.
     cgroup.join()?;
+    let pids = args.spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+    if pids.into_iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_some()) {
+        be_found()?;
+    }
     let syscall = create_syscall();
     let process = args.spec.process().as_ref().context("the container has no process")?;
     for limit in process.rlimits().iter().flatten() {
         syscall.set_rlimit(limit).map_err(describe)?;
     }
     container_init_process(args, to_us, from_us).map_err(describe)
+}
+
+/// Puts the `/proc` of this process's PID namespace over the node's, for itself alone. libcontainer looks under this process's number for
+/// the part of its cgroups that is to be left out, in the belief that where the parent cannot be seen the number is 1. In a namespace that is
+/// joined it is any number, which the node's `/proc` has not or means another by. What it finds is what it would find under 1.
+#[allow(unsafe_code)]
+fn be_found() -> Result<()> {
+    // SAFETY: this program has one thread, and the file table is not unshared.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.context("cannot make a mount namespace")?;
+    mount_change("/proc", MountPropagationFlags::PRIVATE).context("cannot cut off /proc")?;
+    let cgroups = open_tree(CWD, "/proc/1/cgroup", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .context("cannot open /proc/1/cgroup")?;
+    mount("proc", "/proc", "proc", MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC, None)
+        .context("cannot mount the /proc of a PID namespace")?;
+    let own = format!("/proc/{}/cgroup", std::process::id());
+    move_mount(&cgroups, "", CWD, &own, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).with_context(|| format!("cannot mount {own}"))
 }
 
 /// The terminal's master, which was sent before the first process said that it is ready.

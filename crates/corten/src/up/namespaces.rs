@@ -10,8 +10,9 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use corten_network::{fabric, netns};
 use ipnet::Ipv4Net;
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use rustix::thread::{CpuSet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, sched_getaffinity, sched_setaffinity};
 
 use crate::layout::Layout;
 
@@ -77,13 +78,30 @@ fn is_mount_point(directory: &Path) -> Result<bool> {
     Ok(mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == directory)))
 }
 
+/// The kernel pins no mount namespace in one that is younger than it, by their numbers, and since Linux 6.18 every processor has a
+/// store of numbers. Where this process's own namespace is young, as in a container, only some of the processors make namespaces that
+/// can be pinned there; the one that made its own does.
 fn pin_mount_and_uts(layout: &Layout, host_name: &str) -> Result<()> {
+    let usable = sched_getaffinity(None).context("cannot read which processors may be used")?;
+    let mut processors = (0..CpuSet::MAX_CPU).filter(|processor| usable.is_set(*processor));
+    let mut made = make_and_pin(layout, host_name, None);
+    while let Err(error) = &made
+        && error.downcast_ref::<Errno>() == Some(&Errno::INVAL)
+        && let Some(processor) = processors.next()
+    {
+        made = make_and_pin(layout, host_name, Some(processor));
+    }
+    made
+}
+
+/// On one processor, if one is given.
+fn make_and_pin(layout: &Layout, host_name: &str, processor: Option<usize>) -> Result<()> {
     let (made, wait_made) = mpsc::channel();
     let (pinned, wait_pinned) = mpsc::channel::<()>();
     let (inner_layout, inner_name) = (layout.clone(), host_name.to_owned());
     // The namespaces live in a thread until their files are pinned from outside.
     let worker = thread::spawn(move || {
-        let result = furnish(&inner_layout, &inner_name).map(|()| rustix::thread::gettid());
+        let result = settle(processor).and_then(|()| furnish(&inner_layout, &inner_name)).map(|()| rustix::thread::gettid());
         let failed = result.is_err();
         if made.send(result).is_ok() && !failed {
             // Ends when the other side pinned them or gave up.
@@ -100,6 +118,14 @@ fn pin_mount_and_uts(layout: &Layout, host_name: &str) -> Result<()> {
     }
     drop(pinned);
     worker.join().map_err(|_| anyhow!("the namespace worker panicked"))
+}
+
+/// Moves this thread to a processor, if one is given.
+fn settle(processor: Option<usize>) -> Result<()> {
+    let Some(processor) = processor else { return Ok(()) };
+    let mut only = CpuSet::new();
+    only.set(processor);
+    sched_setaffinity(None, &only).with_context(|| format!("cannot move to processor {processor}"))
 }
 
 /// Inside the new namespaces: nothing done here is seen outside, and the well-known places are the node's own.

@@ -172,6 +172,13 @@ async fn a_pod_may_share_its_processes(mut node: Node) {
     node.cri.runtime.stop_container(v1::StopContainerRequest { container_id: first, timeout: 0 }).await.unwrap();
     let left = node.exec(&second, "ps | grep -c '[s]leep 5555'", 10).await.unwrap();
     assert_eq!(left.stdout, b"0\n");
+    // A container starts there also when its first process gets a number that no process of the node has.
+    let unused = |from: &u32| (*from..from + 20).all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    let unused = (50..).find(unused).unwrap();
+    node.exec(&second, &format!("until [ $(sh -c 'echo $$') -ge {unused} ]; do :; done"), 60).await.unwrap();
+    let third = node.launch(&sandbox, secured("third", "sleep 1000", security())).await;
+    let look = "cat /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/memory/cgroup.procs 2> /dev/null | grep -q \"^$$\\$\" && echo own";
+    assert_eq!(node.exec(&third, look, 10).await.unwrap().stdout, b"own\n", "it sees its own cgroup");
     node.remove(&sandbox).await;
     node.assert_empty().await;
 }
