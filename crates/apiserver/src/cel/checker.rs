@@ -4,6 +4,7 @@ use super::Issue;
 use super::ast::{Expr, Item, Kind};
 use super::environments::Environment;
 use super::functions::{Form, forms};
+use super::patterns::wrong_pattern;
 use super::types::{Bindings, Type, filled, fits, joined};
 
 struct Checker<'a> {
@@ -21,9 +22,6 @@ pub(super) fn check(expr: &Expr, environment: &Environment) -> Result<(Type, Vec
     if checker.issues.is_empty() { Ok((result, checker.uses)) } else { Err(checker.issues) }
 }
 
-/// Bytes of a compiled pattern after which compiling stops: only the syntax counts, and that was read before.
-const LARGEST_PATTERN: usize = 16 << 10;
-
 /// Names of types, as values.
 const TYPES: [&str; 11] = ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"];
 
@@ -36,15 +34,6 @@ fn qualified(expr: &Expr) -> Option<String> {
         _ if expr.depth > MOST_NAMES => None,
         Kind::Ident(name) => Some(name.clone()),
         Kind::Select { operand, field, optional: false } => Some(format!("{}.{field}", qualified(operand)?)),
-        _ => None,
-    }
-}
-
-/// What is wrong with a pattern's syntax. Other errors are limits of ours (classes of Unicode, size), not of the reference; so
-/// nothing large is compiled, which a few bytes can ask for (`((a{99}){99}){99}`).
-pub fn wrong_pattern(pattern: &str) -> Option<String> {
-    match regex::RegexBuilder::new(pattern).size_limit(LARGEST_PATTERN).build() {
-        Err(regex::Error::Syntax(why)) if !why.contains("Unicode") => Some(why),
         _ => None,
     }
 }

@@ -14,12 +14,13 @@ mod environments;
 mod functions;
 mod lexer;
 mod parser;
+mod patterns;
 #[cfg(test)]
 mod tests;
 mod types;
 
-pub use checker::wrong_pattern;
 pub use environments::{Environment, admission, devices, schema_type};
+pub use patterns::{pattern, wrong_pattern};
 pub use types::Type;
 
 /// The longest expression, in characters.

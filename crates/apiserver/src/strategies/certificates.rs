@@ -1,11 +1,13 @@
 //! Certificate signing requests: who asked is recorded by the server, approval and issue are separate subresources.
 
+use std::collections::HashSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use corten_pki::CertificateRequest;
 use corten_schema::{Map, Value};
 
 use super::field;
-use super::validation::{Errors, Path, names};
+use super::validation::{Errors, Path, names, one_of, values_of};
 use crate::status::{ApiError, FieldError};
 use crate::strategy::{NameRule, Scope, SelectableField, Strategy};
 use crate::view::{at, int, list, text};
@@ -32,32 +34,6 @@ fn stamp(conditions: &mut [Value], old: &Value, now: &str) {
         }
     }
 }
-
-const USAGES: [&str; 23] = [
-    "any",
-    "cert sign",
-    "client auth",
-    "code signing",
-    "content commitment",
-    "crl sign",
-    "data encipherment",
-    "decipher only",
-    "digital signature",
-    "email protection",
-    "encipher only",
-    "ipsec end system",
-    "ipsec tunnel",
-    "ipsec user",
-    "key agreement",
-    "key encipherment",
-    "microsoft sgc",
-    "netscape sgc",
-    "ocsp signing",
-    "s/mime",
-    "server auth",
-    "signing",
-    "timestamping",
-];
 
 /// `example.com/signer`: who is to sign.
 fn signer(errors: &mut Errors, path: Path<'_>, name: &str) {
@@ -155,12 +131,12 @@ impl Strategy for Requests {
             errors.push(FieldError::required(spec.field("usages"), ""));
         }
         let path = spec.field("usages");
+        let known = values_of("certificates.v1.CertificateSigningRequestSpec", "usages");
+        let mut seen = HashSet::new();
         for (number, usage) in usages.iter().enumerate() {
             let word = usage.as_str().unwrap_or_default();
-            if !USAGES.contains(&word) {
-                errors.push(FieldError::not_supported(path.index(number), word, &USAGES));
-            }
-            if usages.iter().take(number).any(|other| other == usage) {
+            one_of(&mut errors, path.index(number), word, known);
+            if !seen.insert(word) {
                 errors.push(FieldError::duplicate(path.index(number), usage));
             }
         }
@@ -223,10 +199,11 @@ fn decisions(errors: &mut Errors, object: &Value, old: &Value) {
     if let Some(later) = decided.iter().find(|kind| decided.first() != Some(kind)) {
         errors.push(FieldError::invalid(path, later, "Approved and Denied conditions are mutually exclusive"));
     }
+    let mut seen = HashSet::new();
     for (number, condition) in list(object, "status.conditions").enumerate() {
         let path = path.index(number);
         let kind = text(condition, "type");
-        if list(object, "status.conditions").take(number).any(|other| text(other, "type") == kind) {
+        if !seen.insert(kind) {
             errors.push(FieldError::duplicate(path.field("type"), kind));
         }
         if kind.is_empty() {

@@ -169,11 +169,10 @@ pub(super) fn forbidden_change(errors: &mut Errors, new: &Value, old: &Value, fi
 
 /// An error for each text of a list that is empty or there twice.
 pub(super) fn distinct<'a>(errors: &mut Errors, path: Path<'_>, texts: impl Iterator<Item = &'a str>) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, text) in texts.enumerate() {
-        if seen.contains(&text) {
+        if !seen.insert(text) {
             errors.push(FieldError::duplicate(path.index(number), text));
         }
-        seen.push(text);
     }
 }

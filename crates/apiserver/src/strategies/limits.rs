@@ -1,5 +1,7 @@
 //! Limit ranges and resource quotas.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::validation::{Errors, IMMUTABLE, Path, invalid_all, names, quantity, resources};
@@ -16,6 +18,7 @@ impl Strategy for LimitRanges {
     fn validate(&self, _: Scope<'_>, object: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let all = SPEC.field("limits");
+        let mut seen = HashSet::new();
         for (number, limit) in list(object, "spec.limits").enumerate() {
             let path = all.index(number);
             let kind = text(limit, "type");
@@ -25,7 +28,7 @@ impl Strategy for LimitRanges {
                 errors.push(FieldError::invalid(path.field("type"), kind, words));
             }
             invalid_all(&mut errors, path.field("type"), kind, findings);
-            if list(object, "spec.limits").take(number).any(|other| text(other, "type") == kind) {
+            if !seen.insert(kind) {
                 errors.push(FieldError::duplicate(path.field("type"), kind));
             }
             item(&mut errors, path, kind, limit);

@@ -3,7 +3,7 @@
 use corten_schema::{Value, value};
 
 use super::forms::{conditions, number_or_percent};
-use super::validation::{Errors, Path, labels, non_negative, one_of};
+use super::validation::{Errors, Path, labels, non_negative, one_of, values_of};
 use crate::status::FieldError;
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, flag, int, list, text};
@@ -99,7 +99,7 @@ impl Strategy for Budgets {
         let policy = text(budget, "spec.unhealthyPodEvictionPolicy");
         if !policy.is_empty() {
             let path = spec.field("unhealthyPodEvictionPolicy");
-            one_of(&mut errors, path, policy, &["AlwaysAllow", "IfHealthyBudget"]);
+            one_of(&mut errors, path, policy, values_of("policy.v1.PodDisruptionBudgetSpec", "unhealthyPodEvictionPolicy"));
         }
         errors
     }

@@ -1,5 +1,7 @@
 //! Runtime classes.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::validation::{Errors, Path, immutable, invalid_all, labels, names, placement, resources};
@@ -30,13 +32,12 @@ impl Strategy for Classes {
         labels::labels(&mut errors, scheduling.field("nodeSelector"), at(class, "scheduling.nodeSelector"));
         let all = scheduling.field("tolerations");
         placement::tolerations(&mut errors, all, list(class, "scheduling.tolerations"));
-        let mut seen: Vec<[&str; 4]> = Vec::new();
+        let mut seen: HashSet<[&str; 4]> = HashSet::new();
         for (number, toleration) in list(class, "scheduling.tolerations").enumerate() {
             let key = ["key", "operator", "value", "effect"].map(|field| text(toleration, field));
-            if seen.contains(&key) {
+            if !seen.insert(key) {
                 errors.push(FieldError::duplicate(all.index(number), toleration));
             }
-            seen.push(key);
         }
         errors
     }

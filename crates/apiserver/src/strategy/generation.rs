@@ -4,7 +4,7 @@
 /// `metadata` and `status`.
 pub fn tracks_generation(group: &str, plural: &str) -> bool {
     match group {
-        "" => matches!(plural, "pods" | "replicationcontrollers"),
+        "" => matches!(plural, "pods" | "podtemplates" | "replicationcontrollers"),
         "apps" | "batch" | "admissionregistration.k8s.io" | "flowcontrol.apiserver.k8s.io" | "apiextensions.k8s.io" => {
             plural != "controllerrevisions"
         }

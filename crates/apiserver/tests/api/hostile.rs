@@ -12,7 +12,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use crate::{
-    common::{Api, CONFIG_MAPS, DEADLINE, DEPLOYMENTS, config_map, deployment},
+    common::{Api, CONFIG_MAPS, DEADLINE, DEPLOYMENTS, PODS, config_map, deployment, pod},
     listener::listen,
 };
 
@@ -127,6 +127,89 @@ async fn warnings_are_bounded() {
     assert_eq!(answer.code, StatusCode::CREATED);
     let warnings: Vec<usize> = answer.headers.get_all("warning").iter().map(|value| value.len()).collect();
     assert!(!warnings.is_empty() && warnings.iter().sum::<usize>() < 16 * 1024, "{} warnings", warnings.len());
+}
+
+#[tokio::test]
+async fn what_is_looked_up_for_each_item_is_bounded() {
+    const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let api = Api::start().await;
+    let claim = |devices: serde_json::Value| json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "gpu"}, "spec": {"devices": devices}});
+    let many = |count: usize, make: &dyn Fn(usize) -> serde_json::Value| (0..count).map(make).collect::<Vec<_>>();
+    api.created(CLAIMS, claim(json!({"requests": [{"name": "gpu", "exactly": {"deviceClassName": "a"}}]}))).await;
+    let names = many(120_000, &|number| json!(format!("c{number}")));
+    let result = json!({"request": "gpu", "driver": "a.b", "pool": "p", "device": "d", "bindingConditions": names, "bindingFailureConditions": names});
+    let results = many(25_000, &|number| json!({"request": "gpu", "driver": "a.b", "pool": "p", "device": format!("d{number}")}));
+    let reports = many(25_000, &|number| json!({"driver": "a.b", "pool": "p", "device": format!("e{number}")}));
+    let mut status = api.get(&format!("{CLAIMS}/gpu")).ok().await;
+    for (of, words) in [
+        (json!({"allocation": {"devices": {"results": [result]}}}), "bindingConditions: Too many: 120000: must have at most 4 items"),
+        (json!({"allocation": {"devices": {"results": results}}, "devices": reports}), "must be an allocated device in the claim"),
+    ] {
+        status["status"] = of;
+        let began = Instant::now();
+        let answer = api.put(&format!("{CLAIMS}/gpu/status"), status.clone()).fails(422).await;
+        assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+        assert!(answer["message"].as_str().unwrap().contains(words), "{words}");
+    }
+    // Every name of a request is as long as all that may refer to it.
+    let choices = many(100_000, &|_| json!({"name": ""}));
+    let asked = json!({"requests": [{"name": "x".repeat(1 << 20), "firstAvailable": choices}], "config": [{"requests": ["x/y"]}]});
+    let began = Instant::now();
+    api.post(CLAIMS, claim(asked)).fails(422).await;
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn long_lists_are_looked_through_once() {
+    let api = Api::start().await;
+    let many = |make: &dyn Fn(usize) -> serde_json::Value| (0..10_000).map(make).collect::<Vec<_>>();
+    let named = many(&|number| json!({"name": format!("n{number}")}));
+    let mut large = pod("web");
+    for field in ["env", "ports"] {
+        large["spec"]["containers"][0][field] = json!(named);
+    }
+    for (field, target) in [("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")] {
+        large["spec"]["containers"][0][field] = many(&|number| json!({"name": format!("v{number}"), target: format!("/{number}")})).into();
+    }
+    large["spec"]["containers"][0]["resources"] = json!({"claims": named});
+    for field in ["initContainers", "ephemeralContainers", "schedulingGates", "imagePullSecrets", "resourceClaims"] {
+        large["spec"][field] = json!(named);
+    }
+    large["spec"]["securityContext"] = json!({"sysctls": named});
+    let mut node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {}});
+    node["spec"]["taints"] = many(&|number| json!({"key": format!("k{number}"), "effect": "Never"})).into();
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": named}});
+    for (path, object) in [(PODS, large), ("/api/v1/nodes", node), ("/api/v1/namespaces/default/services", service)] {
+        let began = Instant::now();
+        api.post(path, object).fails(422).await;
+        assert!(began.elapsed() < DEADLINE, "{path}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn what_schemas_say_of_defaults_is_bounded() {
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let api = Api::start().await;
+    let pattern = |number: usize| json!({"pattern": format!("^((a{{99}}){{99}}){{9{number}}}$")});
+    let refused = async |property: serde_json::Value, words: &str| {
+        let schema = json!({"type": "object", "properties": {"a": property}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+        let names = json!({"plural": "pumps", "singular": "pump", "kind": "Pump", "listKind": "PumpList"});
+        let spec = json!({"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]});
+        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "pumps.example.com"}, "spec": spec});
+        let began = Instant::now();
+        let answer = api.post(DEFINITIONS, definition).fails(422).await;
+        assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+        assert!(answer["message"].as_str().unwrap().contains(words), "{:.1000}", answer["message"].as_str().unwrap());
+    };
+    const TOO_LONG: &str = "checking its defaults takes too long";
+    let patterns: Vec<_> = (0..300).map(pattern).collect();
+    refused(json!({"type": "string", "default": "a", "allOf": patterns}), TOO_LONG).await;
+    let (strings, alternatives) = (vec!["a"; 50_000], vec![json!({"maxLength": 0}); 20_000]);
+    refused(json!({"type": "array", "default": strings, "items": {"type": "string", "anyOf": alternatives}}), TOO_LONG).await;
+    // A pattern that is too large to compile is none; what is small is checked.
+    refused(json!({"type": "string", "default": "a", "allOf": [pattern(0), {"pattern": "^\\w\\d$"}]}), "should match '^\\w\\d$'").await;
 }
 
 /// Sends a request's head (and what follows) over TLS as an administrator.

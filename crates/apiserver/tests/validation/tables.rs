@@ -15,6 +15,8 @@ struct Table {
     object: Value,
     #[serde(default, rename = "keepName")]
     keep_name: bool,
+    #[serde(default)]
+    nameless: bool,
     #[serde(default, rename = "inOrder")]
     in_order: bool,
     #[serde(default)]
@@ -45,6 +47,10 @@ struct Case {
     via: String,
     #[serde(default)]
     set: BTreeMap<String, Value>,
+    #[serde(default)]
+    long: BTreeMap<String, usize>,
+    #[serde(default)]
+    send: Option<Value>,
     #[serde(default)]
     fails: Vec<String>,
     #[serde(default)]
@@ -116,6 +122,19 @@ fn warnings(answer: &common::Answer) -> Vec<String> {
 }
 
 impl Case {
+    /// What is sent in place of an object, and what is changed in it.
+    fn change(&self, object: &mut Value) {
+        if let Some(send) = &self.send {
+            let name = std::mem::take(&mut object["metadata"]["name"]);
+            object.clone_from(send);
+            if object["metadata"]["name"].is_null() {
+                set(object, "/metadata/name", &name);
+            }
+        }
+        self.set.iter().for_each(|(pointer, value)| set(object, pointer, value));
+        self.long.iter().for_each(|(pointer, length)| set(object, pointer, &Value::from("x".repeat(*length))));
+    }
+
     /// What is wrong with the answer to this case.
     fn judge(&self, answer: &common::Answer, name: &str, ordered: bool) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -153,7 +172,8 @@ impl Case {
         }
         for (pointer, value) in &self.gives {
             let given = body.pointer(pointer).cloned().unwrap_or_default();
-            if given != *value {
+            let value = value.as_str().map_or_else(|| value.clone(), |text| Value::from(text.replace("{name}", name)));
+            if given != value {
                 wrong.push(format!("{pointer} is {given}, expected {value}"));
             }
         }
@@ -164,7 +184,7 @@ impl Case {
 impl Table {
     fn object(&self, name: &str) -> Value {
         let mut object = self.object.clone();
-        if object["metadata"]["name"].is_null() {
+        if !self.nameless && object["metadata"]["name"].is_null() {
             set(&mut object, "/metadata/name", &Value::from(name));
         }
         object
@@ -200,9 +220,9 @@ impl Table {
         }
         let via = if via.is_empty() { String::new() } else { format!("/{via}") };
         let answer = loop {
-            case.set.iter().for_each(|(pointer, value)| set(&mut object, pointer, value));
+            case.change(&mut object);
             let answer = api.put(&format!("{path}{via}?dryRun=All"), object).send().await;
-            if !answer.text().contains("the object has been modified") {
+            if case.send.is_some() || !answer.text().contains("the object has been modified") {
                 break answer;
             }
             // The server itself has written it since (a finalizer).
@@ -216,7 +236,7 @@ impl Table {
     async fn run(&self, api: &Api, wrong: &mut Vec<String>) -> usize {
         for (number, case) in self.create.iter().enumerate() {
             let mut object = self.object(&format!("new-{number}"));
-            case.set.iter().for_each(|(pointer, value)| set(&mut object, pointer, value));
+            case.change(&mut object);
             let shown = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let answer = api.post(&format!("{}?dryRun=All", self.path), object).send().await;
             wrong.extend(case.judge(&answer, &shown, self.in_order));

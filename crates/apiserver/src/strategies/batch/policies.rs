@@ -4,7 +4,7 @@ use corten_schema::Value;
 
 use super::indexes;
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path, invalid_all, names, non_negative};
+use crate::strategies::validation::{Errors, Path, invalid_all, names, non_negative, one_of as any_of, values_of};
 use crate::view::{at, int, list, text};
 
 const MOST_RULES: usize = 20;
@@ -12,17 +12,15 @@ const MOST_CONDITIONS: usize = 20;
 const MOST_CODES: usize = 255;
 const LONGEST_INDEXES: usize = 64 * 1024;
 
-const ACTIONS: [&str; 4] = ["Count", "FailIndex", "FailJob", "Ignore"];
-const OPERATORS: [&str; 2] = ["In", "NotIn"];
 const STATES: [&str; 3] = ["False", "True", "Unknown"];
 
 /// A text that must be one of a few; the reference lists them also when it is missing.
-fn one_of(errors: &mut Errors, path: Path<'_>, value: &str, supported: &[&str]) {
+fn one_of(errors: &mut Errors, path: Path<'_>, value: &str, supported: &[impl AsRef<str>]) {
     if value.is_empty() {
-        let quoted: Vec<String> = supported.iter().map(|text| format!("{text:?}")).collect();
+        let quoted: Vec<String> = supported.iter().map(|text| format!("{:?}", text.as_ref())).collect();
         errors.push(FieldError::required(path, format!("valid values: [{}]", quoted.join(" "))));
-    } else if !supported.contains(&value) {
-        errors.push(FieldError::not_supported(path, value, supported));
+    } else {
+        any_of(errors, path, value, supported);
     }
 }
 
@@ -40,7 +38,7 @@ pub(super) fn failure(errors: &mut Errors, path: Path<'_>, spec: &Value) {
         if action == "FailIndex" && at(spec, "backoffLimitPerIndex").is_none() {
             errors.push(FieldError::invalid(path.field("action"), action, "requires the backoffLimitPerIndex to be set"));
         }
-        one_of(errors, path.field("action"), action, &ACTIONS);
+        one_of(errors, path.field("action"), action, values_of("batch.v1.PodFailurePolicyRule", "action"));
         if let Some(codes) = at(rule, "onExitCodes") {
             exit_codes(errors, path.field("onExitCodes"), spec, codes);
         }
@@ -69,7 +67,7 @@ fn conditions(errors: &mut Errors, all: Path<'_>, rule: &Value) {
 
 fn exit_codes(errors: &mut Errors, path: Path<'_>, spec: &Value, codes: &Value) {
     let operator = text(codes, "operator");
-    one_of(errors, path.field("operator"), operator, &OPERATORS);
+    one_of(errors, path.field("operator"), operator, values_of("batch.v1.PodFailurePolicyOnExitCodesRequirement", "operator"));
     if at(codes, "containerName").is_some() {
         let name = text(codes, "containerName");
         let mut known = list(spec, "template.spec.containers").chain(list(spec, "template.spec.initContainers"));

@@ -1,5 +1,7 @@
 //! `jobs/status`: what controllers report, and what they must not take back.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::indexes;
@@ -26,17 +28,15 @@ pub(super) fn validate(job: &Value, old: &Value) -> Errors {
 /// Each pod is counted once.
 fn uncounted(errors: &mut Errors, job: &Value) {
     let path = STATUS.field("uncountedTerminatedPods");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for field in ["succeeded", "failed"] {
         let all = path.field(field);
         for (number, uid) in texts(job, &format!("status.uncountedTerminatedPods.{field}")).enumerate() {
             let path = all.index(number);
             if uid.is_empty() {
                 errors.push(FieldError::invalid(path, uid, "must not be empty"));
-            } else if seen.contains(&uid) {
+            } else if !seen.insert(uid) {
                 errors.push(FieldError::duplicate(path, uid));
-            } else {
-                seen.push(uid);
             }
         }
     }

@@ -1,26 +1,35 @@
 //! What a claim asks for: requests, constraints between them, configuration.
 
+use std::collections::{HashMap, HashSet};
+
 use corten_schema::Value;
 
 use super::values::fully_qualified;
 use super::{MOST_CONFIGS, MOST_REQUESTS, each, items, itself, label, selectors, set};
 use crate::status::FieldError;
 use crate::strategies::forms::named;
-use crate::strategies::validation::{Errors, Path, invalid_all, names, required_one_of};
+use crate::strategies::validation::{Errors, Path, invalid_all, names, required_one_of, values_of};
 use crate::view::{at, int, list, text};
 
 const MOST_CHOICES: usize = 8;
-const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 
 /// The names that may be referred to: `request`, `request/subrequest`.
-pub(super) fn known(devices: &Value) -> Vec<String> {
-    let mut known = Vec::new();
-    for request in list(devices, "requests") {
-        let name = text(request, "name");
-        known.push(name.to_owned());
-        known.extend(list(request, "firstAvailable").map(|sub| format!("{name}/{}", text(sub, "name"))));
+pub(super) struct Known<'a>(HashMap<&'a str, HashSet<&'a str>>);
+
+impl<'a> Known<'a> {
+    pub(super) fn new(devices: &'a Value) -> Self {
+        let mut known: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for request in list(devices, "requests") {
+            let choices = list(request, "firstAvailable").map(|choice| text(choice, "name"));
+            known.entry(text(request, "name")).or_default().extend(choices);
+        }
+        Self(known)
     }
-    known
+
+    fn contains(&self, name: &str) -> bool {
+        let is_choice = |(request, choice)| self.0.get(request).is_some_and(|choices| choices.contains(choice));
+        self.0.contains_key(name) || name.split_once('/').is_some_and(is_choice)
+    }
 }
 
 fn name(item: &Value) -> String {
@@ -32,7 +41,7 @@ pub(super) fn specification(errors: &mut Errors, path: Path<'_>, spec: &Value) {
     let none = Value::map();
     let devices = at(spec, "devices").unwrap_or(&none);
     let path = path.field("devices");
-    let known = known(devices);
+    let known = Known::new(devices);
     set(errors, path.field("requests"), &items(devices, "requests"), MOST_REQUESTS, name, request);
     each(errors, path.field("constraints"), &items(devices, "constraints"), MOST_REQUESTS, |errors, path, constraint| {
         references(errors, path.field("requests"), constraint, &known);
@@ -97,11 +106,11 @@ fn toleration(errors: &mut Errors, path: Path<'_>, toleration: &Value) {
             errors.push(FieldError::invalid(path.field("value"), value, "must be empty for operator `Exists`"));
         }
         "Equal" => invalid_all(errors, path.field("value"), value, names::label_value(value)),
-        other => required_one_of(errors, path.field("operator"), other, &["Equal", "Exists"]),
+        other => required_one_of(errors, path.field("operator"), other, values_of("resource.v1.DeviceToleration", "operator")),
     }
     let effect = text(toleration, "effect");
     if !effect.is_empty() {
-        required_one_of(errors, path.field("effect"), effect, &EFFECTS);
+        required_one_of(errors, path.field("effect"), effect, values_of("resource.v1.DeviceToleration", "effect"));
     }
 }
 
@@ -112,24 +121,24 @@ pub(super) fn taint(errors: &mut Errors, path: Path<'_>, taint: &Value) {
     if !value.is_empty() {
         invalid_all(errors, path.field("value"), value, names::label_value(value));
     }
-    required_one_of(errors, path.field("effect"), text(taint, "effect"), &EFFECTS);
+    required_one_of(errors, path.field("effect"), text(taint, "effect"), values_of("resource.v1.DeviceTaint", "effect"));
 }
 
 /// The name of a request, or of one of its choices.
-pub(super) fn reference(errors: &mut Errors, path: Path<'_>, name: &str, known: &[String]) {
+pub(super) fn reference(errors: &mut Errors, path: Path<'_>, name: &str, known: &Known<'_>) {
     const WORDS: &str = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
     if name.split('/').count() <= 2 {
         for part in name.split('/') {
             label(errors, path, part);
         }
     }
-    if !known.iter().any(|known| known == name) {
+    if !known.contains(name) {
         errors.push(FieldError::invalid(path, name, WORDS));
     }
 }
 
 /// The requests that something is about.
-pub(super) fn references(errors: &mut Errors, path: Path<'_>, of: &Value, known: &[String]) {
+pub(super) fn references(errors: &mut Errors, path: Path<'_>, of: &Value, known: &Known<'_>) {
     set(errors, path, &items(of, "requests"), MOST_REQUESTS, itself, |errors, path, name| {
         reference(errors, path, name.as_str().unwrap_or_default(), known);
     });

@@ -1,16 +1,16 @@
 //! `resourceclaims/status`: what was allocated to a claim, who uses it, and what drivers report of it.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use corten_schema::Value;
 
-use super::requests::{known, reference, references};
+use super::requests::{Known, reference, references};
 use super::values::uid;
-use super::{MOST_CONFIGS, distinct, driver, each, items, itself, label, opaque, pool, raw, set};
+use super::{MOST_CONFIGS, driver, each, items, itself, label, opaque, pool, raw, set};
 use crate::status::FieldError;
 use crate::strategies::forms::conditions;
 use crate::strategies::validation::net::lenient;
-use crate::strategies::validation::{Errors, Path, immutable, placement, required, required_one_of};
+use crate::strategies::validation::{Errors, Path, immutable, placement, required, required_one_of, values_of};
 use crate::view::{at, list, text, texts};
 
 const STATUS: Path<'static> = Path::Root("status");
@@ -36,7 +36,7 @@ pub(super) fn validate(claim: &Value, old: &Value) -> Errors {
     let reserved = STATUS.field("reservedFor");
     let users = items(claim, "status.reservedFor");
     set(&mut errors, reserved, &users, MOST_USERS, user, |errors, path, user| required(errors, path, user, &["resource", "name", "uid"]));
-    let allocated: Vec<String> = list(claim, "status.allocation.devices.results").map(device).collect();
+    let allocated: HashSet<String> = list(claim, "status.allocation.devices.results").map(device).collect();
     let reports = items(claim, "status.devices");
     set(&mut errors, STATUS.field("devices"), &reports, usize::MAX, device, |errors, path, report| {
         reported(errors, path, report, &allocated);
@@ -60,7 +60,7 @@ pub(super) fn validate(claim: &Value, old: &Value) -> Errors {
 
 fn result(errors: &mut Errors, path: Path<'_>, allocation: &Value, claim: &Value) {
     let none = Value::map();
-    let known = known(at(claim, "spec.devices").unwrap_or(&none));
+    let known = Known::new(at(claim, "spec.devices").unwrap_or(&none));
     let devices = path.field("devices");
     each(errors, devices.field("results"), &items(allocation, "devices.results"), MOST_RESULTS, |errors, path, result| {
         reference(errors, path.field("request"), text(result, "request"), &known);
@@ -73,7 +73,12 @@ fn result(errors: &mut Errors, path: Path<'_>, allocation: &Value, claim: &Value
         }
     });
     each(errors, devices.field("config"), &items(allocation, "devices.config"), 2 * MOST_CONFIGS, |errors, path, config| {
-        required_one_of(errors, path.field("source"), text(config, "source"), &["FromClaim", "FromClass"]);
+        required_one_of(
+            errors,
+            path.field("source"),
+            text(config, "source"),
+            values_of("resource.v1.DeviceAllocationConfiguration", "source"),
+        );
         references(errors, path.field("requests"), config, &known);
         opaque(errors, path, config, false);
     });
@@ -86,16 +91,14 @@ fn result(errors: &mut Errors, path: Path<'_>, allocation: &Value, claim: &Value
 pub(super) fn binding(errors: &mut Errors, path: Path<'_>, of: &Value) {
     let (wanted, feared) = (path.field("bindingConditions"), path.field("bindingFailureConditions"));
     for (path, name) in [(wanted, "bindingConditions"), (feared, "bindingFailureConditions")] {
-        each(errors, path, &items(of, name), MOST_BINDING, |errors, path, name| {
+        set(errors, path, &items(of, name), MOST_BINDING, itself, |errors, path, name| {
             let name = name.as_str().unwrap_or_default();
             super::invalid_all(errors, path, name, super::names::qualified_name(name));
         });
     }
-    let good: Vec<&str> = texts(of, "bindingConditions").collect();
+    let good: HashSet<&str> = texts(of, "bindingConditions").collect();
     let bad: Vec<&str> = texts(of, "bindingFailureConditions").collect();
-    distinct(errors, wanted, good.iter());
-    distinct(errors, feared, bad.iter());
-    for (number, name) in bad.iter().enumerate().filter(|(_, name)| good.contains(name)) {
+    for (number, name) in bad.iter().enumerate().filter(|(_, name)| good.contains(*name)) {
         let words = "bindingFailureConditions must not overlap with bindingConditions";
         errors.push(FieldError::invalid(feared.index(number), name, words));
     }
@@ -111,7 +114,7 @@ pub(super) fn binding(errors: &mut Errors, path: Path<'_>, of: &Value) {
 }
 
 /// What a driver reports of a device that the claim has.
-fn reported(errors: &mut Errors, path: Path<'_>, report: &Value, allocated: &[String]) {
+fn reported(errors: &mut Errors, path: Path<'_>, report: &Value, allocated: &HashSet<String>) {
     driver(errors, path.field("driver"), text(report, "driver"));
     pool(errors, path.field("pool"), text(report, "pool"));
     label(errors, path.field("device"), text(report, "device"));

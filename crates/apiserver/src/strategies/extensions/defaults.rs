@@ -2,7 +2,7 @@
 
 use corten_schema::Value;
 
-use super::values;
+use super::values::Checker;
 use crate::status::FieldError;
 use crate::strategies::validation::{Errors, Path};
 use crate::view::{at, entries, flag};
@@ -30,19 +30,27 @@ fn has_unknown(value: &Value, schema: &Value, is_object: bool) -> bool {
 
 /// What is wrong with the defaults in a structural schema.
 pub(super) fn check(errors: &mut Errors, path: Path<'_>, schema: &Value) {
+    let mut checker = Checker::default();
+    below(&mut checker, errors, path, schema);
+    if checker.gave_up() {
+        errors.push(FieldError::forbidden(path, "checking its defaults takes too long"));
+    }
+}
+
+fn below<'s>(checker: &mut Checker<'s>, errors: &mut Errors, path: Path<'_>, schema: &'s Value) {
     if let Some(default) = at(schema, "default") {
         let path = path.field("default");
         if has_unknown(default, schema, flag(schema, "x-kubernetes-embedded-resource")) {
             errors.push(FieldError::invalid(path, default, "must not have unknown fields"));
         }
-        values::check(errors, path, "", default, schema);
+        checker.check(errors, path, "", default, schema);
     }
     // There are no defaults below additionalProperties.
     if let Some(items) = at(schema, "items") {
-        check(errors, path.field("items"), items);
+        below(checker, errors, path.field("items"), items);
     }
     let properties = path.field("properties");
     for (name, property) in entries(schema, "properties") {
-        check(errors, properties.key(name), property);
+        below(checker, errors, properties.key(name), property);
     }
 }

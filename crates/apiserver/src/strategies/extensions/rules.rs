@@ -5,10 +5,10 @@ use corten_schema::{Value, value};
 use super::field_path;
 use crate::cel::{self, Environment, Type};
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path};
+use crate::strategies::validation::{Errors, Path, one_of, values_of};
 use crate::view::{at, flag, list, text};
 
-const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+const RULE: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule";
 
 /// The form of the rules, apart from their expressions.
 pub(super) fn form(errors: &mut Errors, path: Path<'_>, schema: &Value) {
@@ -30,10 +30,8 @@ pub(super) fn form(errors: &mut Errors, path: Path<'_>, schema: &Value) {
         if !words.is_empty() && words.trim().is_empty() {
             errors.push(FieldError::required(path.field("messageExpression"), "messageExpression must be non-empty if specified"));
         }
-        if let Some(reason) = at(rule, "reason").and_then(Value::as_str)
-            && !REASONS.contains(&reason)
-        {
-            errors.push(FieldError::not_supported(path.field("reason"), reason, &REASONS));
+        if let Some(reason) = at(rule, "reason").and_then(Value::as_str) {
+            one_of(errors, path.field("reason"), reason, values_of(RULE, "reason"));
         }
         let field = text(rule, "fieldPath");
         let at_field = path.field("fieldPath");

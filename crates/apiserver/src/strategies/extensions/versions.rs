@@ -3,7 +3,7 @@
 //! What all versions have in common (schema, subresources, columns, selectable fields) the reference keeps, and reports,
 //! beside the versions: a schema that is the only one is at `spec.validation`, not at `spec.versions[0].schema`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use corten_schema::{Value, value};
 
@@ -203,7 +203,7 @@ fn columns(errors: &mut Errors, path: Path<'_>, version: &Value) {
 
 fn selectable(errors: &mut Errors, path: Path<'_>, version: &Value, schema: Option<&Value>) {
     let Some(schema) = schema else { return };
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     for (number, item) in list(version, "selectableFields").enumerate() {
         let path = path.index(number);
         let path = path.field("jsonPath");
@@ -227,11 +227,8 @@ fn selectable(errors: &mut Errors, path: Path<'_>, version: &Value, schema: Opti
                 "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
             errors.push(FieldError::invalid(path, value, words));
         }
-        let steps = steps.join(".");
-        if seen.contains(&steps) {
+        if !seen.insert(steps.join(".")) {
             errors.push(FieldError::duplicate(path, value));
-        } else {
-            seen.push(steps);
         }
     }
     if seen.len() > MOST_SELECTABLE {

@@ -6,6 +6,8 @@ mod schemas;
 pub(super) use levels::Levels;
 pub(super) use schemas::Schemas;
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::validation::{Errors, Path};
@@ -25,14 +27,13 @@ fn conditions(object: &Value) -> Errors {
     let mut errors = Errors::new();
     let status = Path::Root("status");
     let all = status.field("conditions");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, condition) in list(object, "status.conditions").enumerate() {
         let path = all.index(number);
         let kind = text(condition, "type");
-        if seen.contains(&kind) {
+        if !seen.insert(kind) {
             errors.push(FieldError::duplicate(path.field("type"), kind));
         }
-        seen.push(kind);
         if kind.is_empty() {
             errors.push(FieldError::required(path.field("type"), "must not be empty"));
         }

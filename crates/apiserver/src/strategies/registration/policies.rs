@@ -1,6 +1,6 @@
 //! Validating admission policies and their bindings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use corten_schema::Value;
 
@@ -9,7 +9,7 @@ use crate::cel::{self, Environment, Type};
 use crate::status::{ApiError, FieldError};
 use crate::strategies::expressions::compiled;
 use crate::strategies::forms::{distinct, identifier, named};
-use crate::strategies::validation::{Errors, Path, invalid_all, labels, names, one_of, required_one_of};
+use crate::strategies::validation::{Errors, Path, invalid_all, labels, names, one_of, required_one_of, values_of};
 use crate::strategies::{EDITABLE_METADATA, keep_metadata};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, list, text, texts};
@@ -23,7 +23,12 @@ const LONGEST_VALUE: usize = 5 * 1024;
 pub(in crate::strategies) struct Policies;
 
 fn constraints(errors: &mut Errors, path: Path<'_>, of: &Value) {
-    required_one_of(errors, path.field("matchPolicy"), text(of, "matchPolicy"), &["Equivalent", "Exact"]);
+    required_one_of(
+        errors,
+        path.field("matchPolicy"),
+        text(of, "matchPolicy"),
+        values_of("admissionregistration.v1.MatchResources", "matchPolicy"),
+    );
     for field in ["namespaceSelector", "objectSelector"] {
         match at(of, field) {
             None => errors.push(FieldError::required(path.field(field), "")),
@@ -34,14 +39,13 @@ fn constraints(errors: &mut Errors, path: Path<'_>, of: &Value) {
         let all = path.field(field);
         for (number, rule) in list(of, field).enumerate() {
             let path = all.index(number);
-            let mut seen: Vec<&str> = Vec::new();
+            let mut seen: HashSet<&str> = HashSet::new();
             let names_path = path.field("resourceNames");
             for (number, name) in texts(rule, "resourceNames").enumerate() {
                 invalid_all(errors, names_path.index(number), name, names::path_segment(name));
-                if seen.contains(&name) {
+                if !seen.insert(name) {
                     errors.push(FieldError::duplicate(names_path.index(number), name));
                 }
-                seen.push(name);
             }
             rules::rule(errors, path, rule);
         }
@@ -140,7 +144,7 @@ fn annotations(errors: &mut Errors, name: &str, spec: &Value, environment: &Envi
         let shown = at(spec, "auditAnnotations");
         errors.push(FieldError::invalid(all, shown, format!("must not have more than {MOST_ANNOTATIONS} auditAnnotations")));
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, annotation) in list(spec, "auditAnnotations").enumerate() {
         let path = all.index(number);
         let key = text(annotation, "key");
@@ -156,10 +160,9 @@ fn annotations(errors: &mut Errors, name: &str, spec: &Value, environment: &Envi
             }
             words => drop(compiled(errors, path.field("valueExpression"), words, environment, &[Type::String, Type::Null])),
         }
-        if seen.contains(&key) {
+        if !seen.insert(key) {
             errors.push(FieldError::duplicate(path.field("key"), key));
         }
-        seen.push(key);
     }
 }
 
@@ -171,7 +174,12 @@ impl Strategy for Policies {
     fn validate(&self, _: Scope<'_>, policy: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let spec = at(policy, "spec").unwrap_or(&Value::Null);
-        required_one_of(&mut errors, SPEC.field("failurePolicy"), text(spec, "failurePolicy"), &["Fail", "Ignore"]);
+        required_one_of(
+            &mut errors,
+            SPEC.field("failurePolicy"),
+            text(spec, "failurePolicy"),
+            values_of("admissionregistration.v1.ValidatingAdmissionPolicySpec", "failurePolicy"),
+        );
         if let Some(kind) = at(spec, "paramKind") {
             param_kind(&mut errors, SPEC.field("paramKind"), kind);
         }
@@ -247,7 +255,12 @@ impl Strategy for Bindings {
             errors.push(FieldError::required(path, "at least one validation action is required"));
         }
         for (number, action) in actions.iter().enumerate() {
-            one_of(&mut errors, path.index(number), action, &["Audit", "Deny", "Warn"]);
+            one_of(
+                &mut errors,
+                path.index(number),
+                action,
+                values_of("admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", "validationActions"),
+            );
         }
         distinct(&mut errors, path, actions.iter().copied());
         if actions.contains(&"Deny") && actions.contains(&"Warn") {

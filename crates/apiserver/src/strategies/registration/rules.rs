@@ -1,15 +1,15 @@
 //! Which requests a webhook or policy is asked about.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use crate::cel::{Environment, Type};
 use crate::status::FieldError;
 use crate::strategies::expressions::compiled;
-use crate::strategies::validation::{Errors, Path, invalid_all, labels, names, one_of};
+use crate::strategies::validation::{Errors, Path, invalid_all, labels, names, one_of, values_of};
 use crate::view::{at, list, text, texts};
 
-const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
-const SCOPES: [&str; 3] = ["*", "Cluster", "Namespaced"];
 const MOST_CONDITIONS: usize = 64;
 
 /// A list in which a star stands alone.
@@ -28,7 +28,7 @@ pub(super) fn rule(errors: &mut Errors, path: Path<'_>, rule: &Value) {
     }
     starred(errors, path_of, &operations, "operations");
     for (number, operation) in operations.iter().enumerate() {
-        one_of(errors, path_of.index(number), operation, &OPERATIONS);
+        one_of(errors, path_of.index(number), operation, values_of("admissionregistration.v1.RuleWithOperations", "operations"));
     }
     let path_of = path.field("apiGroups");
     let groups: Vec<&str> = texts(rule, "apiGroups").collect();
@@ -47,7 +47,7 @@ pub(super) fn rule(errors: &mut Errors, path: Path<'_>, rule: &Value) {
     }
     resources(errors, path.field("resources"), rule);
     if let Some(scope) = at(rule, "scope").and_then(Value::as_str) {
-        one_of(errors, path.field("scope"), scope, &SCOPES);
+        one_of(errors, path.field("scope"), scope, values_of("admissionregistration.v1.Rule", "scope"));
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, of: &Value, enviro
     if all.len() > MOST_CONDITIONS {
         errors.push(FieldError::too_many(path, all.len(), MOST_CONDITIONS));
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, condition) in all.enumerate() {
         let path = path.index(number);
         match text(condition, "expression").trim() {
@@ -105,10 +105,9 @@ pub(super) fn conditions(errors: &mut Errors, path: Path<'_>, of: &Value, enviro
             errors.push(FieldError::required(path.field("name"), ""));
         } else {
             invalid_all(errors, path.field("name"), name, names::qualified_name(name));
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
-            seen.push(name);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Configurations of webhooks, validating and mutating.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::rules;
 use crate::cel;
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path, invalid_all, names, one_of};
+use crate::strategies::validation::{Errors, Path, invalid_all, names, one_of, values_of};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, int, list, text, texts};
 
@@ -32,8 +34,18 @@ fn webhook(errors: &mut Errors, path: Path<'_>, hook: &Value) {
     for (number, rule) in list(hook, "rules").enumerate() {
         rules::rule(errors, all.index(number), rule);
     }
-    one_of(errors, path.field("failurePolicy"), text(hook, "failurePolicy"), &["Fail", "Ignore"]);
-    one_of(errors, path.field("matchPolicy"), text(hook, "matchPolicy"), &["Equivalent", "Exact"]);
+    one_of(
+        errors,
+        path.field("failurePolicy"),
+        text(hook, "failurePolicy"),
+        values_of("admissionregistration.v1.ValidatingWebhook", "failurePolicy"),
+    );
+    one_of(
+        errors,
+        path.field("matchPolicy"),
+        text(hook, "matchPolicy"),
+        values_of("admissionregistration.v1.ValidatingWebhook", "matchPolicy"),
+    );
     match text(hook, "sideEffects") {
         "" => errors.push(FieldError::required(path.field("sideEffects"), "must specify one of None, NoneOnDryRun")),
         word => one_of(errors, path.field("sideEffects"), word, &SIDE_EFFECTS),
@@ -46,7 +58,12 @@ fn webhook(errors: &mut Errors, path: Path<'_>, hook: &Value) {
     rules::selectors(errors, path, hook);
     client(errors, path.field("clientConfig"), at(hook, "clientConfig").unwrap_or(&Value::Null));
     if let Some(policy) = at(hook, "reinvocationPolicy").and_then(Value::as_str) {
-        one_of(errors, path.field("reinvocationPolicy"), policy, &["IfNeeded", "Never"]);
+        one_of(
+            errors,
+            path.field("reinvocationPolicy"),
+            policy,
+            values_of("admissionregistration.v1.MutatingWebhook", "reinvocationPolicy"),
+        );
     }
     rules::conditions(errors, path.field("matchConditions"), hook, &cel::admission(false, false));
     review_versions(errors, path.field("admissionReviewVersions"), hook);
@@ -58,8 +75,9 @@ fn review_versions(errors: &mut Errors, path: Path<'_>, hook: &Value) {
         errors.push(FieldError::required(path, "must specify one of v1, v1beta1"));
         return;
     }
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, version) in versions.iter().enumerate() {
-        if versions.iter().take(number).any(|other| other == version) {
+        if !seen.insert(version) {
             errors.push(FieldError::invalid(path.index(number), version, "duplicate version"));
             continue;
         }
@@ -140,15 +158,14 @@ impl Strategy for Webhooks {
     fn validate(&self, _: Scope<'_>, configuration: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let all = Path::Root("webhooks");
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for (number, hook) in list(configuration, "webhooks").enumerate() {
             let path = all.index(number);
             webhook(&mut errors, path, hook);
             let name = text(hook, "name");
-            if !name.is_empty() && seen.contains(&name) {
+            if !seen.insert(name) && !name.is_empty() {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
-            seen.push(name);
         }
         errors
     }

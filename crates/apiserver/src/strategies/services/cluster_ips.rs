@@ -1,11 +1,13 @@
 //! What is wrong with `clusterIP`, `clusterIPs`, `ipFamilies` and `ipFamilyPolicy` by themselves and together.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::family::Family;
 use super::{HEADLESS, SPEC, is_external_name, is_headless};
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, invalid_all, names, one_of};
+use crate::strategies::validation::{Errors, invalid_all, names, one_of, values_of};
 use crate::view::{at, text, texts};
 
 /// Everything wrong with them, before anything is allocated.
@@ -28,15 +30,16 @@ pub(super) fn errors(service: &Value) -> Errors {
     }
     let families: Vec<&str> = texts(service, "spec.ipFamilies").collect();
     let families_path = SPEC.field("ipFamilies");
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, family) in families.iter().enumerate() {
-        one_of(&mut errors, families_path.index(number), family, &["IPv4", "IPv6"]);
-        if families.iter().take(number).any(|other| other == family) {
+        one_of(&mut errors, families_path.index(number), family, values_of("core.v1.ServiceSpec", "ipFamilies"));
+        if !seen.insert(family) {
             errors.push(FieldError::duplicate(families_path.index(number), family));
         }
     }
     let policy = text(service, "spec.ipFamilyPolicy");
     if !policy.is_empty() {
-        one_of(&mut errors, SPEC.field("ipFamilyPolicy"), policy, &["PreferDualStack", "RequireDualStack", "SingleStack"]);
+        one_of(&mut errors, SPEC.field("ipFamilyPolicy"), policy, values_of("core.v1.ServiceSpec", "ipFamilyPolicy"));
     }
     let mut malformed = false;
     for (number, address) in addresses.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Endpoints and EndpointSlices.
 
+use std::collections::HashSet;
+
 use std::net::IpAddr;
 
 use corten_schema::Value;
@@ -7,6 +9,7 @@ use corten_schema::Value;
 use crate::status::FieldError;
 use crate::strategies::validation::{
     Errors, Path, immutable, invalid_all, invalid_number, labels, names, net, one_of, optional_name, required_name, required_one_of,
+    values_of,
 };
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, entries, int, list, text, texts};
@@ -55,7 +58,7 @@ fn subset(errors: &mut Errors, path: Path<'_>, subset: &Value) {
         }
         let own = int(port, "port").unwrap_or_default();
         invalid_number(errors, path.field("port"), own, names::port_number(own));
-        required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
+        required_one_of(errors, path.field("protocol"), text(port, "protocol"), values_of("core.v1.EndpointPort", "protocol"));
         if let Some(protocol) = at(port, "appProtocol").and_then(Value::as_str) {
             invalid_all(errors, path.field("appProtocol"), protocol, names::qualified_name(protocol));
         }
@@ -116,14 +119,13 @@ fn endpoint(errors: &mut Errors, path: Path<'_>, endpoint: &Value, kind: &str) {
             errors.push(FieldError::too_many(path, all.len(), MOST_HINTS));
             continue;
         }
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for (number, hint) in all.enumerate() {
             let path = path.index(number);
             let name = text(hint, "name");
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
-            seen.push(name);
             invalid_all(errors, path.field("name"), name, names::label_value(name));
         }
     }
@@ -153,18 +155,17 @@ fn address(errors: &mut Errors, path: Path<'_>, text: &str, kind: &str) {
 
 fn ports(errors: &mut Errors, slice: &Value) {
     let all = Path::Root("ports");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, port) in list(slice, "ports").enumerate() {
         let path = all.index(number);
         let name = text(port, "name");
         if !name.is_empty() {
             invalid_all(errors, path.field("name"), name, names::label(name));
         }
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(path.field("name"), name));
         }
-        seen.push(name);
-        required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
+        required_one_of(errors, path.field("protocol"), text(port, "protocol"), values_of("discovery.v1.EndpointPort", "protocol"));
         if let Some(protocol) = at(port, "appProtocol").and_then(Value::as_str) {
             invalid_all(errors, path.field("appProtocol"), protocol, names::qualified_name(protocol));
         }

@@ -1,10 +1,12 @@
 //! What is wrong with a Service.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::{HEADLESS, SPEC, cluster_ips, is_balanced, is_exposed, is_headless, needs_health_port};
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path, invalid_all, invalid_number, labels, names, net, required_one_of};
+use crate::strategies::validation::{Errors, Path, invalid_all, invalid_number, labels, names, net, required_one_of, values_of};
 use crate::view::{at, int, list, text, texts};
 
 /// The longest that a client is led to the same endpoint: a day.
@@ -34,7 +36,7 @@ pub(super) fn errors(service: &Value) -> Errors {
             None => invalid_all(&mut errors, external.index(number), address, names::ip(address)),
         }
     }
-    required_one_of(&mut errors, SPEC.field("type"), kind, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
+    required_one_of(&mut errors, SPEC.field("type"), kind, values_of("core.v1.ServiceSpec", "type"));
     if kind == "ClusterIP" {
         let all = SPEC.field("ports");
         for (number, port) in list(service, "spec.ports").enumerate() {
@@ -91,22 +93,21 @@ fn of_type(errors: &mut Errors, service: &Value, kind: &str) {
 fn ports(errors: &mut Errors, service: &Value) {
     let all = SPEC.field("ports");
     let many = list(service, "spec.ports").len() > 1;
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (number, port) in list(service, "spec.ports").enumerate() {
         let path = all.index(number);
         let name = text(port, "name");
         if !name.is_empty() {
             invalid_all(errors, path.field("name"), name, names::label(name));
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
-            seen.push(name);
         } else if many {
             errors.push(FieldError::required(path.field("name"), ""));
         }
         let outer = int(port, "port").unwrap_or_default();
         invalid_number(errors, path.field("port"), outer, names::port_number(outer));
-        required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
+        required_one_of(errors, path.field("protocol"), text(port, "protocol"), values_of("core.v1.ServicePort", "protocol"));
         match port.get("targetPort") {
             Some(Value::Int(target)) => invalid_number(errors, path.field("targetPort"), *target, names::port_number(*target)),
             Some(Value::String(target)) => invalid_all(errors, path.field("targetPort"), target, names::port_name(target)),
@@ -121,28 +122,26 @@ fn ports(errors: &mut Errors, service: &Value) {
 /// No port twice, no node port twice, for one protocol.
 fn unique_ports(errors: &mut Errors, service: &Value) {
     let all = SPEC.field("ports");
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (number, port) in list(service, "spec.ports").enumerate() {
         let key = (int(port, "nodePort").unwrap_or_default(), text(port, "protocol"));
-        if key.0 != 0 && seen.contains(&key) {
+        if !seen.insert(key) && key.0 != 0 {
             errors.push(FieldError::duplicate(all.index(number).field("nodePort"), key.0));
         }
-        seen.push(key);
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (number, port) in list(service, "spec.ports").enumerate() {
         let key = (int(port, "port").unwrap_or_default(), text(port, "protocol"));
-        if seen.contains(&key) {
+        if !seen.insert(key) {
             let value = corten_schema::value!({"port": (key.0), "protocol": (key.1)});
             errors.push(FieldError::duplicate(all.index(number), value));
         }
-        seen.push(key);
     }
 }
 
 fn affinity(errors: &mut Errors, service: &Value) {
     let affinity = text(service, "spec.sessionAffinity");
-    required_one_of(errors, SPEC.field("sessionAffinity"), affinity, &["ClientIP", "None"]);
+    required_one_of(errors, SPEC.field("sessionAffinity"), affinity, values_of("core.v1.ServiceSpec", "sessionAffinity"));
     let path = SPEC.field("sessionAffinityConfig");
     let words = "when session affinity type is ClientIP";
     match (affinity, at(service, "spec.sessionAffinityConfig")) {
@@ -213,7 +212,7 @@ fn policies(errors: &mut Errors, service: &Value) {
     let outside = text(service, "spec.externalTrafficPolicy");
     let path = SPEC.field("externalTrafficPolicy");
     if is_exposed(service) {
-        required_one_of(errors, path, outside, &["Cluster", "Local"]);
+        required_one_of(errors, path, outside, values_of("core.v1.ServiceSpec", "externalTrafficPolicy"));
     } else if !outside.is_empty() {
         errors.push(FieldError::invalid(path, outside, "may only be set for externally-accessible services"));
     }
@@ -231,7 +230,7 @@ fn policies(errors: &mut Errors, service: &Value) {
     let inside = text(service, "spec.internalTrafficPolicy");
     let path = SPEC.field("internalTrafficPolicy");
     if !inside.is_empty() || super::needs_address(service) {
-        required_one_of(errors, path, inside, &["Cluster", "Local"]);
+        required_one_of(errors, path, inside, values_of("core.v1.ServiceSpec", "internalTrafficPolicy"));
     }
     if let Some(distribution) = at(service, "spec.trafficDistribution").and_then(Value::as_str) {
         let known = ["PreferClose", "PreferSameNode", "PreferSameZone"];

@@ -5,7 +5,7 @@ use corten_schema::{Value, value};
 use super::{class, modes, size};
 use crate::reads;
 use crate::status::{ApiError, FieldError, GroupResource};
-use crate::strategies::validation::{Errors, Path, immutable, invalid_all, labels, names, one_of, quantity};
+use crate::strategies::validation::{Errors, Path, immutable, invalid_all, labels, names, one_of, quantity, values_of};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, entries, entry, flag, text};
 
@@ -28,7 +28,7 @@ pub(in crate::strategies) fn claim_spec(errors: &mut Errors, path: Path<'_>, spe
     class(errors, path.field("storageClassName"), text(spec, "storageClassName"));
     let mode = text(spec, "volumeMode");
     if !mode.is_empty() {
-        one_of(errors, path.field("volumeMode"), mode, &["Block", "Filesystem"]);
+        one_of(errors, path.field("volumeMode"), mode, values_of("core.v1.PersistentVolumeClaimSpec", "volumeMode"));
     }
     for field in ["dataSource", "dataSourceRef"] {
         source(errors, path.field(field), at(spec, field));

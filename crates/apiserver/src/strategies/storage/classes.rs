@@ -1,11 +1,13 @@
 //! Storage classes and volume attributes classes.
 
-use corten_schema::Value;
+use std::collections::HashSet;
+
+use corten_schema::{Value, json};
 
 use super::parameters;
 use crate::status::FieldError;
 use crate::strategies::forms::{distinct, forbidden_change};
-use crate::strategies::validation::{Errors, Path, immutable, invalid_all, names, one_of, required_one_of};
+use crate::strategies::validation::{Errors, Path, immutable, invalid_all, names, one_of, required_one_of, values_of};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, list, text, texts};
 
@@ -27,7 +29,7 @@ impl Strategy for Classes {
             one_of(&mut errors, Path::Root("reclaimPolicy"), policy, &["Delete", "Retain"]);
         }
         let mode = text(class, "volumeBindingMode");
-        required_one_of(&mut errors, Path::Root("volumeBindingMode"), mode, &["Immediate", "WaitForFirstConsumer"]);
+        required_one_of(&mut errors, Path::Root("volumeBindingMode"), mode, values_of("storage.v1.StorageClass", "volumeBindingMode"));
         topologies(&mut errors, class);
         errors
     }
@@ -50,11 +52,11 @@ fn driver(errors: &mut Errors, path: Path<'_>, name: &str) {
 
 fn topologies(errors: &mut Errors, class: &Value) {
     let all = Path::Root("allowedTopologies");
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen = HashSet::new();
     for (number, term) in list(class, "allowedTopologies").enumerate() {
         let path = all.index(number);
         let expressions = path.field("matchLabelExpressions");
-        let mut keys: Vec<&str> = Vec::new();
+        let mut keys: HashSet<&str> = HashSet::new();
         for (number, expression) in list(term, "matchLabelExpressions").enumerate() {
             let path = expressions.index(number);
             let key = text(expression, "key");
@@ -64,15 +66,13 @@ fn topologies(errors: &mut Errors, class: &Value) {
             }
             distinct(errors, values, texts(expression, "values"));
             invalid_all(errors, path.field("key"), key, names::qualified_name(key));
-            if keys.contains(&key) {
+            if !keys.insert(key) {
                 errors.push(FieldError::duplicate(path.field("key"), key));
             }
-            keys.push(key);
         }
-        if seen.contains(&term) {
+        if !seen.insert(json::encode(term)) {
             errors.push(FieldError::duplicate(path.field("matchLabelExpressions"), ""));
         }
-        seen.push(term);
     }
 }
 

@@ -1,5 +1,7 @@
 //! CSI drivers, and the nodes that they run on.
 
+use std::collections::HashSet;
+
 use corten_schema::{Value, value};
 
 use crate::status::FieldError;
@@ -78,7 +80,7 @@ impl Strategy for Nodes {
         const LONGEST_ID: usize = 192;
         let mut errors = Errors::new();
         let all = SPEC.field("drivers");
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for (number, driver) in list(node, "spec.drivers").enumerate() {
             let path = all.index(number);
             let name = text(driver, "name");
@@ -95,19 +97,17 @@ impl Strategy for Nodes {
             {
                 errors.push(FieldError::invalid(allocatable.field("count"), count, super::super::validation::NEGATIVE));
             }
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
-            seen.push(name);
-            let mut known: Vec<&str> = Vec::new();
+            let mut known: HashSet<&str> = HashSet::new();
             for key in texts(driver, "topologyKeys") {
                 if key.is_empty() {
                     errors.push(FieldError::required(path, key));
                 }
-                if known.contains(&key) {
+                if !known.insert(key) {
                     errors.push(FieldError::duplicate(path, key));
                 }
-                known.push(key);
                 invalid_all(&mut errors, path, key, names::qualified_name(key));
             }
         }

@@ -17,11 +17,9 @@ pub(super) use volumes::Volumes;
 
 use corten_schema::Value;
 
-use super::validation::{Errors, Path, names, quantity};
+use super::validation::{Errors, Path, names, one_of, quantity, values_of};
 use crate::status::FieldError;
 use crate::view::{entries, texts};
-
-const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
 /// The access modes of a volume or claim.
 fn modes(errors: &mut Errors, path: Path<'_>, spec: &Value, words: &str) {
@@ -30,10 +28,11 @@ fn modes(errors: &mut Errors, path: Path<'_>, spec: &Value, words: &str) {
     if all.is_empty() {
         errors.push(FieldError::required(path, words));
     }
-    for mode in all.iter().filter(|mode| !MODES.contains(mode)) {
-        errors.push(FieldError::not_supported(path, mode, &MODES));
+    let known = values_of("core.v1.PersistentVolumeClaimSpec", "accessModes");
+    for mode in &all {
+        one_of(errors, path, mode, known);
     }
-    let shared = all.iter().any(|mode| MODES.contains(mode) && *mode != "ReadWriteOncePod");
+    let shared = all.iter().any(|mode| known.iter().any(|known| known == mode) && *mode != "ReadWriteOncePod");
     if shared && all.contains(&"ReadWriteOncePod") {
         errors.push(FieldError::forbidden(path, "may not use ReadWriteOncePod with other access modes"));
     }

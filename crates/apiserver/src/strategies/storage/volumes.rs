@@ -4,7 +4,7 @@ use corten_schema::{Value, value};
 
 use super::{class, modes, size, sources};
 use crate::status::{ApiError, FieldError};
-use crate::strategies::validation::{Errors, Path, immutable, names, one_of, placement, required_one_of};
+use crate::strategies::validation::{Errors, Path, immutable, names, one_of, placement, required_one_of, values_of};
 use crate::strategy::{Scope, Strategy};
 use crate::view::{at, entries, text};
 
@@ -46,7 +46,12 @@ impl Strategy for Volumes {
         }
         let policy = text(spec, "persistentVolumeReclaimPolicy");
         if !policy.is_empty() {
-            one_of(&mut errors, SPEC.field("persistentVolumeReclaimPolicy"), policy, &["Delete", "Recycle", "Retain"]);
+            one_of(
+                &mut errors,
+                SPEC.field("persistentVolumeReclaimPolicy"),
+                policy,
+                values_of("core.v1.PersistentVolumeSpec", "persistentVolumeReclaimPolicy"),
+            );
         }
         if let Some(affinity) = at(spec, "nodeAffinity") {
             let path = SPEC.field("nodeAffinity");
@@ -58,7 +63,12 @@ impl Strategy for Volumes {
         }
         sources::check(&mut errors, volume);
         class(&mut errors, SPEC.field("storageClassName"), text(spec, "storageClassName"));
-        required_one_of(&mut errors, SPEC.field("volumeMode"), text(spec, "volumeMode"), &["Block", "Filesystem"]);
+        required_one_of(
+            &mut errors,
+            SPEC.field("volumeMode"),
+            text(spec, "volumeMode"),
+            values_of("core.v1.PersistentVolumeSpec", "volumeMode"),
+        );
         if let Some(name) = at(spec, "volumeAttributesClassName").and_then(Value::as_str) {
             let path = SPEC.field("volumeAttributesClassName");
             if name.is_empty() {

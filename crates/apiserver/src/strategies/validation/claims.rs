@@ -1,5 +1,7 @@
 //! Resource claims: those that a pod declares, and the containers' references to them.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use corten_schema::Value;
 
 use super::{Errors, Path, names, optional_name};
@@ -7,7 +9,11 @@ use crate::status::FieldError;
 use crate::view::{at, list, text};
 
 /// The names of the claims that a pod declares.
-pub type Declared<'a> = Vec<&'a str>;
+pub type Declared<'a> = BTreeSet<&'a str>;
+
+/// The names that a text shows at most, and the bytes of one.
+const MOST_SHOWN: usize = 32;
+const LONGEST: usize = 63;
 
 /// Validates the claims that a pod declares and returns their names.
 pub fn declared<'a>(errors: &mut Errors, path: Path<'_>, spec: &'a Value, mirror: bool) -> Declared<'a> {
@@ -21,11 +27,10 @@ pub fn declared<'a>(errors: &mut Errors, path: Path<'_>, spec: &'a Value, mirror
         let name = text(claim, "name");
         if name.is_empty() {
             errors.push(FieldError::required(path.field("name"), ""));
-        } else if seen.contains(&name) {
+        } else if !seen.insert(name) {
             errors.push(FieldError::duplicate(path.field("name"), name));
         } else {
             optional_name(errors, path.field("name"), name, names::label);
-            seen.push(name);
         }
         let sources = ["resourceClaimName", "resourceClaimTemplateName"];
         match sources.iter().filter(|source| at(claim, source).is_some()).count() {
@@ -48,7 +53,7 @@ pub fn declared<'a>(errors: &mut Errors, path: Path<'_>, spec: &'a Value, mirror
 
 /// The claims that a container uses; each must be declared, and the same request not named twice.
 pub fn used(errors: &mut Errors, path: Path<'_>, resources: &Value, declared: &Declared<'_>) {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let mut seen: HashMap<&str, HashSet<&str>> = HashMap::new();
     for (number, claim) in list(resources, "claims").enumerate() {
         let path = path.index(number);
         let (name, request) = (text(claim, "name"), text(claim, "request"));
@@ -57,20 +62,21 @@ pub fn used(errors: &mut Errors, path: Path<'_>, resources: &Value, declared: &D
             continue;
         }
         optional_name(errors, path.field("request"), request, names::label);
-        let whole = seen.contains(&(name, ""));
-        let overlaps = seen.iter().any(|(other, of)| *other == name && (request.is_empty() || *of == request));
+        let of = seen.entry(name).or_default();
+        let whole = of.contains("");
+        let overlaps = if request.is_empty() { !of.is_empty() } else { of.contains(request) };
         if whole || (overlaps && request.is_empty()) {
             errors.push(FieldError::duplicate(path, name));
         } else if overlaps {
             errors.push(FieldError::duplicate(path, format!("{name}/{request}")));
         }
-        seen.push((name, request));
-        if !declared.contains(&name) {
-            let mut sorted = declared.clone();
-            sorted.sort_unstable();
-            let words = match sorted.is_empty() {
+        of.insert(request);
+        if !declared.contains(name) {
+            // Each claim may be a wrong one: the names that are shown are bounded.
+            let shown: Vec<&str> = declared.iter().copied().filter(|name| name.len() <= LONGEST).take(MOST_SHOWN).collect();
+            let words = match declared.is_empty() {
                 true => "must be one of the names in pod.spec.resourceClaims which is empty".to_owned(),
-                false => format!("must be one of the names in pod.spec.resourceClaims: {}", sorted.join(", ")),
+                false => format!("must be one of the names in pod.spec.resourceClaims: {}", shown.join(", ")),
             };
             errors.push(FieldError::not_found_because(path, name, words));
         }

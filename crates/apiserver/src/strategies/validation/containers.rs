@@ -7,7 +7,7 @@ use corten_schema::Value;
 use super::volumes::Volumes;
 use super::{
     Errors, Path, claims, environment, invalid_all, invalid_number, mounts, names, one_of, pod_spec, probes, required, required_name,
-    required_one_of, resources, security,
+    required_one_of, resources, security, values_of,
 };
 use crate::status::FieldError;
 use crate::view::{at, int, list, text};
@@ -31,12 +31,12 @@ pub fn main(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
     if containers().len() == 0 {
         errors.push(FieldError::required(all, ""));
     }
-    let mut ports = HashSet::new();
+    let (mut ports, mut seen) = (HashSet::new(), HashSet::new());
     for (number, container) in containers().enumerate() {
         let path = all.index(number);
         common(errors, path, container, around);
         let name = text(container, "name");
-        if containers().take(number).any(|other| text(other, "name") == name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(path.field("name"), name));
         }
         probes::validate(errors, path, around.spec, container);
@@ -49,6 +49,7 @@ pub fn main(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
 
 /// `initContainers`.
 pub fn init(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
+    let mut seen: HashSet<&str> = list(around.spec, "containers").map(|container| text(container, "name")).collect();
     for (number, container) in list(around.spec, "initContainers").enumerate() {
         let path = all.index(number);
         common(errors, path, container, around);
@@ -61,8 +62,7 @@ pub fn init(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
             restarts(errors, path, container);
         }
         let name = text(container, "name");
-        let mut others = list(around.spec, "containers").chain(list(around.spec, "initContainers").take(number));
-        if !name.is_empty() && others.any(|other| text(other, "name") == name) {
+        if !seen.insert(name) && !name.is_empty() {
             errors.push(FieldError::duplicate(path.field("name"), name));
         }
         // They run one after the other, each with ports of its own.
@@ -87,18 +87,19 @@ const PLANNED: [&str; 8] =
 /// `ephemeralContainers`.
 pub fn ephemeral(errors: &mut Errors, all: Path<'_>, around: &Surroundings<'_>) {
     const WORDS: &str = "cannot be set for an Ephemeral Container";
+    let planned = list(around.spec, "containers").chain(list(around.spec, "initContainers"));
+    let planned: HashSet<&str> = planned.map(|container| text(container, "name")).collect();
+    let mut seen = planned.clone();
     for (number, container) in list(around.spec, "ephemeralContainers").enumerate() {
         let path = all.index(number);
         common(errors, path, container, around);
         pod_spec::trimmed(errors, path, container);
-        let mut planned = list(around.spec, "containers").chain(list(around.spec, "initContainers"));
         let name = text(container, "name");
-        let taken = planned.clone().chain(list(around.spec, "ephemeralContainers").take(number));
-        if taken.into_iter().any(|other| text(other, "name") == name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(path.field("name"), name));
         }
         let target = text(container, "targetContainerName");
-        if !target.is_empty() && !planned.any(|other| text(other, "name") == target) {
+        if !target.is_empty() && !planned.contains(target) {
             errors.push(FieldError::not_found(path.field("targetContainerName"), target));
         }
         for field in PLANNED.iter().chain(&["lifecycle"]) {
@@ -139,7 +140,12 @@ fn common(errors: &mut Errors, path: Path<'_>, container: &Value, around: &Surro
     ports(errors, path.field("ports"), container);
     environment::validate(errors, path, around.spec, container);
     mounts::validate(errors, path, container, around.volumes);
-    required_one_of(errors, path.field("imagePullPolicy"), text(container, "imagePullPolicy"), &["Always", "IfNotPresent", "Never"]);
+    required_one_of(
+        errors,
+        path.field("imagePullPolicy"),
+        text(container, "imagePullPolicy"),
+        values_of("core.v1.Container", "imagePullPolicy"),
+    );
     if let Some(amounts) = at(container, "resources") {
         resources::requirements(errors, path.field("resources"), amounts, resources::container_name, around.claims);
     }
@@ -148,12 +154,13 @@ fn common(errors: &mut Errors, path: Path<'_>, container: &Value, around: &Surro
 }
 
 fn ports(errors: &mut Errors, all: Path<'_>, container: &Value) {
+    let mut seen = HashSet::new();
     for (number, port) in list(container, "ports").enumerate() {
         let path = all.index(number);
         let name = text(port, "name");
         if !name.is_empty() {
             let findings = names::port_name(name);
-            if findings.is_empty() && list(container, "ports").take(number).any(|other| text(other, "name") == name) {
+            if !seen.insert(name) && findings.is_empty() {
                 errors.push(FieldError::duplicate(path.field("name"), name));
             }
             invalid_all(errors, path.field("name"), name, findings);
@@ -166,7 +173,7 @@ fn ports(errors: &mut Errors, all: Path<'_>, container: &Value) {
             0 => {}
             host => invalid_number(errors, path.field("hostPort"), host, names::port_number(host)),
         }
-        required_one_of(errors, path.field("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
+        required_one_of(errors, path.field("protocol"), text(port, "protocol"), values_of("core.v1.ContainerPort", "protocol"));
     }
 }
 

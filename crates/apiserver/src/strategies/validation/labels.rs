@@ -36,22 +36,35 @@ pub fn selector(errors: &mut Errors, path: Path<'_>, selector: &Value) {
     for (number, term) in list(selector, "matchExpressions").enumerate() {
         let path = terms.index(number);
         let operator = text(term, "operator");
-        let values = list(term, "values").len();
-        match operator {
-            "In" | "NotIn" if values == 0 => {
-                errors.push(FieldError::required(path.field("values"), "must be specified when `operator` is 'In' or 'NotIn'"))
-            }
-            "Exists" | "DoesNotExist" if values > 0 => errors
-                .push(FieldError::forbidden(path.field("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")),
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            _ => errors.push(FieldError::invalid(path.field("operator"), operator, "not a valid selector operator")),
+        if !values_fit_operator(errors, path, term) {
+            errors.push(FieldError::invalid(path.field("operator"), operator, "not a valid selector operator"));
         }
-        let key = text(term, "key");
-        invalid_all(errors, path.field("key"), key, names::qualified_name(key));
-        let at = path.field("values");
-        for (index, value) in texts(term, "values").enumerate() {
-            invalid_all(errors, at.index(index), value, names::label_value(value));
+        self::term(errors, path, term);
+    }
+}
+
+/// Whether a term's operator is known; its values are there if it needs any, and only then.
+pub fn values_fit_operator(errors: &mut Errors, path: Path<'_>, term: &Value) -> bool {
+    let values = list(term, "values").len();
+    match text(term, "operator") {
+        "In" | "NotIn" if values == 0 => {
+            errors.push(FieldError::required(path.field("values"), "must be specified when `operator` is 'In' or 'NotIn'"));
         }
+        "Exists" | "DoesNotExist" if values > 0 => {
+            errors.push(FieldError::forbidden(path.field("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+        }
+        operator => return matches!(operator, "In" | "NotIn" | "Exists" | "DoesNotExist"),
+    }
+    true
+}
+
+/// The label and the values of a term.
+pub fn term(errors: &mut Errors, path: Path<'_>, term: &Value) {
+    let key = text(term, "key");
+    invalid_all(errors, path.field("key"), key, names::qualified_name(key));
+    let at = path.field("values");
+    for (index, value) in texts(term, "values").enumerate() {
+        invalid_all(errors, at.index(index), value, names::label_value(value));
     }
 }
 

@@ -26,7 +26,7 @@ pub mod volumes;
 pub mod warnings;
 mod windows;
 
-use corten_schema::Value;
+use corten_schema::{Str, Value};
 
 use crate::status::FieldError;
 
@@ -96,14 +96,24 @@ pub fn non_negative(errors: &mut Errors, path: Path<'_>, value: Option<i64>) {
 }
 
 /// A text that must be one of a few.
-pub fn one_of(errors: &mut Errors, path: Path<'_>, value: &str, supported: &[&str]) {
-    if !supported.contains(&value) {
-        errors.push(FieldError::not_supported(path, value, supported));
+pub fn one_of(errors: &mut Errors, path: Path<'_>, value: &str, supported: &[impl AsRef<str>]) {
+    if !supported.iter().any(|known| known.as_ref() == value) {
+        let supported: Vec<&str> = supported.iter().map(AsRef::as_ref).collect();
+        errors.push(FieldError::not_supported(path, value, &supported));
     }
 }
 
+/// The values that the table of kinds has for a field of a type (`core.v1.ServiceSpec`).
+pub fn values_of(of: &str, field: &str) -> &'static [Str] {
+    let types = corten_schema::table().types();
+    let id = types.find(&format!("io.k8s.api.{of}")).or_else(|| types.find(of));
+    let values = id.and_then(|id| types.get(id).field(field)).map_or(&[][..], |field| &field.values);
+    debug_assert!(!values.is_empty(), "the table has no values for {field} of {of}");
+    values
+}
+
 /// The same for a text that may be missing; then it is required if there are `words` to say so.
-pub fn required_one_of(errors: &mut Errors, path: Path<'_>, value: &str, supported: &[&str]) {
+pub fn required_one_of(errors: &mut Errors, path: Path<'_>, value: &str, supported: &[impl AsRef<str>]) {
     if value.is_empty() {
         errors.push(FieldError::required(path, ""));
     } else {

@@ -1,26 +1,54 @@
 //! Where a container sees volumes, as directories and as block devices; and the paths in them.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::volumes::Volumes;
-use super::{Errors, Path, one_of};
+use super::{Errors, Path, one_of, values_of};
 use crate::status::FieldError;
 use crate::view::{at, flag, list, text};
 
 /// `volumeMounts` and `volumeDevices` of a container.
 pub fn validate(errors: &mut Errors, path: Path<'_>, container: &Value, volumes: &Volumes<'_>) {
     let all = path.field("volumeMounts");
+    let (mounts, devices) = (Seen::of(container, "volumeMounts", "mountPath"), Seen::of(container, "volumeDevices", "devicePath"));
+    let mut targets = HashSet::new();
     for (number, mount) in list(container, "volumeMounts").enumerate() {
-        directory(errors, all, number, mount, container, volumes);
+        let (path, again) = (all.index(number), !targets.insert(text(mount, "mountPath")));
+        place(errors, path, mount, again, volumes, &devices);
+        part(errors, all, path, mount, container);
     }
     let all = path.field("volumeDevices");
+    let mut before = Seen::default();
     for (number, one) in list(container, "volumeDevices").enumerate() {
-        device(errors, all.index(number), number, one, container, volumes);
+        device(errors, all.index(number), one, &before, volumes, &mounts);
+        before.add(one, "devicePath");
     }
 }
 
-fn directory(errors: &mut Errors, all: Path<'_>, number: usize, mount: &Value, container: &Value, volumes: &Volumes<'_>) {
-    let path = all.index(number);
+/// The names of volumes, and where they are seen.
+#[derive(Default)]
+struct Seen<'a> {
+    names: HashSet<&'a str>,
+    targets: HashSet<&'a str>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(container: &'a Value, field: &str, target: &str) -> Self {
+        let mut seen = Self::default();
+        list(container, field).for_each(|one| seen.add(one, target));
+        seen
+    }
+
+    fn add(&mut self, one: &'a Value, target: &str) {
+        self.names.insert(text(one, "name"));
+        self.targets.insert(text(one, target));
+    }
+}
+
+/// Which volume it is, and where it is seen.
+fn place(errors: &mut Errors, path: Path<'_>, mount: &Value, again: bool, volumes: &Volumes<'_>, devices: &Seen<'_>) {
     let (name, target) = (text(mount, "name"), text(mount, "mountPath"));
     if name.is_empty() {
         errors.push(FieldError::required(path.field("name"), ""));
@@ -31,18 +59,19 @@ fn directory(errors: &mut Errors, all: Path<'_>, number: usize, mount: &Value, c
     if target.is_empty() {
         errors.push(FieldError::required(path.field("mountPath"), ""));
     }
-    if list(container, "volumeMounts").take(number).any(|other| text(other, "mountPath") == target) {
+    if again {
         errors.push(FieldError::invalid(path.field("mountPath"), target, "must be unique"));
     }
-    for device in list(container, "volumeDevices") {
-        if text(device, "name") == name {
-            errors.push(FieldError::invalid(path.field("name"), name, "must not already exist in volumeDevices"));
-        }
-        if text(device, "devicePath") == target {
-            let words = "must not already exist as a path in volumeDevices";
-            errors.push(FieldError::invalid(path.field("mountPath"), target, words));
-        }
+    if devices.names.contains(name) {
+        errors.push(FieldError::invalid(path.field("name"), name, "must not already exist in volumeDevices"));
     }
+    if devices.targets.contains(target) {
+        errors.push(FieldError::invalid(path.field("mountPath"), target, "must not already exist as a path in volumeDevices"));
+    }
+}
+
+/// Which part of the volume, and how.
+fn part(errors: &mut Errors, all: Path<'_>, path: Path<'_>, mount: &Value, container: &Value) {
     let (plain, expression) = (text(mount, "subPath"), text(mount, "subPathExpr"));
     descending(errors, all.field("subPath"), plain);
     if !expression.is_empty() && !plain.is_empty() {
@@ -53,7 +82,7 @@ fn directory(errors: &mut Errors, all: Path<'_>, number: usize, mount: &Value, c
     let propagation = text(mount, "mountPropagation");
     if at(mount, "mountPropagation").is_some() {
         let path = all.field("mountPropagation");
-        one_of(errors, path, propagation, &["Bidirectional", "HostToContainer", "None"]);
+        one_of(errors, path, propagation, values_of("core.v1.VolumeMount", "mountPropagation"));
         if propagation == "Bidirectional" && !flag(container, "securityContext.privileged") {
             errors.push(FieldError::forbidden(path, "Bidirectional mount propagation is available only to privileged containers"));
         }
@@ -79,12 +108,11 @@ fn recursive_read_only(errors: &mut Errors, path: Path<'_>, mount: &Value, propa
     }
 }
 
-fn device(errors: &mut Errors, path: Path<'_>, number: usize, device: &Value, container: &Value, volumes: &Volumes<'_>) {
+fn device(errors: &mut Errors, path: Path<'_>, device: &Value, before: &Seen<'_>, volumes: &Volumes<'_>, mounts: &Seen<'_>) {
     let (name, target) = (text(device, "name"), text(device, "devicePath"));
-    let before = || list(container, "volumeDevices").take(number);
     if name.is_empty() {
         errors.push(FieldError::required(path.field("name"), ""));
-    } else if before().any(|other| text(other, "name") == name) {
+    } else if before.names.contains(name) {
         errors.push(FieldError::invalid(path.field("name"), name, "must be unique"));
     }
     match volumes.get(name) {
@@ -97,20 +125,17 @@ fn device(errors: &mut Errors, path: Path<'_>, number: usize, device: &Value, co
     }
     if target.is_empty() {
         errors.push(FieldError::required(path.field("devicePath"), ""));
-    } else if before().any(|other| text(other, "devicePath") == target) {
+    } else if before.targets.contains(target) {
         errors.push(FieldError::invalid(path.field("devicePath"), target, "must be unique"));
     }
     if steps_back(target) {
         errors.push(FieldError::invalid(path.field("devicePath"), target, "can not contain backsteps ('..')"));
     }
-    for mount in list(container, "volumeMounts") {
-        if text(mount, "name") == name {
-            errors.push(FieldError::invalid(path.field("name"), name, "must not already exist in volumeMounts"));
-        }
-        if text(mount, "mountPath") == target {
-            let words = "must not already exist as a path in volumeMounts";
-            errors.push(FieldError::invalid(path.field("devicePath"), target, words));
-        }
+    if mounts.names.contains(name) {
+        errors.push(FieldError::invalid(path.field("name"), name, "must not already exist in volumeMounts"));
+    }
+    if mounts.targets.contains(target) {
+        errors.push(FieldError::invalid(path.field("devicePath"), target, "must not already exist as a path in volumeMounts"));
     }
 }
 

@@ -1,10 +1,12 @@
 //! Where a pod may run: node selectors, affinity, tolerations and taints, spreading.
 
+use std::collections::{HashMap, HashSet};
+
 use corten_schema::Value;
 
-use super::{Errors, Path, invalid_all, labels, names, one_of, positive};
+use super::{Errors, Path, invalid_all, labels, names, one_of, positive, values_of};
 use crate::status::FieldError;
-use crate::view::{at, entries, int, list, text, texts};
+use crate::view::{at, int, list, text, texts};
 
 /// `affinity` of a pod's specification.
 pub fn affinity(errors: &mut Errors, path: Path<'_>, spec: &Value) {
@@ -143,14 +145,18 @@ fn label_keys(errors: &mut Errors, path: Path<'_>, term: &Value) {
             invalid_all(errors, path.index(number), key, names::qualified_name(key));
         }
     }
-    let wanted = |key: &str| texts(term, "matchLabelKeys").position(|wanted| wanted == key);
+    let mut wanted: HashMap<&str, usize> = HashMap::new();
+    for (number, key) in texts(term, "matchLabelKeys").enumerate() {
+        wanted.entry(key).or_insert(number);
+    }
     if let Some(selector) = selector {
-        for (number, expression) in list(selector, "matchExpressions").enumerate() {
+        let mut seen = HashSet::new();
+        for expression in list(selector, "matchExpressions") {
             let key = text(expression, "key");
             // The key of its own that the server has added comes last.
-            let said = entries(selector, "matchLabels").any(|(other, _)| other == key)
-                || list(selector, "matchExpressions").take(number).any(|other| text(other, "key") == key);
-            if let Some(index) = wanted(key).filter(|_| said) {
+            let said = at(selector, "matchLabels").and_then(|labels| labels.get(key)).is_some() || seen.contains(key);
+            seen.insert(key);
+            if let Some(&index) = wanted.get(key).filter(|_| said) {
                 errors.push(FieldError::invalid(path.index(index), key, "exists in both matchLabelKeys and labelSelector"));
             }
         }
@@ -173,7 +179,7 @@ pub fn spreading(errors: &mut Errors, all: Path<'_>, spec: &Value) {
         if key.is_empty() {
             errors.push(FieldError::required(path.field("topologyKey"), "can not be empty"));
         }
-        one_of(errors, path.field("whenUnsatisfiable"), action, &["DoNotSchedule", "ScheduleAnyway"]);
+        one_of(errors, path.field("whenUnsatisfiable"), action, values_of("core.v1.TopologySpreadConstraint", "whenUnsatisfiable"));
         let same = |other: &Value| text(other, "topologyKey") == key && text(other, "whenUnsatisfiable") == action;
         if constraints().skip(number + 1).any(same) {
             let path = path.field("{topologyKey, whenUnsatisfiable}");
@@ -189,7 +195,7 @@ pub fn spreading(errors: &mut Errors, all: Path<'_>, spec: &Value) {
         }
         for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             if at(constraint, policy).is_some() {
-                one_of(errors, path.field(policy), text(constraint, policy), &["Honor", "Ignore"]);
+                one_of(errors, path.field(policy), text(constraint, policy), values_of("core.v1.TopologySpreadConstraint", policy));
             }
         }
         label_keys(errors, path, constraint);
@@ -247,8 +253,8 @@ fn joined(errors: &mut Errors, path: Path<'_>, value: &str) {
 
 /// The taints of a node.
 pub fn taints(errors: &mut Errors, all: Path<'_>, node: &Value) {
-    let taints = || list(node, "spec.taints");
-    for (number, taint) in taints().enumerate() {
+    let mut seen = HashSet::new();
+    for (number, taint) in list(node, "spec.taints").enumerate() {
         let path = all.index(number);
         let (key, wanted) = (text(taint, "key"), text(taint, "effect"));
         invalid_all(errors, path.field("key"), key, names::qualified_name(key));
@@ -258,7 +264,7 @@ pub fn taints(errors: &mut Errors, all: Path<'_>, node: &Value) {
         } else {
             effect(errors, path.field("effect"), wanted);
         }
-        if taints().take(number).any(|other| text(other, "key") == key && text(other, "effect") == wanted) {
+        if !seen.insert((key, wanted)) {
             errors.push(FieldError::duplicate_because(path, taint, "taints must be unique by key and effect pair"));
         }
     }

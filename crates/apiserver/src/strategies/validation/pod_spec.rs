@@ -1,5 +1,7 @@
 //! The specification of a pod, in Pods and in the templates of everything that makes them.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::{
@@ -166,10 +168,11 @@ fn gates(errors: &mut Errors, path: Path<'_>, spec: &Value) {
         invalid_all(errors, path.field("conditionType"), kind, names::qualified_name(kind));
     }
     let all = path.field("schedulingGates");
+    let mut seen = HashSet::new();
     for (number, gate) in list(spec, "schedulingGates").enumerate() {
         let (path, name) = (all.index(number), text(gate, "name"));
         invalid_all(errors, path, name, names::qualified_name(name));
-        if list(spec, "schedulingGates").take(number).any(|other| text(other, "name") == name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(path, name));
         }
     }

@@ -2,7 +2,7 @@
 
 use corten_schema::Value;
 
-use super::{Errors, Path, invalid_all, invalid_number, names, non_negative, one_of, required, windows};
+use super::{Errors, Path, invalid_all, invalid_number, names, non_negative, one_of, required, values_of, windows};
 use crate::status::FieldError;
 use crate::view::{at, int, list, text};
 
@@ -34,7 +34,7 @@ fn handler(errors: &mut Errors, path: Path<'_>, value: &Value, kinds: &[&str], g
             "httpGet" => {
                 required(errors, path, action, &["path"]);
                 port(errors, path.field("port"), at(action, "port"));
-                one_of(errors, path.field("scheme"), text(action, "scheme"), &["HTTP", "HTTPS"]);
+                one_of(errors, path.field("scheme"), text(action, "scheme"), values_of("core.v1.HTTPGetAction", "scheme"));
                 for header in list(action, "httpHeaders") {
                     let name = text(header, "name");
                     invalid_all(errors, path.field("httpHeaders"), name, names::http_header(name));

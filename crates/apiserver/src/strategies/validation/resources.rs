@@ -1,5 +1,7 @@
 //! Requests and limits: which resources there are, which amounts they allow, how the two go together.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
 use super::{Errors, NEGATIVE, Path, claims, invalid_all, names, quantity};
@@ -176,13 +178,12 @@ pub fn overhead(errors: &mut Errors, path: Path<'_>, spec: &Value) {
 
 /// `resizePolicy`: whether a change of a resource restarts the container.
 pub fn resize_policy(errors: &mut Errors, path: Path<'_>, container: &Value, pod_restarts: &str) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (number, policy) in crate::view::list(container, "resizePolicy").enumerate() {
         let (resource, restarts) = (crate::view::text(policy, "resourceName"), crate::view::text(policy, "restartPolicy"));
-        if seen.contains(&resource) {
+        if !seen.insert(resource) {
             errors.push(FieldError::duplicate(path.index(number), resource));
         }
-        seen.push(resource);
         super::required_one_of(errors, path, resource, &["cpu", "memory"]);
         super::required_one_of(errors, path, restarts, &["NotRequired", "RestartContainer"]);
         if pod_restarts == "Never" && restarts != "NotRequired" {

@@ -1,8 +1,10 @@
 //! Security contexts of pods and containers: users, profiles, kernel parameters.
 
+use std::collections::HashSet;
+
 use corten_schema::Value;
 
-use super::{Errors, Path, invalid_all, invalid_number, mounts, names, one_of, windows};
+use super::{Errors, Path, invalid_all, invalid_number, mounts, names, one_of, values_of, windows};
 use crate::status::FieldError;
 use crate::view::{at, flag, int, list, text, texts};
 
@@ -21,11 +23,11 @@ pub fn pod(errors: &mut Errors, path: Path<'_>, spec: &Value) {
         errors.push(FieldError::invalid(path.field("shareProcessNamespace"), true, words));
     }
     sysctls(errors, path.field("sysctls"), spec, context);
-    choice(errors, path, context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
+    choice(errors, path, context, "fsGroupChangePolicy", values_of("core.v1.PodSecurityContext", "fsGroupChangePolicy"));
     seccomp(errors, path.field("seccompProfile"), at(context, "seccompProfile"));
     windows::options(errors, path.field("windowsOptions"), at(context, "windowsOptions"));
     app_armor(errors, path.field("appArmorProfile"), at(context, "appArmorProfile"));
-    choice(errors, path, context, "supplementalGroupsPolicy", &["Merge", "Strict"]);
+    choice(errors, path, context, "supplementalGroupsPolicy", values_of("core.v1.PodSecurityContext", "supplementalGroupsPolicy"));
     choice(errors, path, context, "seLinuxChangePolicy", &["MountOption", "Recursive"]);
 }
 
@@ -65,20 +67,18 @@ fn id(errors: &mut Errors, path: Path<'_>, number: Option<i64>) {
     }
 }
 
-fn choice(errors: &mut Errors, path: Path<'_>, object: &Value, field: &str, supported: &[&str]) {
+fn choice(errors: &mut Errors, path: Path<'_>, object: &Value, field: &str, supported: &[impl AsRef<str>]) {
     if at(object, field).is_some() {
         one_of(errors, path.field(field), text(object, field), supported);
     }
 }
-
-const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 
 fn seccomp(errors: &mut Errors, path: Path<'_>, profile: Option<&Value>) {
     let Some(profile) = profile else { return };
     let kind = text(profile, "type");
     match kind {
         "" => errors.push(FieldError::required(path.field("type"), "type is required when seccompProfile is set")),
-        _ => one_of(errors, path.field("type"), kind, &PROFILES),
+        _ => one_of(errors, path.field("type"), kind, values_of("core.v1.SeccompProfile", "type")),
     }
     let file = path.field("localhostProfile");
     match (kind == "Localhost", at(profile, "localhostProfile")) {
@@ -110,22 +110,23 @@ fn app_armor(errors: &mut Errors, path: Path<'_>, profile: Option<&Value>) {
         }
         ("RuntimeDefault" | "Unconfined", None) => {}
         ("", _) => errors.push(FieldError::required(path.field("type"), "type is required when appArmorProfile is set")),
-        (kind, _) => one_of(errors, path.field("type"), kind, &PROFILES),
+        (kind, _) => one_of(errors, path.field("type"), kind, values_of("core.v1.AppArmorProfile", "type")),
     }
 }
 
 fn sysctls(errors: &mut Errors, path: Path<'_>, spec: &Value, context: &Value) {
+    let mut seen = HashSet::new();
     for (number, sysctl) in list(context, "sysctls").enumerate() {
         let item = path.index(number);
         let path = item.field("name");
         let name = text(sysctl, "name");
-        let before = list(context, "sysctls").take(number);
+        let again = !seen.insert(name);
         let findings = names::sysctl(name);
         if name.is_empty() {
             errors.push(FieldError::required(path, ""));
         } else if !findings.is_empty() {
             invalid_all(errors, path, name, findings);
-        } else if before.into_iter().any(|other| text(other, "name") == name) {
+        } else if again {
             errors.push(FieldError::duplicate(path, name));
         }
         match namespace(name) {

@@ -1,6 +1,6 @@
 //! What writers of pods and templates should know: fields that do nothing any more, and risky combinations.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use corten_schema::Value;
 
@@ -184,10 +184,11 @@ pub fn claim(warnings: &mut Warnings, path: Path<'_>, spec: &Value) {
 fn lists(warnings: &mut Warnings, path: Path<'_>, spec: &Value) {
     for (field, name) in [("hostAliases", "ip"), ("imagePullSecrets", "name")] {
         let all = path.field(field);
+        let mut seen = HashSet::new();
         for (number, item) in list(spec, field).enumerate() {
             let value = text(item, name);
             let item_path = all.index(number);
-            if list(spec, field).take(number).any(|other| text(other, name) == value) {
+            if !seen.insert(value) {
                 warnings.push(format!("{}: duplicate {name} {value:?}", item_path.field(name)));
             }
             if field == "imagePullSecrets" && value.is_empty() {
@@ -209,13 +210,14 @@ fn amounts(warnings: &mut Warnings, path: Path<'_>, object: &Value, field: &str,
 }
 
 fn variables(warnings: &mut Warnings, all: Path<'_>, container: &Value) {
+    let mut seen = HashSet::new();
     for (number, variable) in list(container, "env").enumerate() {
         let name = text(variable, "name");
         let reference = format!("$({name})");
         let value = text(variable, "value");
         // A variable may build on its former self: `PATH=$(PATH):/opt`.
         let builds = at(variable, "valueFrom").is_none() && value != reference && value.contains(&reference);
-        if !builds && list(container, "env").take(number).any(|other| text(other, "name") == name) {
+        if !seen.insert(name) && !builds {
             let path = all.index(number);
             warnings.push(format!("{path}: hides previous definition of {name:?}, which may be dropped when using apply"));
         }

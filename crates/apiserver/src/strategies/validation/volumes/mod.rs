@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use corten_schema::Value;
 
 use super::pod_spec::Subject;
-use super::{Errors, Path, environment, labels, mounts, names, one_of, optional_name, quantity, required, required_name};
+use super::{Errors, Path, environment, labels, mounts, names, one_of, optional_name, quantity, required, required_name, values_of};
 use crate::status::FieldError;
 use crate::view::{at, int, list, text, texts};
 
@@ -154,7 +154,12 @@ fn local(errors: &mut Errors, volume: Path<'_>, name: &str, kind: &str, source: 
             if subject.is_pod() {
                 required(errors, path, source, &["reference"]);
             }
-            super::required_one_of(errors, path.field("pullPolicy"), text(source, "pullPolicy"), &["Always", "IfNotPresent", "Never"]);
+            super::required_one_of(
+                errors,
+                path.field("pullPolicy"),
+                text(source, "pullPolicy"),
+                values_of("core.v1.ImageVolumeSource", "pullPolicy"),
+            );
         }
         _ => remote::validate(errors, volume, name, kind, source),
     }
@@ -224,8 +229,6 @@ pub fn template_metadata(errors: &mut Errors, path: Path<'_>, metadata: Option<&
     }
 }
 
-const ACCESS: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-
 /// The specification of a claim.
 fn claim(errors: &mut Errors, path: Path<'_>, spec: &Value) {
     let modes = path.field("accessModes");
@@ -233,7 +236,7 @@ fn claim(errors: &mut Errors, path: Path<'_>, spec: &Value) {
         errors.push(FieldError::required(modes, "at least 1 access mode is required"));
     }
     for mode in texts(spec, "accessModes") {
-        one_of(errors, modes, mode, &ACCESS);
+        one_of(errors, modes, mode, values_of("core.v1.PersistentVolumeClaimSpec", "accessModes"));
     }
     if let Some(selector) = at(spec, "selector") {
         labels::selector(errors, path.field("selector"), selector);
@@ -249,6 +252,6 @@ fn claim(errors: &mut Errors, path: Path<'_>, spec: &Value) {
     }
     optional_name(errors, path.field("storageClassName"), text(spec, "storageClassName"), names::subdomain);
     if at(spec, "volumeMode").is_some() {
-        one_of(errors, path.field("volumeMode"), text(spec, "volumeMode"), &["Block", "Filesystem"]);
+        one_of(errors, path.field("volumeMode"), text(spec, "volumeMode"), values_of("core.v1.PersistentVolumeClaimSpec", "volumeMode"));
     }
 }

@@ -3,7 +3,9 @@
 use corten_schema::Value;
 
 use crate::status::FieldError;
-use crate::strategies::validation::{Errors, Path, invalid_number, mounts, names, one_of, optional_name, required, required_name};
+use crate::strategies::validation::{
+    Errors, Path, invalid_number, mounts, names, one_of, optional_name, required, required_name, values_of,
+};
 use crate::view::{at, entries, flag, int, list, text, texts};
 
 /// The source `kind` of a volume called `name`.
@@ -163,9 +165,9 @@ fn fibre_channel(errors: &mut Errors, path: Path<'_>, source: &Value) {
 
 fn azure_disk(errors: &mut Errors, path: Path<'_>, source: &Value) {
     required(errors, path, source, &["diskName", "diskURI"]);
-    one_of(errors, path.field("cachingMode"), text(source, "cachingMode"), &["None", "ReadOnly", "ReadWrite"]);
+    one_of(errors, path.field("cachingMode"), text(source, "cachingMode"), values_of("core.v1.AzureDiskVolumeSource", "cachingMode"));
     let kind = text(source, "kind");
-    one_of(errors, path.field("kind"), kind, &["Dedicated", "Managed", "Shared"]);
+    one_of(errors, path.field("kind"), kind, values_of("core.v1.AzureDiskVolumeSource", "kind"));
     let address = text(source, "diskURI");
     let form = match kind {
         "Managed" if !address.starts_with("/subscriptions/") => {
