@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{Options, ledger::Ledger, status::ApiError};
 
 pub use impersonation::impersonation;
-pub use user::UserInfo;
+pub use user::{AUTHENTICATED, UserInfo};
 pub use websocket::subprotocols;
 
 /// The key of [`UserInfo::extra`] that names the credentials used.

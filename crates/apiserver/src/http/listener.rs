@@ -13,7 +13,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::service::ApiService;
+use super::{
+    service::ApiService,
+    socket::{Patience, Socket},
+};
 use crate::{authn::PeerCertificates, metrics::Metrics, server::Server};
 
 /// How long a connection may be silent before its peer is asked whether it is still there.
@@ -33,8 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// A client that has not finished its handshake or its request's header by then is not worth waiting for.
     pub patience: Duration,
-    /// How long an HTTP/2 connection may take nothing of what is sent to it: its client reads whatever becomes of the streams
-    /// in it. One of HTTP/1.1 may stop reading for as long as it likes, as that of a log in a pager does.
+    /// How long a connection may take nothing of what is sent to it. A client of HTTP/2 reads whatever becomes of the streams
+    /// in its connection. One of HTTP/1.1 that the server knows may stop reading a watch, a log or a session for as long as it
+    /// likes, as that of a log in a pager does.
     pub untaken: Duration,
 }
 
@@ -108,12 +112,11 @@ async fn connection(
     stream.set_nodelay(true)?;
     notice_dead_peers(&stream, limits.untaken)?;
     let client = stream.peer_addr().map(Peer).ok();
-    let accepted = tokio::time::timeout(limits.patience, acceptor.accept(stream)).await;
+    let patience = Patience::default();
+    let accepted = tokio::time::timeout(limits.patience, acceptor.accept(Socket::new(stream, patience.clone()))).await;
     let stream = accepted.map_err(io::Error::from).and_then(|accepted| accepted).inspect_err(|_| metrics.handshake_failed())?;
-    let (socket, session) = stream.get_ref();
-    if session.alpn_protocol() != Some(b"h2") {
-        rustix::net::sockopt::set_tcp_user_timeout(socket, 0)?;
-    }
+    let (_, session) = stream.get_ref();
+    let patience = Some(patience).filter(|_| session.alpn_protocol() != Some(b"h2"));
     let peer = session.peer_certificates().and_then(PeerCertificates::new);
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(peer) = &peer {
@@ -121,6 +124,9 @@ async fn connection(
         }
         if let Some(client) = client {
             request.extensions_mut().insert(client);
+        }
+        if let Some(patience) = &patience {
+            request.extensions_mut().insert(patience.clone());
         }
         service.clone().call(request)
     });

@@ -6,6 +6,7 @@ mod negotiate;
 mod pipeline;
 mod respond;
 mod service;
+mod socket;
 #[cfg(test)]
 mod tests;
 

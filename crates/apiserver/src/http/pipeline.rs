@@ -10,7 +10,10 @@ use std::{
 use futures::FutureExt;
 use http::{HeaderValue, Request, header};
 
-use super::respond::{error_response, with_warnings};
+use super::{
+    respond::{error_response, with_warnings},
+    socket::Patience,
+};
 use crate::{
     authn, authz,
     body::{self, Body, Response},
@@ -66,6 +69,12 @@ async fn answer(server: Arc<Server>, info: RequestInfo, request: Request<Body>) 
     let limit = request::timeout(info.query.get("timeout").filter(|_| !long_running), LIMIT)?;
     let context = Arc::new(Context::new(info, user).with_agent(agent(&parts.headers)));
     authorize(&server, &context)?;
+    if (long_running || context.info.subresource == "log")
+        && context.user.in_group(authn::AUTHENTICATED)
+        && let Some(patience) = parts.extensions.get::<Patience>()
+    {
+        patience.without_end();
+    }
     let request = Request::from_parts(parts, body);
     let asked = Arc::clone(&context);
     let work = async move {

@@ -71,3 +71,20 @@ async fn the_kernel_watches_over_connections() {
     assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 3);
     assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);
 }
+
+#[tokio::test]
+async fn patience_with_a_client_has_no_end_once_it_is_known() {
+    use rustix::net::sockopt::tcp_user_timeout;
+    use tokio::io::AsyncWriteExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    super::listener::notice_dead_peers(&stream, super::Limits::default().untaken).unwrap();
+    let patience = super::socket::Patience::default();
+    let mut socket = super::socket::Socket::new(stream, patience.clone());
+    socket.write_all(b"head").await.unwrap();
+    assert_eq!(tcp_user_timeout(socket.get_ref()).unwrap(), 120_000);
+    patience.without_end();
+    socket.write_all(b"body").await.unwrap();
+    assert_eq!(tcp_user_timeout(socket.get_ref()).unwrap(), 0);
+}

@@ -1,6 +1,7 @@
 //! Silence ends no stream, and neither does a client that stops reading for a while.
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +15,11 @@ use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    common::PODS,
+    common::{DEADLINE, PODS},
     listener::listen_within,
     node::{node, placed},
     streaming::{ALL, Cluster, EXEC, V5, kubelet, soon},
@@ -28,7 +29,7 @@ use crate::{
 const LIMITS: Limits = Limits { patience: Duration::from_millis(500), untaken: Duration::from_millis(200) };
 
 /// The container says another word.
-static SPEAK: Notify = Notify::const_new();
+static SPEAK: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
 
 /// The kubelet of the other tests, with a log that is silent after its first line.
 async fn with_log(request: Request<Incoming>) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
@@ -36,7 +37,7 @@ async fn with_log(request: Request<Incoming>) -> Result<Response<UnsyncBoxBody<B
         return kubelet(request).await.map(|response| response.map(http_body_util::BodyExt::boxed_unsync));
     }
     let later = async {
-        SPEAK.notified().await;
+        SPEAK.cancelled().await;
         Bytes::from_static(b"later\n")
     };
     let first = futures::stream::iter([Bytes::from_static(b"first\n")]);
@@ -113,7 +114,7 @@ async fn silent_streams_live_as_long_as_their_clients() {
         soon(data.read_exact(&mut out)).await.unwrap();
         assert_eq!(&out, b"still here", "{protocol:?}");
     }
-    SPEAK.notify_waiters();
+    SPEAK.cancel();
     assert_eq!(soon(plain.frame()).await.unwrap().unwrap().into_data().unwrap(), "later\n");
     assert_eq!(soon(multiplexed.frame()).await.unwrap().unwrap().into_data().unwrap(), "later\n");
     assert_eq!(heard().await, "later\n");
@@ -147,4 +148,13 @@ async fn a_client_that_reads_nothing_for_long_gets_all_of_it() {
         assert_eq!(out.len(), MUCH, "{protocol:?}");
         typing.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_stranger_that_reads_nothing_is_let_go() {
+    let listener = listen_within(LIMITS).await;
+    let mut stranger = listener.connect(None).await;
+    let requests = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let asking = async { while stranger.write_all(requests.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, asking).await.expect("the connection ends");
 }
