@@ -82,7 +82,24 @@ impl Exchange {
         let expected = BodyObject { schema, group, version, kind };
         let mut object = decode_body(expected, &self.parts.headers, &bytes, options.field_validation, &self.context)?;
         corten_schema::defaults::apply_to(schema, &mut object);
+        if self.context.info.verb == Verb::Create {
+            self.place(&mut object)?;
+        }
         Ok(object)
+    }
+
+    /// What is created is in the namespace of the path, or in none.
+    fn place(&self, object: &mut Value) -> Result<(), ApiError> {
+        match (object.namespace(), self.namespace()) {
+            (sent, namespace) if sent == namespace => {}
+            ("", namespace) => drop(object.metadata_mut().insert("namespace", namespace)),
+            (_, "") => drop(object.metadata_mut().remove("namespace")),
+            _ => {
+                let words = "the namespace of the provided object does not match the namespace sent on the request";
+                return Err(ApiError::bad_request(words));
+            }
+        }
+        Ok(())
     }
 
     /// An answer with an object, as its kind prints it.

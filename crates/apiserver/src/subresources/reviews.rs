@@ -1,14 +1,17 @@
 //! Reviews: who am I, may I, may they, is this token good? Answered at once, never stored.
 
+mod validate;
+
 use corten_schema::{Map, Value, json, value};
 use http::StatusCode;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, now};
 use crate::authn::UserInfo;
 use crate::authz::{Attributes, Decision};
 use crate::body::Response;
+use crate::engine::WriteOptions;
 use crate::request::Call;
-use crate::status::{ApiError, FieldError};
+use crate::status::ApiError;
 use crate::view::{at, entries, text, texts};
 
 const AUTHORIZATION: &str = "authorization.k8s.io";
@@ -18,33 +21,41 @@ pub(super) async fn access(call: Call) -> Result<Response, ApiError> {
     let exchange = Exchange::new(call)?;
     exchange.must_create()?;
     let options = exchange.options("CreateOptions")?;
-    let mut review = exchange.object(options).await?;
+    let mut review = question(&exchange, options).await?;
     let kind = exchange.kind.served.kind.clone();
     if kind == "SelfSubjectRulesReview" {
         let status = rules(&exchange, &review)?;
         review.insert("status", status);
         return exchange.answer(StatusCode::CREATED, &review);
     }
+    let errors = validate::review(&exchange, &kind, &review);
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(AUTHORIZATION, &kind, "", errors));
+    }
     let user = match kind.as_str() {
         "SelfSubjectAccessReview" => exchange.context.user.clone(),
         _ => subject(&review),
     };
-    check(&kind, &review, &user)?;
-    if kind == "LocalSubjectAccessReview" && text(&review, "spec.resourceAttributes.namespace") != exchange.namespace() {
-        let error = FieldError::invalid(
-            "spec.resourceAttributes.namespace",
-            text(&review, "spec.resourceAttributes.namespace"),
-            "must match metadata.namespace",
-        );
-        return Err(ApiError::invalid(AUTHORIZATION, &kind, "", vec![error]));
-    }
     let decision = exchange.server.authorizer.authorize(&wanted(&review, &user));
     let mut status = value!({"allowed": (matches!(decision, Decision::Allow(_)))});
     if !decision.reason().is_empty() {
         status.insert("reason", decision.reason());
     }
+    let ignored = validate::ignored(&review);
+    if !ignored.is_empty() {
+        status.insert("evaluationError", ignored);
+    }
     review.insert("status", status);
     exchange.answer(StatusCode::CREATED, &review)
+}
+
+/// A review, without what a client cannot say of an object.
+async fn question(exchange: &Exchange, options: WriteOptions) -> Result<Value, ApiError> {
+    let mut review = exchange.object(options).await?;
+    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        review.metadata_mut().remove(field);
+    }
+    Ok(review)
 }
 
 /// The user that a review asks about.
@@ -60,27 +71,6 @@ fn subject(review: &Value) -> UserInfo {
             })
             .collect(),
     }
-}
-
-fn check(kind: &str, review: &Value, user: &UserInfo) -> Result<(), ApiError> {
-    let mut errors = Vec::new();
-    let (resource, path) = (at(review, "spec.resourceAttributes"), at(review, "spec.nonResourceAttributes"));
-    if resource.is_some() == path.is_some() {
-        let field = if resource.is_some() { "spec.nonResourceAttributes" } else { "spec.resourceAttributes" };
-        errors.push(FieldError::invalid(
-            field,
-            path.filter(|_| resource.is_some()).unwrap_or(&Value::Null),
-            if resource.is_some() {
-                "cannot be specified in combination with resourceAttributes"
-            } else {
-                "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            },
-        ));
-    }
-    if user.name.is_empty() && user.groups.is_empty() {
-        errors.push(FieldError::invalid("spec.user", "", "at least one of user or group must be specified"));
-    }
-    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(AUTHORIZATION, kind, "", errors)) }
 }
 
 /// The request that a review asks about.
@@ -124,10 +114,13 @@ pub(super) async fn authentication(call: Call) -> Result<Response, ApiError> {
     let exchange = Exchange::new(call)?;
     exchange.must_create()?;
     let options = exchange.options("CreateOptions")?;
-    let mut review = exchange.object(options).await?;
+    let mut review = question(&exchange, options).await?;
     let status = match exchange.kind.served.kind.as_str() {
         "TokenReview" => token(&exchange, &review)?,
         _ => {
+            let mut metadata = Value::map();
+            metadata.insert("creationTimestamp", now());
+            review.insert("metadata", metadata);
             let mut status = Value::map();
             status.insert("userInfo", user_value(&exchange.context.user));
             status

@@ -14,6 +14,8 @@ use crate::request::Call;
 use crate::status::{ApiError, FieldError, GroupResource};
 use crate::view::{at, int, text, texts};
 
+const AUTHENTICATION: &str = "authentication.k8s.io";
+
 /// Seconds that a token is valid for when nobody asks for a time.
 const DEFAULT_SECONDS: i64 = 3600;
 const SHORTEST: i64 = 600;
@@ -30,7 +32,16 @@ pub(super) async fn serve(call: Call) -> Result<Response, ApiError> {
     exchange.must_create()?;
     let options = exchange.options("CreateOptions")?;
     let mut request = exchange.object(options).await?;
+    if !["", exchange.name()].contains(&request.name()) {
+        let error = FieldError::invalid("metadata.name", request.name(), "must match the service account name if specified");
+        return Err(ApiError::invalid(AUTHENTICATION, "TokenRequest", exchange.name(), vec![error]));
+    }
     let account = exchange.parent()?;
+    if !["", account.uid()].contains(&request.uid()) {
+        let why =
+            format!("the UID in the token request ({}) does not match the UID of the service account ({})", request.uid(), account.uid());
+        return Err(ApiError::conflict(&GroupResource::new(AUTHENTICATION, "TokenRequest"), exchange.name(), why));
+    }
     let own = exchange.server.authenticator.audiences().to_vec();
     let mut audiences: Vec<String> = texts(&request, "spec.audiences").map(str::to_owned).collect();
     if audiences.is_empty() {
@@ -76,7 +87,7 @@ fn check_time(seconds: i64) -> Result<(), ApiError> {
         _ => "may not specify a duration larger than 2^32 seconds",
     };
     let error = FieldError::invalid("spec.expirationSeconds", seconds, words);
-    Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", "", vec![error]))
+    Err(ApiError::invalid(AUTHENTICATION, "TokenRequest", "", vec![error]))
 }
 
 fn admit(exchange: &Exchange, request: &mut Value) -> Result<(), ApiError> {

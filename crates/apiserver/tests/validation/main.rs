@@ -4,9 +4,11 @@
 //! path: /api/v1/namespaces/default/pods   # where objects are posted; a file may also be a list of such tables
 //! object: {…}                             # one that is accepted
 //! keepName: true                          # its name cannot be another (default: changed objects get one of their own)
+//! nameless: true                          # it gets no name
 //! inOrder: true                           # the order of the causes counts
 //! create:                                 # creations (dry runs)
 //! - set: {/spec/x: 1}                     # JSON pointers, changed in the object; null removes; `-` appends
+//!   long: {/data/a: 300}                  # texts of so many bytes
 //!   fails: ["spec.x: Invalid value: 1: …"]  # the causes; absent: it is accepted
 //!   warns: ["…"]                          # the warnings; absent: not looked at
 //!   gives: {/spec/y: 2}                   # what the answer has there (null: nothing)
@@ -14,6 +16,7 @@
 //! - from: {…}                             # changed in the object before it is created
 //!   status: {…}                           # its status before the change, whole or by JSON pointers
 //!   via: status                           # the subresource that is written
+//!   send: {…}                             # what is sent, where it is another kind than the object's (Scale)
 //!   set: {…}
 //!   fails: […]
 //! status: […]                             # changes via the subresource of that name
@@ -58,5 +61,5 @@ tables! {
     deployments replica_sets daemon_sets stateful_sets replication_controllers controller_revisions pod_templates
     jobs cron_jobs
     config_maps secrets namespaces nodes service_accounts limit_ranges resource_quotas events
-    access autoscaling certificates definitions devices ingresses network_policies service_objects storage
+    reviews access autoscaling certificates definitions devices ingresses network_policies service_objects storage
 }
