@@ -248,6 +248,15 @@ impl<T: Clone + Eq + Hash + Ord> State<T> {
     }
 }
 
+/// What is still ready when nobody can take it any more does not wait.
+impl<T> Drop for State<T> {
+    fn drop(&mut self) {
+        if let Some(counts) = &self.counts {
+            counts.lock().dropped(self.ready.len());
+        }
+    }
+}
+
 impl<T: Clone + Eq + Hash + Ord> Deref for InWork<T> {
     type Target = T;
 

@@ -112,8 +112,11 @@ fn stored(object: &Value) -> Bytes {
     Bytes::copy_from_slice(&out)
 }
 
-/// Sets `metadata.resourceVersion`.
+/// Sets `metadata.resourceVersion`, if there is a revision.
 pub(super) fn set_revision(object: &mut Value, revision: Revision) {
+    if revision == Revision::ZERO {
+        return;
+    }
     object.metadata_mut().insert("resourceVersion", revision.to_string());
 }
 

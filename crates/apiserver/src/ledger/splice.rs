@@ -86,8 +86,11 @@ impl Splice {
         }
     }
 
-    /// The member to insert at the place.
+    /// The member to insert at the place. What is stored nowhere has no revision, and shows none.
     pub(super) fn member(self, revision: Revision) -> String {
+        if revision == Revision::ZERO {
+            return String::new();
+        }
         format!("\"resourceVersion\":\"{revision}\"{}", if self.members { "," } else { "" })
     }
 }

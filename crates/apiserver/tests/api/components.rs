@@ -25,7 +25,12 @@ async fn components_are_healthy_while_they_run() {
     let list = api.get(PATH).ok().await;
     assert_eq!(health(&list), [("controller-manager", "False", ABSENT), ("etcd-0", "True", "ok"), ("scheduler", "True", "ok")]);
     assert_eq!(list["kind"], "ComponentStatusList");
+    assert_eq!(list["items"][2]["metadata"], json!({"name": "scheduler"}), "it is stored nowhere");
     let one = api.get(&format!("{PATH}/scheduler")).ok().await;
+    assert_eq!(one["metadata"], json!({"name": "scheduler"}));
+    let partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let partial = api.get(&format!("{PATH}/scheduler")).header("accept", partial).ok().await;
+    assert_eq!(partial["metadata"], json!({"name": "scheduler"}));
     assert_eq!(one["conditions"], json!([{"type": "Healthy", "status": "True", "message": "ok"}]));
     let chosen = api.get(&format!("{PATH}?fieldSelector=metadata.name%3Detcd-0")).ok().await;
     assert_eq!(health(&chosen), [("etcd-0", "True", "ok")]);

@@ -246,3 +246,27 @@ async fn an_application_is_answered_in_protobuf() {
     let answer = call.header("accept", "application/json").send().await;
     assert_eq!(fields(&answer.json(), "p Update v1"), json!({"f:data": {".": {}, "f:a": {}}}));
 }
+
+/// In the metadata of a template, owners are a value like any other: nobody keeps them.
+#[tokio::test]
+async fn owners_in_a_template_are_only_data() {
+    let api = Api::start().await;
+    let owner = json!({"manager": "x", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}});
+    let mut web = deployment("web");
+    web["spec"]["template"]["metadata"]["managedFields"] = json!([owner]);
+    let made = api.created(DEPLOYMENTS, web.clone()).await;
+    assert_eq!(made["spec"]["template"]["metadata"]["managedFields"], json!([owner]));
+    let path = format!("{DEPLOYMENTS}/web");
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    let again = api.put(&path, web.clone()).ok().await;
+    assert_eq!(version(&again), version(&made), "nothing changed");
+    let patch = json!({"spec": {"template": {"metadata": {"managedFields": [owner]}}}});
+    for kind in ["merge", "strategic"] {
+        let patched = api.patch(&path, kind, patch.clone()).ok().await;
+        assert_eq!(version(&patched), version(&made), "nothing changed by {kind}");
+    }
+    let change = json!([{"op": "replace", "path": "/spec/template/metadata/managedFields/0/manager", "value": "y"}]);
+    let changed = api.patch(&path, "json", change).ok().await;
+    assert_eq!(changed["spec"]["template"]["metadata"]["managedFields"][0]["manager"], "y");
+    assert_eq!(changed["metadata"]["generation"], 2);
+}

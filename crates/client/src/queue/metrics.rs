@@ -69,6 +69,11 @@ impl Counts {
         self.works
     }
 
+    /// A queue ended with keys that were ready.
+    pub(super) fn dropped(&mut self, ready: usize) {
+        self.depth = self.depth.saturating_sub(u64::try_from(ready).unwrap_or(u64::MAX));
+    }
+
     pub(super) fn ends(&mut self, work: u64) {
         if let Some(began) = self.running.remove(&work) {
             self.worked.observe(began.elapsed());

@@ -120,4 +120,6 @@ async fn a_named_queue_counts() {
     queue.add_rate_limited("c");
     assert_eq!(sample("workqueue_retries_total"), 1.0);
     assert!(super::metrics().contains("workqueue_work_duration_seconds_bucket{name=\"tests\",le=\"+Inf\"} 1\n"));
+    drop(queue);
+    assert_eq!(sample("workqueue_depth"), 0.0, "nobody will take what is ready");
 }

@@ -64,7 +64,7 @@ pub(super) fn is_unowned(in_metadata: bool, name: &str) -> bool {
 pub fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
     let mut marks = Marks::default();
     if let (Value::Map(old), Value::Map(new)) = (old, new) {
-        maps(Shape::root(schema), Some(old), Some(new), Level::Object, &mut marks);
+        maps(Shape::root(schema), Some(old), Some(new), Level::Object, 0, &mut marks);
     }
     marks.finish()
 }
@@ -73,10 +73,14 @@ pub fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
 pub fn compare_values(schema: &Schema, old: &Value, new: &Value) -> Comparison {
     let mut marks = Marks::default();
     if let (Value::Map(old), Value::Map(new)) = (old, new) {
-        maps(Shape::root(schema), Some(old), Some(new), Level::Other, &mut marks);
+        maps(Shape::root(schema), Some(old), Some(new), Level::Other, 0, &mut marks);
     }
     marks.finish()
 }
+
+/// Down to this depth, what is equal is passed over as a whole, without a look by the schema: most is. Further down each part
+/// is looked at once, or what stands before a difference would be compared again on every level above it.
+const DEEPEST_WHOLE: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -123,17 +127,17 @@ impl Marks {
     }
 }
 
-fn value(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, below: &mut Marks) -> Mark {
+fn value(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, below: &mut Marks) -> Mark {
     let mut mark = Mark::default();
     let both = (old.map(|value| shape.of(value)), new.map(|value| shape.of(value)));
     // Where only the value tells the shape, it may be another one now.
     let leaf = match both {
         (Some(was), Some(is)) if was.is_leaf() != is.is_leaf() => {
             let (old, new) = (old.filter(|_| !was.is_leaf()), new.filter(|_| !is.is_leaf()));
-            parts(if is.is_leaf() { was } else { is }, old, new, level, below);
+            parts(if is.is_leaf() { was } else { is }, old, new, level, depth, below);
             true
         }
-        (_, Some(shape)) | (Some(shape), None) => shape.is_leaf() || !parts(shape, old, new, level, below),
+        (_, Some(shape)) | (Some(shape), None) => shape.is_leaf() || !parts(shape, old, new, level, depth, below),
         (None, None) => return mark,
     };
     match (old, new) {
@@ -145,42 +149,42 @@ fn value(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Leve
 }
 
 /// Compares the parts of two values; false if neither has any, so that they are to be compared as a whole.
-fn parts(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, below: &mut Marks) -> bool {
+fn parts(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, below: &mut Marks) -> bool {
     match shape {
         Shape::Struct(_) | Shape::Map(_) => {
             let (old, new) = (old.and_then(Value::as_map), new.and_then(Value::as_map));
             let filled = old.is_some_and(|map| !map.is_empty()) || new.is_some_and(|map| !map.is_empty());
             if filled {
-                maps(shape, old, new, level, below);
+                maps(shape, old, new, level, depth, below);
             }
             filled
         }
         Shape::Set | Shape::Keyed(..) => {
             let (old, new) = (old.and_then(Value::as_list), new.and_then(Value::as_list));
             let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-            lists(shape, old, new, below);
+            lists(shape, old, new, depth, below);
             !old.is_empty() || !new.is_empty()
         }
         Shape::Leaf | Shape::Deduced(_) => false,
     }
 }
 
-fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, into: &mut Marks) {
+fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, depth: usize, into: &mut Marks) {
     static NONE: Map = Map::new();
     let (old, new) = (old.unwrap_or(&NONE), new.unwrap_or(&NONE));
     let mut visit = |name: &Str, old: Option<&Value>, new: Option<&Value>| {
         if level != Level::Other && is_unowned(level == Level::Metadata, name) {
             return;
         }
-        // What is equal needs no look by the schema; most is.
-        if let (Some(old), Some(new)) = (old, new)
+        if depth < DEEPEST_WHOLE
+            && let (Some(old), Some(new)) = (old, new)
             && old == new
         {
             return;
         }
         let deeper = if level == Level::Object && *name == "metadata" { Level::Metadata } else { Level::Other };
         let mut below = Marks::default();
-        let mark = value(shape.entry(name), old, new, deeper, &mut below);
+        let mark = value(shape.entry(name), old, new, deeper, depth + 1, &mut below);
         into.hang(|| Element::Field(shape.name(name)), mark, below);
     };
     // Entries mostly stand in the same order: the next one is found without a search.
@@ -199,10 +203,11 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, in
     }
 }
 
-fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], into: &mut Marks) {
+fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], depth: usize, into: &mut Marks) {
     let item = shape.item();
     // Items that stand where they stood, and are what they were, need no second look. Repeated ones do.
-    if old == new {
+    let whole = depth < DEEPEST_WHOLE;
+    if whole && old == new {
         return;
     }
     let (old, new) = (identified(shape, old), identified(shape, new));
@@ -214,20 +219,20 @@ fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], into: &mut Marks) {
             ([_, _, ..], [_, _, ..]) => mark.modified = !was.iter().map(|(_, value)| value).eq(is.iter().map(|(_, value)| value)),
             ([_, _, ..], new) => {
                 if let [(_, new)] = new {
-                    mark = value(item, None, Some(new), Level::Other, &mut below);
+                    mark = value(item, None, Some(new), Level::Other, depth + 1, &mut below);
                 }
                 mark.removed = true;
             }
             (old, [_, _, ..]) => {
                 if let [(_, old)] = old {
-                    mark = value(item, Some(old), None, Level::Other, &mut below);
+                    mark = value(item, Some(old), None, Level::Other, depth + 1, &mut below);
                 }
                 mark.added = true;
             }
-            ([(_, old)], [(_, new)]) if old == new => continue,
+            ([(_, old)], [(_, new)]) if whole && old == new => continue,
             (old, new) => {
                 let (old, new) = (old.first().map(|(_, value)| *value), new.first().map(|(_, value)| *value));
-                mark = value(item, old, new, Level::Other, &mut below);
+                mark = value(item, old, new, Level::Other, depth + 1, &mut below);
             }
         }
         into.hang(|| element.clone(), mark, below);

@@ -340,7 +340,7 @@ impl<'t> Decoder<'_, 't> {
 }
 
 /// Whether there are spaces or line ends in a text.
-fn is_spaced(text: &str) -> bool {
+pub(crate) fn is_spaced(text: &str) -> bool {
     // Without a way out at the first one, many bytes are looked at at a time.
     text.bytes().fold(false, |found, byte| found | (byte <= b' '))
 }

@@ -13,6 +13,7 @@ mod reader;
 mod tests;
 
 use crate::{Schema, Str, Value};
+pub(crate) use decode::is_spaced;
 pub(crate) use encode::escape as escape_into;
 pub(crate) use reader::{Kind, Reader};
 use std::borrow::Cow;
@@ -126,7 +127,8 @@ pub fn decode_owners(text: &str) -> Result<Value, DecodeError> {
     decode::decode_owners(text)
 }
 
-/// Reads a stored object as it is. `metadata.managedFields` stays text.
+/// Reads a stored object as it is. The object's own `metadata.managedFields` stay text; those in the metadata of a template,
+/// which nobody keeps, are a tree here and text where [`decode`] read them, which is the same value.
 pub fn decode_stored(bytes: &[u8]) -> Result<Value, DecodeError> {
     decode::decode_stored(bytes)
 }

@@ -187,6 +187,68 @@ fn opaque_parts_are_kept() {
     );
 }
 
+/// Owners as they are shown are taken as they are; all others are read by the schema. Whichever way, the same comes of it.
+#[test]
+fn owners_are_read_alike_in_any_spacing() {
+    const PLAIN: &str = r#"{"manager":"a","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:a":{}}}"#;
+    let (spaced, doubled) = (PLAIN.replace("2026", " 2026"), format!("{PLAIN},{PLAIN}"));
+    let with = |old: &str, new: &str| PLAIN.replacen(old, new, 1);
+    let more = |member: &str| with("}}}", &format!("}}}},{member}}}"));
+    let cases = [
+        PLAIN.to_owned(),
+        doubled,
+        String::new(),
+        "{}".to_owned(),
+        "null".to_owned(),
+        "1".to_owned(),
+        "[]".to_owned(),
+        r#""a""#.to_owned(),
+        spaced,
+        more(r#""subresource":"status""#),
+        more(r#""subresource":"""#),
+        more(r#""subresource":null"#),
+        more(r#""subresource":1"#),
+        more(r#""unknown":{"deep":[]}"#),
+        more(r#""manager":"b""#),
+        more(r#""fieldsV1":{"f:b":{}}"#),
+        with(r#""a""#, "null"),
+        with(r#""a""#, "1"),
+        with(r#""a""#, r#""""#),
+        with(r#""a""#, r#""two words""#),
+        with(r#""a""#, r#""\u0061\n""#),
+        with("manager", "man\\u0061ger"),
+        with("manager", "Manager"),
+        with("00Z", "00.5+01:00"),
+        with("00Z", "00z"),
+        with("2026-01-01T00:00:00Z", ""),
+        with("2026-01-01T00:00:00Z", "yesterday"),
+        with(r#""2026-01-01T00:00:00Z""#, "null"),
+        with("Update", "Steal"),
+        with("FieldsV1", "FieldsV2"),
+        with(r#"{"f:a":{}}"#, "{}"),
+        with(r#"{"f:a":{}}"#, "null"),
+        with(r#"{"f:a":{}}"#, "[]"),
+        with(r#"{"f:a":{}}"#, r#""text""#),
+        with(r#"{"f:a":{}}"#, r#"{"f:a":{},"f:a":{".":{}}}"#),
+        with(r#"{"f:a":{}}"#, r#"{"k:{\"a\":\"b c\"}":{}}"#),
+    ];
+    for case in &cases {
+        for strictness in [Strictness::Ignore, Strictness::Warn, Strictness::Strict] {
+            let read = |open: &str| {
+                let text = format!(r#"{{"metadata":{{"managedFields":{open}{case}]}}}}"#);
+                let decoded = decode(&pod(), text.as_bytes(), strictness)?;
+                let owners = decoded.value.at(&["metadata", "managedFields"]).cloned();
+                let managed = crate::apply::Managed::read(owners.as_ref()).map_err(|error| error.to_string());
+                Ok::<_, DecodeError>((decoded, managed.map(|managed| managed.value())))
+            };
+            let (plain, spaced) = (read("["), read("[ "));
+            assert_eq!(plain, spaced, "{case}");
+        }
+    }
+    let entries = |case: &str| decode(&pod(), format!(r#"{{"metadata":{{"managedFields":[{case}]}}}}"#).as_bytes(), Strictness::Strict);
+    assert_eq!(cases.iter().filter(|case| entries(case).is_ok()).count(), 24, "some are taken, some refused");
+}
+
 #[test]
 fn schemas_in_schemas() {
     check(

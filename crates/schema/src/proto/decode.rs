@@ -16,6 +16,18 @@ pub(super) fn message(types: &TypeSet, id: TypeId, bytes: &[u8]) -> Result<Value
     Decoder { types, depth: 0 }.message(id, bytes)
 }
 
+/// What is in a message that holds nothing but bytes.
+fn inner(bytes: &[u8]) -> Result<&[u8]> {
+    let mut raw: &[u8] = &[];
+    let mut fields = Fields(bytes);
+    while let Some((tag, item)) = fields.next()? {
+        if let (1, Item::Bytes(bytes)) = (tag, item) {
+            raw = bytes;
+        }
+    }
+    Ok(raw)
+}
+
 struct Decoder<'t> {
     types: &'t TypeSet,
     depth: usize,
@@ -122,10 +134,11 @@ impl Decoder<'_> {
             (Type::Quantity, Item::Bytes(bytes)) => quantity(bytes),
             (Type::IntOrString, Item::Bytes(bytes)) => int_or_string(bytes),
             (Type::RawExtension | Type::Json, Item::Bytes(bytes)) => self.raw(bytes),
-            (Type::FieldsV1, Item::Bytes(bytes)) => self.raw(bytes).map(|value| match value {
+            (Type::FieldsV1, Item::Bytes(bytes)) => Ok(match (self.raw(bytes)?, std::str::from_utf8(inner(bytes)?)) {
                 // A set of owned fields stays text, whoever sent it.
-                value @ Value::Map(_) => Value::Json(json::text(&value)),
-                other => other,
+                (Value::Map(_), Ok(text)) if text.starts_with('{') && !json::is_spaced(text) => Value::Json(text.into()),
+                (value @ Value::Map(_), _) => Value::Json(json::text(&value)),
+                (other, _) => other,
             }),
             (Type::Strings, Item::Bytes(bytes)) => self.texts(bytes, 1),
             (Type::SchemaOr(which, id), Item::Bytes(bytes)) => self.schema_or(*which, *id, bytes),
@@ -136,13 +149,7 @@ impl Decoder<'_> {
 
     /// JSON, or an enveloped object of a kind of the table.
     fn raw(&mut self, bytes: &[u8]) -> Result<Value> {
-        let mut raw: &[u8] = &[];
-        let mut fields = Fields(bytes);
-        while let Some((tag, item)) = fields.next()? {
-            if let (1, Item::Bytes(bytes)) = (tag, item) {
-                raw = bytes;
-            }
-        }
+        let raw = inner(bytes)?;
         if raw.is_empty() {
             return Ok(Value::Null);
         }

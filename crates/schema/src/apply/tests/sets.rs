@@ -159,6 +159,20 @@ fn what_the_schema_does_not_know_follows_from_the_value() {
 }
 
 #[test]
+fn differences_are_found_at_every_depth() {
+    let schema = schema("apps/v1", "ControllerRevision");
+    for depth in 0..40 {
+        let chain = |inner: Value| (0..depth).fold(inner, |below, _| value!({"a": "same", "b": (below), "l": [1, {"x": 1}]}));
+        let data = |inner: Value| value!({"data": (chain(inner))});
+        let found = compare(schema, &data(value!({"m": 1, "r": 1, "s": 1})), &data(value!({"a": 1, "m": 2, "s": 1})));
+        let at = |name: &str| format!("{{\"f:data\":{}{{\"f:{name}\":{{}}}}{}", "{\"f:b\":".repeat(depth), "}".repeat(depth + 1));
+        let sets = [&found.added, &found.modified, &found.removed].map(encode_fields);
+        assert_eq!(sets, ["a", "m", "r"].map(at), "{depth}");
+        assert!(compare(schema, &data(value!({"s": 1})), &data(value!({"s": 1}))).is_empty());
+    }
+}
+
+#[test]
 fn taking_out_and_taking_only() {
     let schema = schema("v1", "Pod");
     let pod = value!({"metadata": {"labels": {"a": "1", "b": "2"}, "finalizers": ["x/y", "z/w"]},
