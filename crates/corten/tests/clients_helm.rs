@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use corten_testkit::{Cluster, Options, Outcome, run, tools};
+use corten_testkit::{Cluster, Options, Outcome, python, run, tools};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
@@ -166,4 +166,30 @@ fn a_chart_with_hooks_is_installed_upgraded_rolled_back_and_removed() {
     assert!(!left.contains("deployment.apps/shop") && !left.contains("service/shop") && !left.contains("shop-settings"), "{left}");
     assert!(left.contains("configmap/shop-farewell"), "the hook after the deletion: {left}");
     assert_eq!(helm.run(&["list", "--short"]).trim(), "");
+}
+
+/// Packages of PyPI that carry a chart, and how many objects it makes.
+const CARRIED: [(&str, &str, usize); 3] =
+    [("ragleap-app-chart", "0.3.2", 8), ("ragleap-observability", "0.8.4", 29), ("ragleap-ops", "0.6.2", 19)];
+
+#[test]
+fn charts_that_packages_carry_are_taken_as_they_are() {
+    let cluster = Cluster::up(CORTEN, Options::default());
+    let home = tempfile::tempdir().unwrap();
+    let helm = Helm { cluster: &cluster, home: home.path() };
+    for (package, version, objects) in CARRIED {
+        let chart = python::package(package, version).unwrap().join(package.replace('-', "_")).join("helm").join(package);
+        // Nobody pulls the images here: it is the objects that count.
+        helm.run(&["install", package, chart.to_str().unwrap()]);
+        let file = home.path().join(format!("{package}.yaml"));
+        fs::write(&file, helm.run(&["get", "manifest", package])).unwrap();
+        let file = file.to_str().unwrap();
+        let names = cluster.kubectl(&["get", "--filename", file, "--output", "name"]);
+        assert_eq!(names.lines().count(), objects, "{names}");
+        // Every field is known, and has the value that the chart gives it.
+        cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename", file]);
+        let same = ["diff", "--server-side", "--field-manager", "reader", "--force-conflicts", "--filename", file];
+        assert_eq!(cluster.kubectl(&same), "");
+        helm.run(&["uninstall", package]);
+    }
 }

@@ -14,13 +14,18 @@ use crate::{packages, run};
 ///
 /// When the package cannot be installed.
 pub fn python(package: &str, version: &str, program: &str) -> Result<Command> {
-    let packages = installed(package, version)?;
+    let packages = self::package(package, version)?;
     let mut command = Command::new("python3");
     command.arg("-c").arg(program).env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
 
-fn installed(package: &str, version: &str) -> Result<PathBuf> {
+/// The directory in which a package and what it needs are, in this version.
+///
+/// # Errors
+///
+/// When the package cannot be installed.
+pub fn package(package: &str, version: &str) -> Result<PathBuf> {
     let _alone = packages::exclusive("python")?;
     let target = packages::cache()?.join(format!("python-{package}-{version}"));
     if target.is_dir() {
@@ -30,7 +35,7 @@ fn installed(package: &str, version: &str) -> Result<PathBuf> {
     let mut probe = Command::new("python3");
     probe.args(["-m", "pip", "--version"]);
     if !run(probe).is_ok_and(|outcome| outcome.succeeded()) {
-        packages::install(&["python3", "python3-pip"], "running the Python client")?;
+        packages::install(&["python3", "python3-pip"], "packages of PyPI")?;
     }
     let work = tempfile::tempdir_in(packages::cache()?).context("cannot make a directory to install in")?;
     let into = work.path().join("packages");

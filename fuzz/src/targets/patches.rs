@@ -1,8 +1,11 @@
-//! Patches of every type, and configurations that are applied. An input is an object and a patch, a line each.
+//! Patches of every type, and configurations that are applied. An input is an object and a patch, a line each; a third line is
+//! what somebody else applies.
 
 use corten_schema::{
     Schema, Str, Value,
-    apply::{Application, Managed, OneVersion, Operation, Paths, Writer, decode_fields, encode_fields, owned},
+    apply::{
+        Application, Applied, ApplyError, FieldSet, Managed, OneVersion, Operation, Paths, Writer, decode_fields, encode_fields, owned,
+    },
     json::{Strictness, canonicalize, decode_untyped},
     patch, table,
 };
@@ -20,6 +23,12 @@ pub const PATCH_WORDS: &[&str] = &[
     "\"$setElementOrder/containers\":[{\"name\":\"a\"}]",
     "\"$deleteFromPrimitiveList/finalizers\":[\"x/y\"]",
     "\"containers\":[{\"name\":\"a\"}]",
+    "\"managedFields\":[{}],",
+    "\"path\":\"/metadata/managedFields/0\"",
+    "\"operation\":\"Apply\"",
+    "\"manager\":\"b\"",
+    "\"f:containers\":{\"k:{\\\"name\\\":\\\"a\\\"}\":{\".\":{}}}",
+    "\n",
     "null",
     "[]",
     "{}",
@@ -32,53 +41,99 @@ fn pods() -> Option<&'static Schema> {
     table().kind_of("v1", "Pod").map(|row| &row.schema)
 }
 
-/// Object and patch.
-fn parts(data: &[u8]) -> Option<(&'static Schema, Value, Value)> {
+/// An object, a patch, and what somebody else applies.
+struct Input {
+    schema: &'static Schema,
+    object: Value,
+    patch: Value,
+    other: Option<Value>,
+}
+
+fn parts(data: &[u8]) -> Option<Input> {
     let schema = pods()?;
-    let at = data.iter().position(|byte| *byte == b'\n')?;
-    let (object, patch) = (data.get(..at)?, data.get(at..)?);
+    let mut lines = data.splitn(3, |byte| *byte == b'\n');
+    let (object, patch, other) = (lines.next()?, lines.next()?, lines.next());
     let object = canonicalize(schema, &decode_untyped(object).ok()?, Strictness::Ignore).ok()?.value;
-    Some((schema, object, decode_untyped(patch).ok()?))
+    Some(Input { schema, object, patch: decode_untyped(patch).ok()?, other: other.and_then(|other| decode_untyped(other).ok()) })
 }
 
 /// Every patch type: what comes of it can be read or is refused, and a merge patch does nothing the second time.
 pub fn patches(data: &[u8]) {
-    let Some((schema, object, patch)) = parts(data) else { return };
+    let Some(Input { schema, object, patch, .. }) = parts(data) else { return };
     let _ = patch::json(&object, &patch).map(|patched| canonicalize(schema, &patched, Strictness::Ignore));
     let merged = patch::merge(&object, &patch);
     assert_eq!(patch::merge(&merged, &patch), merged);
     let _ = patch::strategic(schema, &object, &patch).map(|patched| canonicalize(schema, &patched, Strictness::Ignore));
 }
 
-/// Apply: what is applied is owned, and applying it again changes nothing.
-pub fn apply(data: &[u8]) {
-    let Some((schema, object, configuration)) = parts(data) else { return };
-    let versions = OneVersion { api_version: "v1", schema };
-    let writer = Writer {
-        manager: Str::from_static("a"),
+fn writer(manager: &'static str) -> Writer {
+    Writer {
+        manager: Str::from_static(manager),
         operation: Operation::Apply,
         api_version: Str::from_static("v1"),
         subresource: Str::default(),
-    };
-    let (empty, now, reset) = (schema.empty(), Str::from_static("2026-01-01T00:00:00Z"), Paths::none());
-    let application = |live| Application {
+    }
+}
+
+/// Somebody applies a configuration to an object.
+fn applied(
+    schema: &'static Schema,
+    manager: &'static str,
+    (live, owners): (&Value, &Managed),
+    configuration: &Value,
+    force: bool,
+) -> Result<Applied, ApplyError> {
+    let application = Application {
         schema,
-        versions: &versions,
+        versions: &OneVersion { api_version: "v1", schema },
         live,
-        empty: &empty,
-        configuration: &configuration,
-        reset: &reset,
-        writer: &writer,
-        force: true,
-        now: &now,
+        empty: &schema.empty(),
+        configuration,
+        reset: &Paths::none(),
+        writer: &writer(manager),
+        force,
+        now: &Str::from_static("2026-01-01T00:00:00Z"),
     };
-    let Ok(first) = application(&object).run(&Managed::default()) else { return };
-    let Ok(again) = application(&first.object).run(&first.managed) else { panic!("what was applied once is refused") };
+    application.run(owners)
+}
+
+/// What somebody owns who applies.
+fn set_of(managed: &Managed, manager: &'static str) -> Option<FieldSet> {
+    let writer = writer(manager);
+    let entry = managed.entries().iter().find(|entry| entry.writer == writer)?;
+    entry.fields.set().ok().map(|set| FieldSet::clone(&set))
+}
+
+/// Apply: what is applied is owned, and applying it again changes nothing. With force somebody else gets the same as without,
+/// unless others are in the way; who applies nothing any more owns nothing, and takes nothing from others.
+pub fn apply(data: &[u8]) {
+    let Some(Input { schema, object, patch: configuration, other }) = parts(data) else { return };
+    let owners = Managed::read(object.at(&["metadata", "managedFields"])).unwrap_or_default();
+    let Ok(first) = applied(schema, "a", (&object, &owners), &configuration, true) else { return };
+    let state = (&first.object, &first.managed);
+    let Ok(again) = applied(schema, "a", state, &configuration, true) else { panic!("what was applied once is refused") };
     assert_eq!(again.object, first.object);
     assert!(again.managed.same_apart_from_times(&first.managed));
     let set = owned(schema, &configuration);
-    let mine = first.managed.entries().iter().find(|entry| entry.writer == writer).map(|entry| entry.fields.set());
-    assert_eq!(mine.and_then(Result::ok).is_some_and(|mine| *mine == set), !set.is_empty());
+    assert_eq!(set_of(&first.managed, "a"), Some(set).filter(|set| !set.is_empty()));
+
+    let other = other.unwrap_or(configuration);
+    let Ok(forced) = applied(schema, "b", state, &other, true) else { return };
+    match applied(schema, "b", state, &other, false) {
+        Ok(free) => {
+            assert_eq!(free.object, forced.object);
+            assert!(free.managed.same_apart_from_times(&forced.managed));
+        }
+        Err(ApplyError::Conflicts(conflicts)) => assert!(!conflicts.is_empty()),
+        Err(error) => panic!("with force it is taken: {error}"),
+    }
+    let read = Managed::read(forced.managed.value().as_ref()).unwrap_or_else(|error| panic!("own text is refused: {error}"));
+    assert!(read.same_apart_from_times(&forced.managed));
+
+    let left = applied(schema, "b", (&forced.object, &forced.managed), &Value::map(), false);
+    let left = left.unwrap_or_else(|error| panic!("nothing is refused: {error}"));
+    assert_eq!(set_of(&left.managed, "b"), None);
+    assert_eq!(set_of(&left.managed, "a"), set_of(&forced.managed, "a"));
 }
 
 /// `FieldsV1`: what can be read is written so that it reads the same.

@@ -31,6 +31,7 @@ mod policy;
 mod protobuf;
 mod proxying;
 mod running_pods;
+mod service_types;
 mod services;
 mod services_stack;
 mod streaming;

@@ -92,7 +92,10 @@ fn opaque(reader: &mut Reader<'_>) -> Result<Value> {
             Value::Null
         }
         Kind::Bool => Value::Bool(reader.bool()?),
-        Kind::Number => number(reader.number()?),
+        Kind::Number => {
+            let text = reader.number()?;
+            number(text).ok_or_else(|| DecodeError::Type(format!("json: cannot unmarshal number {text} into Go value of type float64")))?
+        }
         Kind::String => Value::String(text(reader.string()?)),
         Kind::List => {
             let mut items = Vec::new();
@@ -116,14 +119,15 @@ fn opaque(reader: &mut Reader<'_>) -> Result<Value> {
     })
 }
 
-fn number(text: &str) -> Value {
-    match text.parse::<i64>() {
-        Ok(number) => Value::Int(number),
-        Err(_) => match text.parse::<f64>().unwrap_or_default() {
-            // Whole numbers have one form (`2.0` is `2`), as far as they are exact.
-            number if number.fract() == 0.0 && number.abs() < 9e15 => Value::Int(number as i64),
-            number => Value::Float(number),
-        },
+/// A number of any size, but none that is larger than all of them.
+fn number(text: &str) -> Option<Value> {
+    if let Ok(number) = text.parse::<i64>() {
+        return Some(Value::Int(number));
+    }
+    match text.parse::<f64>().unwrap_or_default() {
+        // Whole numbers have one form (`2.0` is `2`), as far as they are exact.
+        number if number.fract() == 0.0 && number.abs() < 9e15 => Some(Value::Int(number as i64)),
+        number => Some(Value::Float(number)).filter(|_| number.is_finite()),
     }
 }
 
@@ -214,7 +218,10 @@ impl<'t> Decoder<'_, 't> {
             (Type::Bool, Kind::Bool) => Ok(Value::Bool(self.reader.bool()?)),
             (Type::Int32, Kind::Number) => self.integer(ty, i32::MIN.into(), i32::MAX.into()),
             (Type::Int64, Kind::Number) => self.integer(ty, i64::MIN, i64::MAX),
-            (Type::Double, Kind::Number) => Ok(number(self.reader.number()?)),
+            (Type::Double, Kind::Number) => {
+                let text = self.reader.number()?;
+                number(text).ok_or_else(|| self.mismatch(&format!("number {text}"), ty))
+            }
             (Type::FieldsV1, Kind::Map) => match self.reader.raw()? {
                 // Texts are parts of lines.
                 spaced if is_spaced(spaced) => Ok(Value::Json(super::text(&decode_untyped(spaced.as_bytes())?))),

@@ -131,6 +131,11 @@ fn wrong_types() {
         r#"{"metadata":{"labels":{"a":1}}}"#,
         "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
     );
+    refused(
+        &schema("apps", "v1", "ControllerRevision"),
+        r#"{"data":{"a":1e400}}"#,
+        "json: cannot unmarshal number 1e400 into Go value of type float64",
+    );
     refused(&deployment, "[]", "json: cannot unmarshal array into Go value of type v1.Deployment");
     refused(&schema("", "v1", "Secret"), r#"{"data":{"a":"!"}}"#, "illegal base64 data at input byte 0");
     refused(
