@@ -22,6 +22,7 @@ mod namespaces;
 mod paths;
 mod record;
 mod recover;
+mod relabel;
 mod sandbox;
 mod server;
 mod shim;

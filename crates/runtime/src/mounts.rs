@@ -26,7 +26,12 @@ const MAX_OPTIONS: usize = 4000;
 /// a user namespace if there is one.
 ///
 /// `volatile`: nothing that a container has written is needed after a crash of the machine, so nothing is flushed for it.
-pub(crate) fn mount_rootfs(layers: &[PathBuf], paths: &ContainerPaths, mapping: Option<(&Mapping, &Path)>) -> Result<()> {
+pub(crate) fn mount_rootfs(
+    layers: &[PathBuf],
+    paths: &ContainerPaths,
+    mapping: Option<(&Mapping, &Path)>,
+    label: Option<&str>,
+) -> Result<()> {
     let rootfs = paths.rootfs();
     for dir in [&rootfs, &paths.upper(), &paths.work()] {
         crate::files::make_dir(dir)?;
@@ -36,14 +41,20 @@ pub(crate) fn mount_rootfs(layers: &[PathBuf], paths: &ContainerPaths, mapping: 
         mapping.give(&paths.upper())?;
     }
     with_mapped(layers, paths, mapping.map(|(_, userns)| userns), |layers| {
-        overlay(&Overlay { layers, own: Some((paths.upper(), paths.work())), target: &rootfs })
+        overlay(&Overlay { layers, own: Some((paths.upper(), paths.work())), target: &rootfs, label })
     })?;
     // What containers mount below their root must not show up here.
     mount_change(&rootfs, MountPropagationFlags::PRIVATE).map_err(Error::sys("make private", &rootfs))
 }
 
 /// Mounts an image's layers (topmost first) at `target`, for reading alone.
-pub(crate) fn mount_image(layers: &[PathBuf], paths: &ContainerPaths, target: &Path, userns: Option<&Path>) -> Result<()> {
+pub(crate) fn mount_image(
+    layers: &[PathBuf],
+    paths: &ContainerPaths,
+    target: &Path,
+    userns: Option<&Path>,
+    label: Option<&str>,
+) -> Result<()> {
     crate::files::make_dir(target)?;
     let mut layers = layers.to_vec();
     if layers.len() < 2 {
@@ -51,7 +62,7 @@ pub(crate) fn mount_image(layers: &[PathBuf], paths: &ContainerPaths, target: &P
         crate::files::make_dir(&paths.empty())?;
         layers.push(paths.empty());
     }
-    with_mapped(&layers, paths, userns, |layers| overlay(&Overlay { layers, own: None, target }))?;
+    with_mapped(&layers, paths, userns, |layers| overlay(&Overlay { layers, own: None, target, label }))?;
     mount_change(target, MountPropagationFlags::PRIVATE).map_err(Error::sys("make private", target))
 }
 
@@ -61,6 +72,8 @@ struct Overlay<'a> {
     /// Where what is written goes, and the directory that overlayfs needs beside it.
     own: Option<(PathBuf, PathBuf)>,
     target: &'a Path,
+    /// What SELinux calls all its files.
+    label: Option<&'a str>,
 }
 
 fn overlay(wanted: &Overlay<'_>) -> Result<()> {
@@ -83,6 +96,9 @@ fn overlay_by_parts(wanted: &Overlay<'_>) -> rustix::io::Result<()> {
         fsconfig_set_string(filesystem, "workdir", work)?;
         fsconfig_set_flag(filesystem, "volatile")?;
     }
+    if let Some(label) = wanted.label {
+        fsconfig_set_string(filesystem, "context", label)?;
+    }
     fsconfig_create(filesystem)?;
     let mounted = fsmount(filesystem, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
     move_mount(&mounted, "", CWD, wanted.target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -103,11 +119,17 @@ fn overlay_by_options(wanted: &Overlay<'_>) -> rustix::io::Result<()> {
             options.extend_from_slice(path.as_os_str().as_bytes());
         }
     }
+    options.extend_from_slice(context(wanted.label).as_bytes());
     if options.len() > MAX_OPTIONS {
         return Err(Errno::TOOBIG);
     }
     let options = CString::new(options).map_err(|_| Errno::INVAL)?;
     mount("overlay", wanted.target, "overlay", MountFlags::empty(), options.as_c_str())
+}
+
+/// The option of a mount whose files are all to have a label, after others. Labels have commas in them.
+fn context(label: Option<&str>) -> String {
+    label.map(|label| format!(",context=\"{label}\"")).unwrap_or_default()
 }
 
 /// Gives `work` the layers as a user namespace is to see them. An overlay cannot be mounted with mapped ids, but its layers can;
@@ -169,9 +191,10 @@ fn map_ids(source: &Path, target: &Path, userns: &File) -> io::Result<()> {
 }
 
 /// Mounts the tmpfs that the containers of a sandbox share as `/dev/shm`.
-pub(crate) fn mount_shm(path: &Path) -> Result<()> {
+pub(crate) fn mount_shm(path: &Path, label: Option<&str>) -> Result<()> {
     crate::files::make_dir(path)?;
-    mount("shm", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"mode=1777,size=67108864")
+    let options = CString::new(format!("mode=1777,size=67108864{}", context(label))).map_err(Error::invalid)?;
+    mount("shm", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, options.as_c_str())
         .map_err(Error::sys("mount a tmpfs at", path))
 }
 

@@ -129,10 +129,8 @@ fn plain(spec: &Spec) -> bool {
     let profile = spec.process().as_ref().and_then(|process| process.apparmor_profile().as_ref());
     let namespaces = linux.namespaces().iter().flatten();
     let mapped = |mount: &Mount| {
-        let options = mount.options().iter().flatten();
-        mount.uid_mappings().is_some()
-            || mount.gid_mappings().is_some()
-            || options.clone().any(|option| option == "idmap" || option == "ridmap")
+        let by_option = mount.options().iter().flatten().any(|option| option == "idmap" || option == "ridmap");
+        by_option || mount.uid_mappings().is_some() || mount.gid_mappings().is_some()
     };
     spec.version().starts_with("1.")
         && spec.hooks().is_none()

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use libcontainer::oci_spec::runtime::{Process, Spec};
 use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::{capabilities, seccomp};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags};
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
@@ -54,11 +55,14 @@ fn run(job: &Enter, stdio: &[OwnedFd], socket: &OwnedFd) -> Result<()> {
             | ThreadNameSpaceType::PROCESS_ID,
     )
     .context("cannot join the container's namespaces")?;
+    // The program begins when the shim has been told of it, or never: one that nobody knows could not be ended.
+    let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
     // SAFETY: this program has one thread, so the child may do anything.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()).context("cannot fork"),
         0 => {
-            let error = match become_process(job, &spec, stdio, &cgroups, socket) {
+            drop(tell);
+            let error = match become_process(job, &spec, stdio, &cgroups, socket, &told) {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
@@ -66,7 +70,12 @@ fn run(job: &Enter, stdio: &[OwnedFd], socket: &OwnedFd) -> Result<()> {
             // SAFETY: ends the process; nothing of the shim's is to be done at its end.
             unsafe { libc::_exit(126) }
         }
-        pid => Ok(wire::send(socket, &Report::Started { pid }, &[])?),
+        pid => {
+            wire::send(socket, &Report::Started { pid }, &[])?;
+            // It may have ended already.
+            let _ = rustix::io::write(&tell, &[0]);
+            Ok(())
+        }
     }
 }
 
@@ -83,8 +92,15 @@ fn adjust_oom_score(spec: &Spec) {
     }
 }
 
-/// Turns this process into the container's program.
-fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], cgroups: &[Door], socket: &OwnedFd) -> Result<std::convert::Infallible> {
+/// Turns this process into the container's program, once it is `told` to.
+fn become_process(
+    job: &Enter,
+    spec: &Spec,
+    stdio: &[OwnedFd],
+    cgroups: &[Door],
+    socket: &OwnedFd,
+    told: &OwnedFd,
+) -> Result<std::convert::Infallible> {
     let process = spec.process().as_ref().context("the container has no process")?;
     rustix::process::setsid()?;
     if job.tty {
@@ -122,6 +138,9 @@ fn become_process(job: &Enter, spec: &Spec, stdio: &[OwnedFd], cgroups: &[Door],
         if let Some(profile) = profile {
             seccomp::initialize_seccomp(profile).context("cannot load the seccomp profile")?;
         }
+    }
+    if rustix::io::retry_on_intr(|| rustix::io::read(told, &mut [0; 1]))? == 0 {
+        bail!("the entering process died");
     }
     execute(&job.args, &env)
 }

@@ -51,7 +51,7 @@ impl Version {
 pub struct Options {
     /// Which one.
     pub version: Version,
-    /// Its data and its log. Needs a file system that overlays can lie on.
+    /// Its data, its log, and what is said of CDI devices (`cdi`). Needs a file system that overlays can lie on.
     pub root: PathBuf,
     /// Its sockets and other run-time state, as seen in its namespaces.
     pub state: PathBuf,
@@ -183,6 +183,8 @@ address = "{socket}"
 sandbox_image = "corten.local/pause:latest"
 restrict_oom_score_adj = true
 stream_server_address = "127.0.0.1"
+enable_cdi = true
+cdi_spec_dirs = ["{root}/cdi"]
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{plugins}"
 conf_dir = "{networks}"

@@ -20,7 +20,7 @@ use crate::names;
 use crate::paths::ContainerPaths;
 use crate::record::{ContainerRecord, Encoded};
 use crate::sandbox::Sandbox;
-use crate::spec::{self, Modules, Rootfs, Source};
+use crate::spec::{self, Labels, Modules, Rootfs, Source};
 use crate::userns::Mapping;
 
 impl Engine {
@@ -97,11 +97,13 @@ impl Engine {
         let inside = paths.clone();
         let record = blocking(move || {
             let mapped = mapping.as_ref().map(|mapping| (mapping, held.paths.user.as_path()));
-            mounts::mount_rootfs(&layers, &inside, mapped)?;
-            let volumes = super::volumes::mount(&wanted, &inside, mapped)?;
-            let rootfs = Rootfs::open(&inside.rootfs())?;
             let config = &record.config.0;
             let security = config.linux.as_ref().and_then(|linux| linux.security_context.clone()).unwrap_or_default();
+            let labels = Labels::of(security.selinux_options.as_ref());
+            let label = labels.as_ref().map(|labels| labels.files.as_str());
+            mounts::mount_rootfs(&layers, &inside, mapped, label)?;
+            let volumes = super::volumes::mount(&wanted, &inside, mapped, label)?;
+            let rootfs = Rootfs::open(&inside.rootfs())?;
             let user = spec::resolve_user(&security, &image.config.user, &rootfs)?;
             if let Some(mapping) = mapping.as_ref().filter(|mapping| !mapping.covers(user.uid, user.gid)) {
                 return Err(Error::Invalid(format!("user {}:{} is outside of the pod's user namespace ({mapping})", user.uid, user.gid)));
@@ -122,6 +124,8 @@ impl Engine {
                 volumes: &volumes,
                 // Profiles come and go while the node runs.
                 modules: &Modules::detect(),
+                labels: labels.as_ref(),
+                foreign,
                 pause: shim.pause(),
                 target,
             })?;

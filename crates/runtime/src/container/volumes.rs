@@ -61,11 +61,11 @@ impl Engine {
 }
 
 /// Mounts the images. Blocks.
-pub(super) fn mount(wanted: &[Wanted], paths: &ContainerPaths, mapping: Option<(&Mapping, &Path)>) -> Result<Volumes> {
+pub(super) fn mount(wanted: &[Wanted], paths: &ContainerPaths, mapping: Option<(&Mapping, &Path)>, label: Option<&str>) -> Result<Volumes> {
     let mut volumes = Volumes::new();
     for Wanted { index, layers, image, sub_path } in wanted {
         let target = paths.volume(&index.to_string());
-        mounts::mount_image(layers, paths, &target, mapping.map(|(_, userns)| userns)).map_err(|error| failed(image, error))?;
+        mounts::mount_image(layers, paths, &target, mapping.map(|(_, userns)| userns), label).map_err(|error| failed(image, error))?;
         let found = Rootfs::open(&target)?.resolve(sub_path).map_err(|error| failed(image, format!("sub path {sub_path:?}: {error}")))?;
         volumes.insert(*index, found);
     }

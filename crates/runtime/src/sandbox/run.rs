@@ -91,7 +91,9 @@ impl Engine {
             let config = &from.config.0;
             etc::write(&prepared, &from.hostname, config.dns_config.as_ref())?;
             if !host_ipc {
-                mounts::mount_shm(&prepared.shm())?;
+                let security = config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+                let labels = spec::Labels::of(security.and_then(|security| security.selinux_options.as_ref()));
+                mounts::mount_shm(&prepared.shm(), labels.as_ref().map(|labels| labels.files.as_str()))?;
             }
             let wanted = Wanted {
                 made: mapping.is_some(),

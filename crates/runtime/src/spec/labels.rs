@@ -1,10 +1,9 @@
-//! What the kernel's security modules call a container: AppArmor profiles and SELinux labels.
+//! The AppArmor profiles that containers ask for.
 
 use std::fs;
-use std::path::Path;
 
+use corten_cri::v1::LinuxContainerSecurityContext;
 use corten_cri::v1::security_profile::ProfileType;
-use corten_cri::v1::{LinuxContainerSecurityContext, SeLinuxOption};
 
 use super::apparmor;
 use crate::error::{Error, Result};
@@ -17,7 +16,6 @@ const LOCALHOST: &str = "localhost/";
 pub(crate) struct Modules {
     /// The names of the loaded AppArmor profiles; `None` without AppArmor.
     apparmor: Option<Vec<String>>,
-    selinux: bool,
 }
 
 impl Modules {
@@ -28,7 +26,7 @@ impl Modules {
             let text = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
             text.lines().map(|line| line.rsplit_once(" (").map_or(line, |(name, _)| name).to_owned()).collect()
         };
-        Modules { apparmor: enabled.then(profiles), selinux: Path::new("/sys/fs/selinux/enforce").exists() }
+        Modules { apparmor: enabled.then(profiles) }
     }
 
     /// The container's AppArmor profile. A profile that cannot be had is an error, never silently none.
@@ -63,21 +61,11 @@ impl Modules {
         }
         Ok(Some(name.to_owned()))
     }
-
-    /// The labels of the container's process and of its mounts. Without SELinux there is nothing to label, which is no
-    /// error: the reference's runtimes run such pods on any node.
-    pub(super) fn labels(&self, security: &LinuxContainerSecurityContext) -> Option<(String, String)> {
-        let options = security.selinux_options.as_ref().filter(|options| self.selinux && **options != SeLinuxOption::default())?;
-        let or = |value: &str, default: &str| if value.is_empty() { default.to_owned() } else { value.to_owned() };
-        let (user, level) = (or(&options.user, "system_u"), or(&options.level, "s0"));
-        let process = format!("{user}:{}:{}:{level}", or(&options.role, "system_r"), or(&options.r#type, "container_t"));
-        Some((process, format!("{user}:object_r:container_file_t:{level}")))
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use corten_cri::v1::{LinuxContainerSecurityContext, SeLinuxOption, SecurityProfile};
+    use corten_cri::v1::{LinuxContainerSecurityContext, SecurityProfile};
 
     use super::Modules;
 
@@ -94,19 +82,9 @@ mod tests {
         for (kind, name) in [(0, ""), (2, "mine")] {
             assert!(bare.profile(&with(kind, name)).unwrap_err().to_string().contains("apparmor is not supported"));
         }
-        let modules = Modules { apparmor: Some(vec!["mine".to_owned()]), selinux: false };
+        let modules = Modules { apparmor: Some(vec!["mine".to_owned()]) };
         assert_eq!(modules.profile(&with(2, "mine")).unwrap().as_deref(), Some("mine"));
         assert_eq!(modules.profile(&with(2, "localhost/mine")).unwrap().as_deref(), Some("mine"));
         assert!(modules.profile(&with(2, "other")).unwrap_err().to_string().contains("profile not found other"));
-    }
-
-    #[test]
-    fn labels_are_completed() {
-        let options = SeLinuxOption { level: "s0:c1,c2".to_owned(), ..SeLinuxOption::default() };
-        let security = LinuxContainerSecurityContext { selinux_options: Some(options), ..LinuxContainerSecurityContext::default() };
-        assert_eq!(Modules::default().labels(&security), None);
-        let (process, mounts) = Modules { apparmor: None, selinux: true }.labels(&security).unwrap();
-        assert_eq!(process, "system_u:system_r:container_t:s0:c1,c2");
-        assert_eq!(mounts, "system_u:object_r:container_file_t:s0:c1,c2");
     }
 }

@@ -12,6 +12,7 @@ mod process;
 mod resources;
 mod rootfs;
 mod seccomp;
+mod selinux;
 mod syscalls;
 mod user;
 
@@ -29,6 +30,7 @@ pub(crate) use namespaces::options as namespace_options;
 pub(crate) use process::working_dir;
 pub(crate) use resources::make as make_resources;
 pub(crate) use rootfs::Rootfs;
+pub(crate) use selinux::Labels;
 pub(crate) use user::{User, resolve as resolve_user};
 
 /// Everything that a spec is made from.
@@ -47,6 +49,10 @@ pub(crate) struct Source<'a> {
     /// The image volumes among the mounts.
     pub(crate) volumes: &'a Volumes,
     pub(crate) modules: &'a Modules,
+    /// What SELinux calls it.
+    pub(crate) labels: Option<&'a Labels>,
+    /// Whether another OCI runtime than the built-in one makes it.
+    pub(crate) foreign: bool,
     /// The process that holds the pod's PID namespace, if it shares one.
     pub(crate) pause: Option<i32>,
     /// The first process of the container whose PID namespace is to be joined.
@@ -90,9 +96,11 @@ pub(crate) fn make(source: &Source<'_>) -> Result<Value> {
     if let Some(profile) = source.modules.profile(&security)? {
         process["apparmorProfile"] = json!(profile);
     }
-    if let Some((label, of_mounts)) = source.modules.labels(&security) {
-        process["selinuxLabel"] = json!(label);
-        linux["mountLabel"] = json!(of_mounts);
+    if let Some(labels) = source.labels {
+        process["selinuxLabel"] = json!(labels.process);
+        if source.foreign {
+            linux["mountLabel"] = json!(labels.files);
+        }
     }
     Ok(json!({
         // Nothing here is newer, and older programs refuse what they do not know.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Source, namespaces};
 use crate::error::{Error, Result};
-use crate::userns::Mapping;
+use crate::relabel;
 
 fn mount(destination: &str, kind: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": kind, "source": kind, "options": options })
@@ -39,7 +39,18 @@ fn usual(source: &Source<'_>) -> Vec<Value> {
     for name in ["hostname", "hosts", "resolv.conf"] {
         mounts.push(bind(&format!("/etc/{name}"), &source.sandbox.etc(name), &["rbind", "rprivate", etc]));
     }
+    if let Some(labels) = source.labels.filter(|_| !source.foreign) {
+        label(&mut mounts, &labels.files);
+    }
     mounts
+}
+
+/// Labels the file systems that are a container's own. libcontainer, asked for a label, would put it on all, and the others are one
+/// for the whole node or pod: they have labels already, and refuse a second.
+fn label(mounts: &mut [Value], label: &str) {
+    for mount in mounts.iter_mut().filter(|mount| mount["type"] == "tmpfs" || mount["type"] == "devpts") {
+        mount["options"].as_array_mut().into_iter().for_each(|options| options.push(json!(format!("context={label}"))));
+    }
 }
 
 /// How far a mount's own mounts reach, strongest last.
@@ -70,7 +81,7 @@ impl Reach {
 }
 
 /// A mount that CRI asks for.
-fn asked(wanted: &Mount, volume: Option<&Path>, mapping: Option<&Mapping>) -> Result<Value> {
+fn asked(wanted: &Mount, volume: Option<&Path>, source: &Source<'_>) -> Result<Value> {
     if !wanted.container_path.starts_with('/') {
         return Err(Error::Invalid(format!("mount path {:?} is not absolute", wanted.container_path)));
     }
@@ -89,6 +100,9 @@ fn asked(wanted: &Mount, volume: Option<&Path>, mapping: Option<&Mapping>) -> Re
         fs::create_dir_all(host).map_err(|error| Error::Internal(format!("failed to mkdir {:?}: {error}", wanted.host_path)))?;
     }
     let host = fs::canonicalize(host).map_err(|error| Error::Internal(format!("failed to resolve {:?}: {error}", wanted.host_path)))?;
+    if let Some(labels) = source.labels.filter(|_| wanted.selinux_relabel) {
+        relabel::volume(&host, &labels.files)?;
+    }
     let access = match (wanted.recursive_read_only, wanted.readonly) {
         (true, _) => "rro",
         (false, true) => "ro",
@@ -96,7 +110,7 @@ fn asked(wanted: &Mount, volume: Option<&Path>, mapping: Option<&Mapping>) -> Re
     };
     let mut mount = bind(&wanted.container_path, &host, &["rbind", reach.option(), access]);
     if !wanted.uid_mappings.is_empty() || !wanted.gid_mappings.is_empty() {
-        let mapping = mapping.ok_or_else(|| Error::invalid("a mount with id mappings needs a pod with a user namespace"))?;
+        let mapping = source.mapping.ok_or_else(|| Error::invalid("a mount with id mappings needs a pod with a user namespace"))?;
         if !mapping.is(&wanted.uid_mappings, &wanted.gid_mappings) {
             return Err(Error::invalid("the id mappings of a mount must be those of its pod"));
         }
@@ -115,12 +129,15 @@ pub(super) fn make(source: &Source<'_>) -> Result<(Vec<Value>, &'static str)> {
     let clean = |path: &str| path.trim_end_matches('/').to_owned();
     let wanted: Vec<String> = source.config.mounts.iter().map(|mount| clean(&mount.container_path)).collect();
     let mut mounts = usual(source);
+    if let Some(labels) = source.labels {
+        ["hostname", "hosts", "resolv.conf"].iter().try_for_each(|name| relabel::all(&source.sandbox.etc(name), &labels.files))?;
+    }
     mounts.retain(|mount| !mount["destination"].as_str().is_some_and(|path| wanted.iter().any(|wanted| wanted == path)));
     let mut reach = Reach::Private;
     let mut own = Vec::new();
     for (index, mount) in source.config.mounts.iter().enumerate() {
         reach = reach.max(Reach::of(mount)?);
-        own.push(asked(mount, source.volumes.get(&index).map(PathBuf::as_path), source.mapping)?);
+        own.push(asked(mount, source.volumes.get(&index).map(PathBuf::as_path), source)?);
     }
     own.sort_by_key(depth);
     mounts.extend(own);

@@ -4,13 +4,17 @@ use corten_cri::v1::{self, LinuxContainerConfig, LinuxContainerSecurityContext, 
 use corten_image::ContainerConfig as ImageConfig;
 use serde_json::Value;
 
-use super::{Modules, Source, User, make};
+use super::{Labels, Modules, Source, User, make};
 use crate::cgroup::Layout;
 use crate::container::Volumes;
 use crate::paths::Paths;
 
 /// Makes a spec from what differs from the defaults.
 fn spec(config: v1::ContainerConfig, image: &ImageConfig) -> Result<Value, String> {
+    labelled(config, image, None, false)
+}
+
+fn labelled(config: v1::ContainerConfig, image: &ImageConfig, labels: Option<&Labels>, foreign: bool) -> Result<Value, String> {
     let paths = Paths::new(Path::new("/state"), Path::new("/run"));
     let sandbox_config = v1::PodSandboxConfig::default();
     let layout = Layout::Separate([("memory".to_owned(), PathBuf::from("/sys/fs/cgroup/memory"))].into());
@@ -30,6 +34,8 @@ fn spec(config: v1::ContainerConfig, image: &ImageConfig) -> Result<Value, Strin
         mapping: None,
         volumes: &Volumes::new(),
         modules: &Modules::default(),
+        labels,
+        foreign,
         pause: None,
         target: None,
     })
@@ -148,4 +154,23 @@ fn bad_configuration_is_refused() {
     assert!(error.unwrap_err().contains("/no/such/profile"));
     let relative = v1::ContainerConfig { working_dir: "here".to_owned(), ..v1::ContainerConfig::default() };
     assert!(spec(relative, &image()).unwrap_err().contains("not absolute"));
+}
+
+#[test]
+fn only_mounts_of_the_containers_own_are_labelled() {
+    let labels = Labels { process: "u:r:p:s0".to_owned(), files: "u:r:f:s0".to_owned() };
+    let made = |labels, foreign| labelled(v1::ContainerConfig::default(), &image(), labels, foreign).unwrap();
+    let own = made(Some(&labels), false);
+    assert_eq!((&own["process"]["selinuxLabel"], &own["linux"]["mountLabel"]), (&"u:r:p:s0".into(), &Value::Null));
+    let with_label = |spec: &Value| -> Vec<String> {
+        let mounts = spec["mounts"].as_array().unwrap().iter();
+        let labelled = mounts.filter(|mount| mount["options"].as_array().unwrap().contains(&"context=u:r:f:s0".into()));
+        labelled.map(|mount| mount["destination"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(with_label(&own), ["/dev", "/dev/pts"]);
+    // Other programs know themselves what can have one.
+    let foreign = made(Some(&labels), true);
+    assert_eq!((&foreign["process"]["selinuxLabel"], &foreign["linux"]["mountLabel"]), (&"u:r:p:s0".into(), &"u:r:f:s0".into()));
+    assert!(with_label(&foreign).is_empty());
+    assert_eq!(made(None, false)["process"]["selinuxLabel"], Value::Null);
 }

@@ -1,11 +1,13 @@
 //! Networks of CNI plugins, systemd's cgroup names, and shims that leave a service's cgroup.
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use corten_cri::v1;
-use corten_testkit::hierarchies;
+use corten_testkit::{hierarchies, packages};
 use serde_json::json;
 use tonic::Code;
 
@@ -82,6 +84,38 @@ async fn cni_plugins_attach_pods() {
     node.remove(&one).await;
     node.remove(&two).await;
     assert_eq!(node.leases(), 0);
+    node.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_node_leads_to_a_pod() {
+    packages::install(&["iptables"], "the plugin that maps ports").unwrap();
+    let mut node = Node::start_with(plugins).await;
+    let ipam = json!({"type": "host-local", "subnet": "10.66.0.0/24", "dataDir": node.path("leases"), "routes": [{"dst": "0.0.0.0/0"}]});
+    let bridge = json!({"type": "bridge", "bridge": "br0", "isGateway": true, "ipam": ipam});
+    node.configure(json!([bridge, {"type": "portmap", "capabilities": {"portMappings": true}}]));
+    let mut pod = node.pod("p");
+    let port = |container_port, host_port| v1::PortMapping { container_port, host_port, ..Default::default() };
+    pod.port_mappings = vec![port(80, 8080), port(81, 0)];
+    let sandbox = node.run(pod).await;
+    node.launch(&sandbox, shell("server", "while echo hello | nc -l -p 80; do :; done")).await;
+    let heard = eventually("the port answers", async || {
+        node.in_network(|| {
+            let mut heard = String::new();
+            TcpStream::connect(("10.66.0.1", 8080)).ok()?.read_to_string(&mut heard).ok()?;
+            Some(heard)
+        })
+    })
+    .await;
+    assert_eq!(heard, "hello\n");
+    let rules = |node: &Node| {
+        let listed = node.inside().args(["iptables", "-t", "nat", "-S"]).output().unwrap();
+        assert!(listed.status.success());
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    assert!(rules(&node).contains("10.66.0.2:80"));
+    node.remove(&sandbox).await;
+    assert!(!rules(&node).contains("10.66.0.2"), "nothing of it is left");
     node.assert_empty().await;
 }
 

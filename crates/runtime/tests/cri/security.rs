@@ -14,6 +14,7 @@ everywhere!(
     mounts_of_the_node,
     seccomp_and_privileges_hold_for_the_container_and_for_exec,
     profiles_groups_and_capabilities_are_as_asked,
+    a_privileged_container_may_do_what_the_node_may,
 );
 
 fn secured(name: &str, script: &str, security: LinuxContainerSecurityContext) -> v1::ContainerConfig {
@@ -116,6 +117,28 @@ async fn profiles_groups_and_capabilities_are_as_asked(mut node: Node) {
         let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
         assert_eq!(out.join("\n"), expected, "{name}: {lines:?}");
     }
+}
+
+async fn a_privileged_container_may_do_what_the_node_may(mut node: Node) {
+    let of_node = std::fs::read_to_string("/proc/self/status").unwrap();
+    let of_node = of_node.lines().find(|line| line.starts_with("CapEff:")).unwrap();
+    // The domain's name is the pod's own.
+    let script = "grep -E '^(CapEff|Seccomp):' /proc/self/status; echo changed > /proc/sys/kernel/domainname && cat /proc/sys/kernel/domainname; \
+                  head -c 5 /proc/interrupts | wc -c; (: < /dev/fuse) && echo device; mount -t tmpfs tmpfs /tmp && echo mounted";
+    let privileged = LinuxContainerSecurityContext { privileged: true, ..Default::default() };
+    let (_, lines) = node.outcome(secured("privileged", script, privileged)).await;
+    let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!(out, [of_node, "Seccomp:\t0", "changed", "5", "device", "mounted"], "{lines:?}");
+    // Nothing of that without.
+    let plain = LinuxContainerSecurityContext {
+        masked_paths: vec!["/proc/interrupts".to_owned()],
+        readonly_paths: vec!["/proc/sys".to_owned()],
+        ..Default::default()
+    };
+    let (_, lines) = node.outcome(secured("plain", script, plain)).await;
+    let out: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("stdout F ")).collect();
+    assert_eq!(out[2..], ["0"], "{lines:?}");
+    assert!(out[0] != of_node && out[1].starts_with("Seccomp:"), "{lines:?}");
 }
 
 async fn a_pod_may_use_the_nodes_namespaces(mut node: Node) {
