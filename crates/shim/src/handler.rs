@@ -36,8 +36,12 @@ fn command(handler: &Handler, dir: &Path, log: Option<&Path>) -> Command {
 fn complaint(log: &Path, stderr: &[u8]) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut errors = entries.filter(|entry| entry["level"].as_str().is_none_or(|level| matches!(level, "error" | "fatal")));
-    let last = errors.rfind(|entry| entry["msg"].is_string()).and_then(|entry| entry["msg"].as_str().map(str::to_owned));
+    let is_error = |entry: &Value| {
+        entry["level"].as_str().is_none_or(|level| ["error", "fatal"].iter().any(|error| level.eq_ignore_ascii_case(error)))
+    };
+    // runc and crun call it the one, youki the other; what comes after a blank line is where in the program it happened.
+    let words = |entry: Value| ["msg", "message"].iter().find_map(|key| Some(entry[*key].as_str()?.split("\n\n").next()?.to_owned()));
+    let last = entries.filter(is_error).filter_map(words).next_back();
     last.unwrap_or_else(|| String::from_utf8_lossy(stderr).trim().to_owned())
 }
 
@@ -147,3 +151,6 @@ fn read_pid(path: &PathBuf) -> Result<i32> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     text.trim().parse().with_context(|| format!("no process id in {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

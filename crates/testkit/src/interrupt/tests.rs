@@ -12,8 +12,10 @@ fn interrupted() {
     let stuck = std::env::args().any(|word| word == "stuck");
     let _here = Here::new(move || {
         eprintln!("taken apart");
-        while stuck {
-            std::thread::park();
+        if stuck {
+            loop {
+                std::thread::park();
+            }
         }
     });
     clean_up_when_interrupted().unwrap();
