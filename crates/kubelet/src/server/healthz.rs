@@ -43,10 +43,9 @@ async fn accept(listener: TcpListener, most: usize, token: &CancellationToken) {
             service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(answer(&request)) }),
         );
         tokio::spawn(token.clone().run_until_cancelled_owned(async move {
-            match tokio::time::timeout(PATIENCE, connection).await {
-                Ok(Err(error)) => tracing::debug!(%error, "a connection about the kubelet's health failed"),
-                // One that is not over by now is not worth waiting for either.
-                Ok(Ok(())) | Err(_) => {}
+            // One that is not over by then is not worth waiting for either.
+            if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, connection).await {
+                tracing::debug!(%error, "a connection about the kubelet's health failed");
             }
             drop(place);
         }));
