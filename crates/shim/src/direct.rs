@@ -167,8 +167,8 @@ fn fork(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: 
 fn first(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: &mut InitReceiver) -> Result<()> {
     // Before it has namespaces of its own: their cgroup is then the root that it sees.
     cgroup.join()?;
-    let pids = args.spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    if pids.into_iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_some()) {
+    let mut namespaces = args.spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+    if namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_some()) {
         be_found()?;
     }
     let syscall = create_syscall();
