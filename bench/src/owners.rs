@@ -1,33 +1,35 @@
-//! What `managedFields` cost: the same writes with and without them, in turn, on one API server in this process.
+//! What `managedFields` cost: the same writes with and without them, in turn, by HTTPS to an API server in this process.
 //!
-//! Counted is the processor time of the whole process (client, server, store), so that waiting for the disk makes no cost
-//! look small, and other programs of the machine change little.
+//! Counted is the processor time of the server and its store, that of the kernel for them included; the clients have a thread of
+//! their own, whose time is taken off. So waiting for the disk makes no cost look small, and other programs of the machine change
+//! little.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use corten_apiserver::{ApiServer, ApiService, Options, Version};
-use corten_pki::{Authority, Identity, TokenSigner};
+use corten_apiserver::{ApiServer, Options, Version};
+use corten_pki::{Authority, ClientVerification, Identity, Leaf, TokenSigner, client_config, server_config};
 use corten_store::embedded::{self, Embedded};
-use futures::{StreamExt, TryStreamExt};
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
+use http::Method;
+use http_body_util::BodyExt as _;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
-use tower::ServiceExt;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
+use crate::api::load::{self, Client, Endpoint, run_on_a_thread};
 use crate::{Figure, api, median};
 
 /// Objects that are written at a time.
 const OBJECTS: usize = 500;
 /// Times that each kind of write is measured, with owners and without.
 const ROUNDS: usize = 15;
-/// Writes under way at the same time.
-const AT_ONCE: usize = 32;
-/// Who writes: a name as programs have it.
-const AGENT: &str = "kubelet/v1.35.0 (linux/amd64) kubernetes/abcdef";
+/// Clients that write at the same time.
+const CLIENTS: usize = 8;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -47,36 +49,36 @@ const NAMES: [&str; 5] = [
 type Write = (Method, String, &'static str, Bytes);
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run())
-}
-
-async fn run() -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
-    let bench = Bench { server: start(dir.path()).await? };
-    let mut rounds: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
-    // The first round warms up.
-    for round in 0..=ROUNDS {
-        // Whoever begins finds the caches cold, so they take turns.
-        let (with, without) = if round % 2 == 0 {
-            let with = bench.round(true).await?;
-            (with, bench.round(false).await?)
-        } else {
-            let without = bench.round(false).await?;
-            (bench.round(true).await?, without)
-        };
-        if round > 0 {
-            rounds.push((with, without));
+    let serving = Serving::start(dir.path())?;
+    let (server, endpoint) = (serving.server.clone(), serving.endpoint.clone());
+    let rounds = run_on_a_thread(async move {
+        let mut bench = Bench { server, clients: load::connect_all(&endpoint, CLIENTS).await? };
+        let mut rounds: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
+        // The first round warms up.
+        for round in 0..=ROUNDS {
+            // Whoever begins finds the caches cold, so they take turns.
+            let (with, without) = if round % 2 == 0 {
+                let with = bench.round(true).await?;
+                (with, bench.round(false).await?)
+            } else {
+                let without = bench.round(false).await?;
+                (bench.round(true).await?, without)
+            };
+            if round > 0 {
+                rounds.push((with, without));
+            }
         }
-    }
-    bench.server.close().await;
+        Ok(rounds)
+    })?;
+    serving.end();
     let figures = NAMES.into_iter().enumerate().map(|(at, name)| {
         let of = |pick: fn(f64, f64) -> f64| {
             median(rounds.iter().filter_map(|(with, without)| Some(pick(*with.get(at)?, *without.get(at)?))).collect())
         };
         let (with, without) = (of(|with, _| with * 1e6), of(|_, without| without * 1e6));
-        let conditions = format!(
-            "more processor time, median of {ROUNDS} rounds of {OBJECTS}: {with:.1} µs a write with, {without:.1} µs without, all in all"
-        );
+        let conditions =
+            format!("more processor time, median of {ROUNDS} rounds of {OBJECTS}: {with:.1} µs a write with, {without:.1} µs without");
         Figure { name, value: of(|with, without| (with / without - 1.0) * 100.0), unit: "%", conditions }
     });
     Ok(figures.collect())
@@ -84,11 +86,12 @@ async fn run() -> Result<Vec<Figure>> {
 
 struct Bench {
     server: ApiServer,
+    clients: Vec<Client>,
 }
 
 impl Bench {
     /// Seconds of processor time for one write of each kind, with or without owners.
-    async fn round(&self, owners: bool) -> Result<Vec<f64>> {
+    async fn round(&mut self, owners: bool) -> Result<Vec<f64>> {
         self.server.record_owners(owners);
         let name = |index: usize| format!("object-{index:05}");
         let mut times = Vec::new();
@@ -118,35 +121,49 @@ impl Bench {
         times.push(self.timed(patches.collect()).await?.0);
         for path in [CONFIG_MAPS, PODS] {
             let body = Bytes::from_static(br#"{"gracePeriodSeconds":0}"#);
-            send(self.server.service(), (Method::DELETE, path.to_owned(), JSON, body)).await?;
+            self.timed(vec![(Method::DELETE, path.to_owned(), JSON, body)]).await?;
         }
         Ok(times)
     }
 
-    /// Makes the writes; the processor time of one, and the answers.
-    async fn timed(&self, writes: Vec<Write>) -> Result<(f64, Vec<Bytes>)> {
-        let count = f64::from(u32::try_from(writes.len())?);
-        let began = processor_time();
-        let sent = futures::stream::iter(writes).map(|write| tokio::spawn(send(self.server.service(), write)));
-        let answers: Vec<Result<Bytes>> = sent.buffered(AT_ONCE).try_collect().await?;
-        let took = processor_time().saturating_sub(began);
-        Ok((took.as_secs_f64() / count, answers.into_iter().collect::<Result<_>>()?))
+    /// Makes the writes; the server's processor time for one, and the answers.
+    async fn timed(&mut self, writes: Vec<Write>) -> Result<(f64, Vec<Bytes>)> {
+        let count = writes.len();
+        let mut shares: Vec<Vec<Write>> = (0..CLIENTS).map(|_| Vec::new()).collect();
+        for (at, write) in writes.into_iter().enumerate() {
+            shares.get_mut(at % CLIENTS).context("a client")?.push(write);
+        }
+        let began = server_time();
+        let tasks = self.clients.drain(..).zip(shares).map(|(mut client, writes)| {
+            tokio::spawn(async move {
+                let mut answers = Vec::with_capacity(writes.len());
+                for (method, path, media_type, body) in writes {
+                    let answer = client.send(method, &path, media_type, body).await?;
+                    answers.push(answer.into_body().collect().await?.to_bytes());
+                }
+                anyhow::Ok((client, answers))
+            })
+        });
+        let (mut clients, mut answers) = (Vec::new(), Vec::new());
+        for task in tasks.collect::<Vec<_>>() {
+            let (client, of_client) = task.await??;
+            clients.push(client);
+            answers.extend(of_client);
+        }
+        let took = server_time().saturating_sub(began);
+        self.clients = clients;
+        ensure!(answers.len() == count, "{} of {count} writes were answered", answers.len());
+        Ok((took.as_secs_f64() / f64::from(u32::try_from(count)?), answers))
     }
 }
 
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-async fn send(service: ApiService, (method, path, media_type, body): Write) -> Result<Bytes> {
-    let request = Request::builder().method(method).uri(&path).header("content-type", media_type).header("user-agent", AGENT);
-    let request = request.extension(Identity::admin()).body(Full::new(body))?;
-    let answer = service.oneshot(request).await?;
-    let code = answer.status();
-    let body = answer.into_body().collect().await.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-    ensure!(code.is_success(), "{path}: {code}: {}", String::from_utf8_lossy(&body));
-    Ok(body)
+/// The processor time of this process without that of this thread, which is the clients'.
+fn server_time() -> Duration {
+    let of = |clock| {
+        let time = clock_gettime(clock);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    };
+    of(ClockId::ProcessCPUTime).saturating_sub(of(ClockId::ThreadCPUTime))
 }
 
 /// What a kubelet says of a pod that runs.
@@ -164,22 +181,49 @@ fn status(pod: &str) -> String {
     .to_string()
 }
 
-async fn start(dir: &std::path::Path) -> Result<ApiServer> {
-    const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-    let authority = Authority::open(&dir.join("pki"), "ca", SystemTime::now())?;
-    let signer = TokenSigner::open(&dir.join("pki"))?;
-    let options = Options {
-        store: Arc::new(Embedded::open(embedded::Options::new(dir.join("store")))?),
-        service_cidr: "10.43.0.0/16".parse()?,
-        secondary_service_cidr: None,
-        cluster_domain: "cluster.local".to_owned(),
-        advertise: "192.0.2.1:6443".parse()?,
-        cluster_ca: authority.certificate().to_owned(),
-        token_verifier: Arc::new(signer.verifier(ISSUER)),
-        token_signer: Arc::new(signer),
-        token_issuer: ISSUER.to_owned(),
-        kubelet_tls: corten_pki::client_config(authority.certificate(), None, &[])?,
-        version: Version { corten: "0.1.0".to_owned(), commit: String::new(), date: String::new() },
-    };
-    Ok(ApiServer::start(options).await?)
+/// An API server that listens.
+struct Serving {
+    runtime: Runtime,
+    server: ApiServer,
+    endpoint: Endpoint,
+    shutdown: CancellationToken,
+}
+
+impl Serving {
+    fn start(dir: &std::path::Path) -> Result<Self> {
+        const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let now = SystemTime::now();
+        let authority = Authority::open(&dir.join("pki"), "ca", now)?;
+        let signer = TokenSigner::open(&dir.join("pki"))?;
+        let listener = runtime.block_on(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))))?;
+        let address = listener.local_addr()?;
+        let options = Options {
+            store: Arc::new(Embedded::open(embedded::Options::new(dir.join("store")))?),
+            service_cidr: "10.43.0.0/16".parse()?,
+            secondary_service_cidr: None,
+            cluster_domain: "cluster.local".to_owned(),
+            advertise: "192.0.2.1:6443".parse()?,
+            cluster_ca: authority.certificate().to_owned(),
+            token_verifier: Arc::new(signer.verifier(ISSUER)),
+            token_signer: Arc::new(signer),
+            token_issuer: ISSUER.to_owned(),
+            kubelet_tls: client_config(authority.certificate(), None, &[])?,
+            version: Version { corten: "0.1.0".to_owned(), commit: String::new(), date: String::new() },
+        };
+        let server = runtime.block_on(ApiServer::start(options))?;
+        let serving = authority.issue(&Leaf::server("api", ["localhost"], [address.ip()]), now)?;
+        let admin = authority.issue(&Leaf::client(Identity::admin()), now)?;
+        let clients = ClientVerification::Optional(authority.certificate().to_owned());
+        let shutdown = CancellationToken::new();
+        let (serve, tls, token) = (server.clone(), server_config(&serving, &clients, &["h2", "http/1.1"])?, shutdown.clone());
+        runtime.spawn(async move { serve.serve(listener, tls, token).await });
+        let endpoint = Endpoint { address, tls: client_config(authority.certificate(), Some(&admin), &["http/1.1"])? };
+        Ok(Self { runtime, server, endpoint, shutdown })
+    }
+
+    fn end(self) {
+        self.shutdown.cancel();
+        self.runtime.block_on(self.server.close());
+    }
 }

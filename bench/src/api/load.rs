@@ -15,6 +15,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls};
 
+/// Who it is, in the form in which programs say it.
+const AGENT: &str = "corten-bench/v0.1.0 (linux/amd64)";
+
 /// A server, and how to show oneself to it.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
@@ -73,6 +76,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header(header::HOST, &self.host)
+            .header(header::USER_AGENT, AGENT)
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, media_type)
             .body(Full::new(body))?;

@@ -3,7 +3,8 @@
 use corten_schema::{
     Map, Resource, Schema, Str, Value,
     apply::{Managed, Operation, Paths, Versions, Write, Writer, is_reset, track},
-    convert, json,
+    convert,
+    json::{self, Decoded},
 };
 use std::sync::{LazyLock, atomic::Ordering};
 
@@ -201,6 +202,21 @@ pub(super) fn of_changed(
         None if kept => before.cloned(),
         None => base.value(),
     }
+}
+
+/// Brings an object into its canonical form without its owners, if they are the text that is stored, which has that form.
+pub(super) fn aside<E>(object: &mut Value, read: impl FnOnce(&Value) -> Result<Decoded, E>) -> Result<Decoded, E> {
+    let metadata = match object.at_mut(&["metadata"]) {
+        Some(Value::Map(metadata)) if matches!(metadata.get("managedFields"), Some(Value::Json(_))) => metadata,
+        _ => return read(object),
+    };
+    let owners = metadata.remove("managedFields").unwrap_or(Value::Null);
+    let mut decoded = read(object);
+    if let Ok(decoded) = &mut decoded {
+        decoded.value.metadata_mut().insert("managedFields", owners.clone());
+    }
+    object.metadata_mut().insert("managedFields", owners);
+    decoded
 }
 
 /// Whether a write changes nothing, apart from the times in `managedFields`. Those of a write that changes nothing else

@@ -87,6 +87,9 @@ impl Patch {
         };
         let mut patched = patched.map_err(|error| refused(&error))?;
         managed::mark_reset(&mut patched);
+        // What is odd is told all at once.
+        let strictness = if options.field_validation == FieldValidation::Ignore { Strictness::Ignore } else { Strictness::Warn };
+        let decoded = managed::aside(&mut patched, |patched| json::canonicalize(schema, patched, strictness));
         let invalid = |why: String| {
             let shown = match self.format {
                 Format::Strategic => go::plain(&self.document),
@@ -94,9 +97,7 @@ impl Patch {
             };
             ApiError::invalid("", "", "", vec![FieldError::invalid("patch", shown, why)])
         };
-        // What is odd is told all at once.
-        let strictness = if options.field_validation == FieldValidation::Ignore { Strictness::Ignore } else { Strictness::Warn };
-        let decoded = json::canonicalize(schema, &patched, strictness).map_err(|error| invalid(error.to_string()))?;
+        let decoded = decoded.map_err(|error| invalid(error.to_string()))?;
         let oddities = self.oddities.iter().cloned().chain(decoded.warnings);
         match options.field_validation {
             FieldValidation::Ignore => {}

@@ -81,6 +81,7 @@ impl Entry {
                 ("time", Kind::String) => time = Some(Str::from(&*reader.string()?)),
                 ("fieldsType", Kind::String) => fields_type = reader.string()?,
                 ("fieldsV1", Kind::Null) => reader.null()?,
+                ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known()?.into())),
                 ("fieldsV1", _) => fields = Some(Fields::from_text(reader.raw()?.into())),
                 ("subresource", Kind::String) => writer.subresource = Str::from(&*reader.string()?),
                 _ => reader.skip()?,

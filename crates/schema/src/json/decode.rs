@@ -51,7 +51,7 @@ pub(super) fn decode_owners(text: &str) -> Result<Value> {
     Ok(value)
 }
 
-/// Reads a value as it is, but what is at the end of the way as text.
+/// Reads a value that was written here as it is, but what is at the end of the way as text.
 fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
     match reader.peek()? {
         Kind::Map => {
@@ -61,7 +61,7 @@ fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
                 let key = reader.key()?;
                 let value = match way.split_first() {
                     Some((first, [])) if *first == key && matches!(reader.peek()?, Kind::Map | Kind::List) => {
-                        Value::Json(reader.raw()?.into())
+                        Value::Json(reader.known()?.into())
                     }
                     Some((first, rest)) if *first == key => kept(reader, rest)?,
                     _ => opaque(reader)?,

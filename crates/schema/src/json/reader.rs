@@ -320,6 +320,30 @@ impl<'a> Reader<'a> {
         Ok(self.slice(start))
     }
 
+    /// Skips a map or list and returns its text, which was read before: only its end is looked for.
+    pub(crate) fn known(&mut self) -> Result<&'a str> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let (mut at, mut open) = (start, 0_usize);
+        while let Some(byte) = bytes.get(at) {
+            at += 1;
+            match byte {
+                b'"' => at = after_string(bytes, at),
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => {
+                    open = open.saturating_sub(1);
+                    if open == 0 {
+                        self.at = at;
+                        return Ok(self.slice(start));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.at = bytes.len();
+        Err(self.unexpected("looking for the end of a value"))
+    }
+
     /// The text from here to a later position.
     pub(crate) fn until(&self, later: &Self) -> &'a str {
         self.text.get(self.at..later.at).unwrap_or_default()
@@ -354,4 +378,17 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
     }
     let rest = bytes.get(at..).unwrap_or_default();
     at + rest.iter().take_while(|byte| **byte != b'"' && **byte != b'\\' && **byte >= 0x20).count()
+}
+
+/// Where a string ends that has begun before `at`.
+fn after_string(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'"' => break,
+            b'\\' => at += 1,
+            _ => {}
+        }
+    }
+    at
 }

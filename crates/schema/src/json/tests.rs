@@ -274,3 +274,22 @@ fn type_meta_is_read_alone() {
     assert!(type_meta(b"{").is_err());
     assert_eq!(type_meta(b"{}").unwrap(), TypeMeta::default());
 }
+
+#[test]
+fn stored_owners_end_where_their_brackets_do() {
+    let path = ["metadata", "managedFields"];
+    for owners in [
+        r#"[]"#,
+        r#"[{"manager":"}]\"\\","fieldsV1":{"f:a":{"k:{\"name\":\"[{\"}":{}}}},{"manager":"\\\\"}]"#,
+        r#"[{"fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:]}":{}}}}}]"#,
+    ] {
+        let stored = format!(r#"{{"kind":"Pod","metadata":{{"managedFields":{owners},"name":"a"}},"spec":{{}}}}"#);
+        let object = decode_stored(stored.as_bytes()).unwrap();
+        assert_eq!((object.at(&path), object.name()), (Some(&Value::Json(owners.into())), "a"));
+        assert_eq!(encode(&object), stored.as_bytes());
+        // What ends too early is no object, wherever it ends.
+        for end in 0..stored.len() {
+            assert!(decode_stored(&stored.as_bytes()[..end]).is_err(), "{end}");
+        }
+    }
+}
