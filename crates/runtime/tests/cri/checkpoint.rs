@@ -60,7 +60,8 @@ async fn a_checkpoint_has_what_the_container_was() {
     let other = v1::CheckpointContainerRequest { location: node.path("other.tar").display().to_string(), ..request(&id) };
     let mut second = node.cri.runtime.clone();
     let (one, two) = tokio::join!(node.cri.runtime.checkpoint_container(request(&id)), second.checkpoint_container(other));
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     for name in ["checkpoint.tar", "other.tar"] {
         let mut archive = tar::Archive::new(fs::File::open(node.path(name)).unwrap());
         let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());

@@ -127,9 +127,12 @@ const START: &[Case] = &[
     ("processors that are not there", |config| resources(config).cpuset_cpus = "4000".to_owned(), Code::Unknown, "cpuset"),
 ];
 
+/// What makes a container impossible.
+type Spoil = fn(&mut v1::ContainerConfig);
+
 /// What the issue of an impossible container is to both runtimes: refused in its creation or its start, with these words, and
 /// nothing of it left. The reference gives no codes here, and has words of its own around these.
-const BOTH: &[(&str, fn(&mut v1::ContainerConfig), &str)] = &[
+const BOTH: &[(&str, Spoil, &str)] = &[
     ("no such program", |config| config.command = vec!["/no/such".to_owned()], "/no/such"),
     ("a program that is not in the path", |config| config.command = vec!["nonesuch".to_owned()], "nonesuch"),
     ("no such image", |config| config.image.as_mut().unwrap().image = "no/such:image".to_owned(), "no/such:image"),

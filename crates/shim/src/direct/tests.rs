@@ -23,6 +23,9 @@ fn spec(change: impl FnOnce(&mut Value)) -> Spec {
 /// A change to a spec.
 type Change = fn(&mut Value);
 
+/// What makes of a plain container one that is not.
+type Spoil = Box<dyn FnOnce(&mut Value)>;
+
 #[test]
 fn what_most_containers_ask_for_is_plain() {
     let cases: [(&str, Change); 4] = [
@@ -39,7 +42,7 @@ fn what_most_containers_ask_for_is_plain() {
 #[test]
 fn what_only_the_whole_of_libcontainer_does_or_refuses_is_not_plain() {
     let map = || json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    let cases: [(&str, Box<dyn FnOnce(&mut Value)>); 17] = [
+    let cases: [(&str, Spoil); 17] = [
         ("hooks", Box::new(|spec| spec["hooks"] = json!({"poststop": [{"path": "/bin/true"}]}))),
         ("a user namespace", Box::new(|spec| spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}]))),
         ("a time namespace", Box::new(|spec| spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "time"}]))),
