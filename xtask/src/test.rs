@@ -39,9 +39,14 @@ fn run_tests(options: &Options) -> Result<bool> {
     Ok(setup::run(command)?.success())
 }
 
-/// The tests that take long: a kubelet of the reference is compiled and started; the runtime's daemon is killed ten thousand times.
+/// The tests that take long: a kubelet of the reference and another OCI runtime are compiled and used; the runtime's daemon is killed ten
+/// thousand times.
 fn run_long_tests() -> Result<bool> {
-    let names = ["upstream::a_kubelet_of_the_reference_runs_its_pods", "crash::a_daemon_killed_ten_thousand_times_leaves_nothing_behind"];
+    let names = [
+        "upstream::a_kubelet_of_the_reference_runs_its_pods",
+        "handlers::youki_is_driven_like_the_built_in_runtime",
+        "crash::a_daemon_killed_ten_thousand_times_leaves_nothing_behind",
+    ];
     let mut command = setup::cargo(&["test", "--locked", "--package", "corten-runtime", "--test", "cri", "--", "--ignored", "--exact"]);
     command.args(names);
     Ok(setup::run(command)?.success())

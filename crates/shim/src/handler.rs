@@ -57,8 +57,7 @@ pub(crate) fn launch(job: &Launch, handler: &Handler, bundle: &Path, stdio: Vec<
     create.arg("create").arg("--bundle").arg(bundle).arg("--pid-file").arg(&pid_file);
     let console = console(job.tty, "console")?;
     if console.is_some() {
-        // Relative to the working directory, for the length that a socket's path may have.
-        create.args(["--console-socket", &format!("{STATE}/console")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        create.args(["--console-socket", &reached("console")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     } else {
         give(&mut create, stdio)?;
     }
@@ -100,7 +99,7 @@ pub(crate) fn exec(job: &Enter, handler: &Handler, stdio: Vec<OwnedFd>, socket: 
     let socket_name = format!("exec-{session}.tty");
     let console = console(job.tty, &socket_name)?;
     if console.is_some() {
-        exec.args(["--console-socket", &format!("{STATE}/{socket_name}")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        exec.args(["--console-socket", &reached(&socket_name)]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     } else {
         give(&mut exec, stdio)?;
     }
@@ -134,6 +133,11 @@ pub(crate) fn delete(handler: &Handler, run: &Run) -> io::Result<()> {
 
 fn detached(command: &mut Command) -> io::Result<()> {
     children::unmasked(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).spawn().map(drop)
+}
+
+/// A path of a socket that is short enough for one, and holds wherever the runtime's working directory is.
+fn reached(name: &str) -> String {
+    format!("/proc/{}/cwd/{STATE}/{name}", std::process::id())
 }
 
 /// The socket on which the program hands over a terminal.

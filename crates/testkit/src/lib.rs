@@ -36,6 +36,8 @@ pub mod tools;
 pub mod upstream;
 #[cfg(feature = "clusters")]
 pub mod wait;
+#[cfg(feature = "clusters")]
+mod youki;
 
 #[cfg(feature = "clusters")]
 pub use cluster::{Cluster, Options, PATIENCE, RUNTIME, cgroup, http_get_within, memory_limit_file};
@@ -50,3 +52,5 @@ pub use runner::{Outcome, full, run, run_with_input};
 pub use spawned::Spawned;
 #[cfg(feature = "clusters")]
 pub use terminal::Terminal;
+#[cfg(feature = "clusters")]
+pub use youki::youki;

@@ -94,6 +94,13 @@ async fn crun_is_driven_like_the_built_in_runtime() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "compiles youki; part of `cargo xtask test --full`"]
+async fn youki_is_driven_like_the_built_in_runtime() {
+    let command = format!("youki {}", corten_testkit::youki().unwrap().display());
+    drives("youki", Node::start_with(|dir| std::fs::write(dir.join(HANDLER), command).unwrap()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn handlers_are_listed_and_unknown_ones_refused() {
     let mut node = Node::start().await;
     let status = node.cri.runtime.status(v1::StatusRequest { verbose: false }).await.unwrap().into_inner();
