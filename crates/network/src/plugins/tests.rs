@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe;
 
 use super::list::List;
 use super::{Directories, PluginError, Plugins, Pod, result};
@@ -336,22 +339,21 @@ fn plugins_of_the_newest_version_are_asked_for_their_status_and_to_collect() {
 #[test]
 fn a_plugin_that_nobody_waits_for_ends_with_all_that_it_has_started() {
     let node = Node::new();
-    let started = node.path("started");
-    node.plugin("slow", &format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", started.display()));
+    let told = node.path("told");
+    mknodat(CWD, &told, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    node.plugin("slow", &format!("sleep 1000 & echo $! > {}; wait", told.display()));
     node.configure("10.conflist", &json!({"cniVersion": "1.0.0", "name": "test", "plugins": [{"type": "slow"}]}));
-    let (pod, seen) = (node.pod("one"), started.clone());
-    node.with(async move |plugins| {
-        let begun = async {
-            while !seen.exists() {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
+    let pod = node.pod("one");
+    let child = node.with(async move |plugins| {
+        // Open for writing too, so that it does not end before somebody writes.
+        let mut told = BufReader::new(pipe::OpenOptions::new().read_write(true).open_receiver(told).unwrap());
+        let mut child = String::new();
         tokio::select! {
             ended = plugins.attach(&pod) => panic!("it has ended: {ended:?}"),
-            () = begun => {}
+            told = told.read_line(&mut child) => assert!(told.is_ok(), "{told:?}"),
         }
+        child
     });
-    let child = fs::read_to_string(started).unwrap();
     let stat = format!("/proc/{}/stat", child.trim());
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     // Killed, and gone or waiting for whoever is its parent now.
