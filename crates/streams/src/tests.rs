@@ -337,7 +337,7 @@ async fn a_client_that_has_said_all_waits_for_its_answer_and_takes_it_when_it_li
     let (_connection, [mut errors, mut data]) = connection_to(|mut port| async move {
         let mut question = String::new();
         port.read_to_string(&mut question).await.unwrap();
-        // This is about the clock.
+        // This is about the clock: it answers later than a client may be silent.
         tokio::time::sleep(2 * SOON).await;
         port.write_all(&question.repeat(ANSWER / question.len()).into_bytes()).await.unwrap();
     })
@@ -347,6 +347,7 @@ async fn a_client_that_has_said_all_waits_for_its_answer_and_takes_it_when_it_li
     let mut first = [0; 5];
     soon(data.read_exact(&mut first)).await.unwrap();
     assert_eq!(&first, b"when?");
+    // So is this: it takes the rest later than a client may be silent.
     tokio::time::sleep(2 * SOON).await;
     let (mut rest, mut error) = (String::new(), String::new());
     soon(data.read_to_string(&mut rest)).await.unwrap();
