@@ -56,10 +56,10 @@ impl Network {
         Ok(self.plugins.retain(live).await?)
     }
 
-    /// Asks CNI plugins whether the pods still have what they were given, and tells of those that have not. The built-in network
-    /// has nobody to ask.
-    pub async fn check_all(&self) -> Result<(), NetworkError> {
-        Ok(self.plugins.check_all().await?)
+    /// Asks CNI plugins whether the sandboxes in `live` still have what they were given, and tells of those that have not. The
+    /// built-in network has nobody to ask.
+    pub async fn check_all(&self, live: &HashSet<String>) -> Result<(), NetworkError> {
+        Ok(self.plugins.check_all(live).await?)
     }
 
     /// Lets CNI plugins take away what the pods have of them, also outside of this network namespace.

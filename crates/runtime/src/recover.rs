@@ -218,7 +218,11 @@ async fn sweep(engine: &Arc<Engine>, silent: HashSet<String>) -> Result<()> {
     engine.network.retain(&live).await?;
     // Plugins that look whether all is as it was may take their time over it, and only tell: nobody waits for them.
     let network = engine.network.clone();
-    tokio::spawn(async move { network.check_all().await });
+    tokio::spawn(async move {
+        if let Err(error) = network.check_all(&live).await {
+            tracing::warn!(%error, "the networks of the pods were not checked");
+        }
+    });
     for owner in engine.images.pins().await? {
         // A container's volumes are pinned by its id and their place.
         let container = owner.split('.').next().unwrap_or(&owner);

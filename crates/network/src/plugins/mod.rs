@@ -256,9 +256,12 @@ impl Plugins {
         Ok(())
     }
 
-    /// Looks after every pod that is attached whether it still is, and tells of those that are not.
-    pub(crate) async fn check_all(&self) -> Result<(), PluginError> {
-        let checked = futures::stream::iter(self.attached()?).for_each_concurrent(AT_ONCE, async |id| {
+    /// Looks after every pod in `live` that is attached whether it still is, and tells of those that are not. What others have is
+    /// half made or half taken away.
+    pub(crate) async fn check_all(&self, live: &HashSet<String>) -> Result<(), PluginError> {
+        let mut attached = self.attached()?;
+        attached.retain(|id| live.contains(id));
+        let checked = futures::stream::iter(attached).for_each_concurrent(AT_ONCE, async |id| {
             // One that is detached meanwhile is as it should be.
             if let Err(error) = self.check(&id).await
                 && self.path(&id).exists()
