@@ -104,3 +104,6 @@ pub(crate) async fn serve(engine: Arc<Engine>, listener: UnixListener, token: Ca
         tracing::warn!("calls were cut off");
     }
 }
+
+#[cfg(test)]
+mod tests;

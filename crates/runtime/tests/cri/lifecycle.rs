@@ -1,6 +1,10 @@
 //! Sandboxes and containers from the first call to the last.
 
+use bytes::Bytes;
 use corten_cri::v1::{self, ContainerEventType, ContainerState, PodSandboxState};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
 use tonic::Code;
 
 use crate::support::reference::everywhere;
@@ -230,4 +234,22 @@ async fn the_runtime_describes_itself(mut node: Node) {
     let info = node.cri.image.image_fs_info(v1::ImageFsInfoRequest {}).await.unwrap().into_inner();
     // The reference measures it now and then.
     assert!(info.image_filesystems[0].used_bytes.unwrap().value > 0 || node.is_reference());
+    if !node.is_reference() {
+        assert_eq!(version_by_the_older_name(&node).await, version);
+    }
+}
+
+/// Asks for the version as clients of CRI v1alpha2 do. There are no types of that name to do it with, and none are needed.
+async fn version_by_the_older_name(node: &Node) -> v1::VersionResponse {
+    let stream = tokio::net::UnixStream::connect(node.path("cri.sock")).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    // Five bytes go before a message: it is not compressed, and so long. This one is empty.
+    let request = http::Request::post("http://localhost/runtime.v1alpha2.RuntimeService/Version")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(Bytes::from_static(&[0; 5])))
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    v1::VersionResponse::decode(answer.get(5..).expect("a message")).unwrap()
 }
