@@ -37,7 +37,6 @@ use crate::wire::Inbox;
 
 /// A container that can be made this way.
 pub(crate) struct Direct {
-    spec: Spec,
     cgroup: Cgroup,
     path: PathBuf,
 }
@@ -47,13 +46,20 @@ impl Direct {
     pub(crate) fn new(spec: &Spec) -> Option<Direct> {
         let path = spec.linux().as_ref()?.cgroups_path().clone()?;
         let cgroup = plain(spec).then(|| Cgroup::find(&path)).flatten()?;
-        Some(Direct { spec: spec.clone(), cgroup, path })
+        Some(Direct { cgroup, path })
     }
 
-    /// Makes and starts it, from a working directory that has a directory for [`STATE`]. Returns its first process, and the terminal's
-    /// master if it has one.
-    pub(crate) fn start(self, job: &Launch, bundle: &Path, stdio: Vec<OwnedFd>, payload: Payload) -> Result<(i32, Option<OwnedFd>)> {
-        let Direct { mut spec, cgroup, path } = self;
+    /// Makes and starts it by the spec that was looked at, from a working directory that has a directory for [`STATE`]. Returns its
+    /// first process, and the terminal's master if it has one.
+    pub(crate) fn start(
+        self,
+        mut spec: Spec,
+        job: &Launch,
+        bundle: &Path,
+        stdio: Vec<OwnedFd>,
+        payload: Payload,
+    ) -> Result<(i32, Option<OwnedFd>)> {
+        let Direct { cgroup, path } = self;
         Validator::validate_spec(&spec).map_err(describe)?;
         spec.canonicalize_rootfs(bundle).map_err(describe)?;
         let rootfs = fs::canonicalize(spec.root().as_ref().context("the container has no root")?.path())?;
@@ -73,7 +79,7 @@ impl Direct {
         let args = ContainerArgs {
             container_type: ContainerType::InitContainer,
             syscall: SyscallType::default(),
-            spec: Rc::new(spec.clone()),
+            spec: Rc::new(spec),
             rootfs,
             console_socket: console.as_ref().map(|(_, theirs)| theirs.as_raw_fd()),
             notify_listener: listener,

@@ -45,7 +45,7 @@ fn run(job: &Launch, stdio: Vec<OwnedFd>, payload: Payload) -> Result<(i32, Opti
         return handler::launch(job, handler, bundle, stdio);
     }
     if let Some(direct) = Direct::new(&spec) {
-        return direct.start(job, bundle, stdio, payload);
+        return direct.start(spec, job, bundle, stdio, payload);
     }
     let mut builder =
         ContainerBuilder::new(job.container.clone(), SyscallType::default()).with_executor(payload).with_root_path(job.dir.join(STATE))?;
