@@ -1,5 +1,7 @@
 //! Sandboxes and containers from the first call to the last.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use corten_cri::v1::{self, ContainerEventType, ContainerState, PodSandboxState};
 use http_body_util::{BodyExt, Full};
@@ -142,12 +144,14 @@ async fn events_tell_what_happens(mut node: Node) {
     let mut client = node.cri.runtime.clone();
     let subscription = tokio::spawn(async move { client.get_container_events(v1::GetEventsRequest {}).await });
     // The reference answers with its first event, so something has to happen until it does.
+    let deadline = Instant::now() + Duration::from_secs(60);
     for attempt in 0.. {
         let sandbox = node.run(node.pod(&format!("before{attempt}"))).await;
         node.remove(&sandbox).await;
         if subscription.is_finished() {
             break;
         }
+        assert!(Instant::now() < deadline, "the subscription to events was never answered; pods that came and went: {}", attempt + 1);
     }
     let mut events = match subscription.await.unwrap() {
         Ok(events) => events.into_inner(),
@@ -161,7 +165,7 @@ async fn events_tell_what_happens(mut node: Node) {
     node.remove(&sandbox).await;
     let mut seen = Vec::new();
     while seen.len() < 8 {
-        let event = tokio::time::timeout(std::time::Duration::from_secs(30), events.message()).await.expect("an event").unwrap().unwrap();
+        let event = tokio::time::timeout(Duration::from_secs(30), events.message()).await.expect("an event").unwrap().unwrap();
         if event.container_id != sandbox && event.container_id != id {
             continue;
         }
