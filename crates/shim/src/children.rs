@@ -46,13 +46,12 @@ pub(crate) enum Report {
     Failed { message: String },
 }
 
-/// Starts this program again as `mode`, with one end of a socket pair as descriptor 0, and returns the other end.
-pub(crate) fn spawn(mode: &str, argument: Option<&Path>) -> io::Result<(OwnedFd, i32)> {
+/// Starts this program again as `pause`, with one end of a socket pair as descriptor 0, and returns the other end.
+pub(crate) fn spawn_pause(userns: Option<&Path>) -> io::Result<OwnedFd> {
     let (ours, theirs) = reports()?;
-    let child = Command::new("/proc/self/exe").arg(mode).args(argument).env_clear().stdin(Stdio::from(theirs)).spawn()?;
     // Reaped by the event loop, like every other child.
-    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    Ok((ours, pid))
+    Command::new("/proc/self/exe").arg("pause").args(userns).env_clear().stdin(Stdio::from(theirs)).spawn().map(drop)?;
+    Ok(ours)
 }
 
 /// The shim's end and a child's of the socket on which the child reports.
@@ -86,15 +85,16 @@ pub(crate) fn copy(stdio: Vec<OwnedFd>, theirs: &OwnedFd, work: impl FnOnce(Vec<
     }
 }
 
-/// Closes all descriptors but these, and those of stdio.
+/// Closes all descriptors but these, and those of stdio. For a copy of the shim, and for the shim before it opens any.
 #[allow(unsafe_code)]
-fn close_others(mut kept: Vec<RawFd>) -> io::Result<()> {
+pub(crate) fn close_others(mut kept: Vec<RawFd>) -> io::Result<()> {
     let mut from = 3;
     kept.sort_unstable();
     let ends = kept.iter().map(|fd| fd.unsigned_abs()).chain([libc::c_uint::MAX]);
     for end in ends {
         let last = if end == libc::c_uint::MAX { end } else { end.saturating_sub(1) };
-        // SAFETY: what owns these descriptors is the shim's; this copy of it never comes back there, and drops none of it.
+        // SAFETY: in a copy, what owns these descriptors is the shim's; the copy never comes back there, and drops none of it. At the
+        // shim's start nothing owns any yet.
         if from <= last && unsafe { libc::close_range(from, last, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }

@@ -51,7 +51,8 @@ pub(crate) struct Server {
 
 /// Serves until told to shut down.
 pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
-    close_inherited()?;
+    // What somebody forgot to mark as close-on-exec: a shim lives long, and would hold it open.
+    children::close_others(Vec::new()).context("cannot close inherited descriptors")?;
     leave(&serve.cgroups);
     detach()?;
     // No directory is held: the state's file system can be unmounted.
@@ -85,16 +86,6 @@ pub(crate) fn main(socket: &Path, serve: &Serve) -> Result<()> {
     Ok(())
 }
 
-/// Closes whatever somebody forgot to mark as close-on-exec: a shim lives long, and would hold it open.
-#[allow(unsafe_code)]
-fn close_inherited() -> Result<()> {
-    // SAFETY: the first thing that this program does; it has opened nothing yet beyond its stdio.
-    match unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()).context("cannot close inherited descriptors"),
-    }
-}
-
 /// Moves to a cgroup. A shim that cannot is as good as any until the service that it is in ends, so this only tells.
 fn leave(cgroups: &[PathBuf]) {
     for dir in cgroups {
@@ -124,7 +115,7 @@ fn inherited_listener() -> Result<UnixListener> {
 
 /// Makes the shared PID namespace.
 fn start_pause(userns: Option<&Path>) -> Result<i32> {
-    let (socket, _) = children::spawn("pause", userns)?;
+    let socket = children::spawn_pause(userns)?;
     rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(PAUSE))?;
     match wire::receive(&socket, &mut Inbox::default()).context("the pause process did not start")? {
         Report::Started { pid } => Ok(pid),
