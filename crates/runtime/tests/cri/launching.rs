@@ -8,7 +8,7 @@ use corten_cri::v1::{self, LinuxContainerResources, LinuxContainerSecurityContex
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::Code;
 
-use crate::support::{Node, eventually, shell};
+use crate::support::{Node, children, eventually, shell};
 use crate::userns;
 
 /// So little of a processor that each step of the start takes long, and those who watch it see them all.
@@ -16,11 +16,6 @@ fn slowly(mut config: v1::ContainerConfig) -> v1::ContainerConfig {
     let resources = LinuxContainerResources { cpu_quota: 1000, cpu_period: 100_000, ..Default::default() };
     config.linux.as_mut().unwrap().resources = Some(resources);
     config
-}
-
-fn children(of: i32) -> Vec<i32> {
-    let listed = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
-    listed.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 fn signal(pid: i32, signal: Signal) {

@@ -4,7 +4,7 @@ use corten_cri::v1::{self, ContainerState, PodSandboxState};
 use tonic::Code;
 
 use crate::limits::limited;
-use crate::support::{Node, eventually, log, shell};
+use crate::support::{Node, children, eventually, log, shell};
 
 fn alive(pid: i64) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
@@ -143,9 +143,8 @@ async fn a_shared_pid_namespace_does_not_outlive_its_shim() {
     config.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options = Some(options);
     let id = node.launch(&sandbox, config).await;
     let pid = node.pid(&id).await;
-    let children = |of: i32| std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
     let shim = node.shims()[0];
-    let held: Vec<i64> = children(shim).split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    let held: Vec<i64> = children(shim).into_iter().map(i64::from).collect();
     assert!(held.contains(&pid) && held.len() == 2, "the container and the namespace's first process: {held:?}");
     rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
     eventually("both are gone", async || (!held.iter().any(|pid| alive(*pid))).then_some(())).await;

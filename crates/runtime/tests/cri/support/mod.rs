@@ -27,3 +27,9 @@ pub(crate) async fn settled<T, E: std::fmt::Debug>(what: &str, mut probe: impl A
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// The processes that one with a single thread has started; none if it is gone.
+pub(crate) fn children(of: i32) -> Vec<i32> {
+    let listed = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    listed.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
