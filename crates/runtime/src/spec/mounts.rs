@@ -10,6 +10,9 @@ use super::{Source, namespaces};
 use crate::error::{Error, Result};
 use crate::relabel;
 
+/// The files of `/etc` that a sandbox has for its containers.
+const ETC: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
+
 fn mount(destination: &str, kind: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": kind, "source": kind, "options": options })
 }
@@ -36,7 +39,7 @@ fn usual(source: &Source<'_>) -> Vec<Value> {
         source.sandbox.shm()
     };
     mounts.push(bind("/dev/shm", &shm, &["rbind", "nosuid", "nodev", "noexec", "rprivate", "rw"]));
-    for name in ["hostname", "hosts", "resolv.conf"] {
+    for name in ETC {
         mounts.push(bind(&format!("/etc/{name}"), &source.sandbox.etc(name), &["rbind", "rprivate", etc]));
     }
     if let Some(labels) = source.labels.filter(|_| !source.foreign) {
@@ -130,7 +133,7 @@ pub(super) fn make(source: &Source<'_>) -> Result<(Vec<Value>, &'static str)> {
     let wanted: Vec<String> = source.config.mounts.iter().map(|mount| clean(&mount.container_path)).collect();
     let mut mounts = usual(source);
     if let Some(labels) = source.labels {
-        ["hostname", "hosts", "resolv.conf"].iter().try_for_each(|name| relabel::all(&source.sandbox.etc(name), &labels.files))?;
+        ETC.iter().try_for_each(|name| relabel::all(&source.sandbox.etc(name), &labels.files))?;
     }
     mounts.retain(|mount| !mount["destination"].as_str().is_some_and(|path| wanted.iter().any(|wanted| wanted == path)));
     let mut reach = Reach::Private;
