@@ -20,7 +20,7 @@ use crate::names;
 use crate::paths::ContainerPaths;
 use crate::record::{ContainerRecord, Encoded};
 use crate::sandbox::Sandbox;
-use crate::spec::{self, Labels, Modules, Rootfs, Source};
+use crate::spec::{self, Labels, Profiles, Rootfs, Source};
 use crate::userns::Mapping;
 
 impl Engine {
@@ -123,7 +123,7 @@ impl Engine {
                 mapping: mapping.as_ref(),
                 volumes: &volumes,
                 // Profiles come and go while the node runs.
-                modules: &Modules::detect(),
+                profiles: &Profiles::detect(),
                 labels: labels.as_ref(),
                 foreign,
                 pause: shim.pause(),

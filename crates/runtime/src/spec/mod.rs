@@ -4,7 +4,6 @@
 mod apparmor;
 mod capabilities;
 mod devices;
-mod labels;
 mod masks;
 mod mounts;
 mod namespaces;
@@ -25,7 +24,7 @@ use crate::error::Result;
 use crate::paths::{ContainerPaths, SandboxPaths};
 use crate::userns::Mapping;
 
-pub(crate) use labels::Modules;
+pub(crate) use apparmor::Profiles;
 pub(crate) use namespaces::options as namespace_options;
 pub(crate) use process::working_dir;
 pub(crate) use resources::make as make_resources;
@@ -48,7 +47,7 @@ pub(crate) struct Source<'a> {
     pub(crate) mapping: Option<&'a Mapping>,
     /// The image volumes among the mounts.
     pub(crate) volumes: &'a Volumes,
-    pub(crate) modules: &'a Modules,
+    pub(crate) profiles: &'a Profiles,
     /// What SELinux calls it.
     pub(crate) labels: Option<&'a Labels>,
     /// Whether another OCI runtime than the built-in one makes it.
@@ -93,7 +92,7 @@ pub(crate) fn make(source: &Source<'_>) -> Result<Value> {
         (linux["uidMappings"], linux["gidMappings"]) = mapping.spec();
     }
     let mut process = process::make(source)?;
-    if let Some(profile) = source.modules.profile(&security)? {
+    if let Some(profile) = source.profiles.of(&security)? {
         process["apparmorProfile"] = json!(profile);
     }
     if let Some(labels) = source.labels {

@@ -4,7 +4,7 @@ use corten_cri::v1::{self, LinuxContainerConfig, LinuxContainerSecurityContext, 
 use corten_image::ContainerConfig as ImageConfig;
 use serde_json::Value;
 
-use super::{Labels, Modules, Source, User, make};
+use super::{Labels, Profiles, Source, User, make};
 use crate::cgroup::Layout;
 use crate::container::Volumes;
 use crate::paths::Paths;
@@ -33,7 +33,7 @@ fn labelled(config: v1::ContainerConfig, image: &ImageConfig, labels: Option<&La
         layout: &layout,
         mapping: None,
         volumes: &Volumes::new(),
-        modules: &Modules::default(),
+        profiles: &Profiles::default(),
         labels,
         foreign,
         pause: None,
