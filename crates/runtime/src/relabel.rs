@@ -16,7 +16,7 @@ const LABEL: &str = "security.selinux";
 /// Directories of directories that belong to the system.
 const SYSTEM: [&str; 4] = ["/", "/etc", "/usr", "/var"];
 
-/// The same for a volume: what belongs to the system must not become a container's.
+/// Labels a volume and all that is in it. What belongs to the system must not become a container's.
 pub(crate) fn volume(path: &Path, label: &str) -> Result<()> {
     let of_system = path.parent().is_none_or(|parent| SYSTEM.iter().any(|dir| parent == Path::new(dir)));
     if of_system {

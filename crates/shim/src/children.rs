@@ -1,5 +1,5 @@
 //! Children of the shim: each does one job that would otherwise change the shim itself (namespaces, working directory, cgroups),
-//! reports over a socket, and ends. Most are copies of it; those that live on are the program executed once more.
+//! reports over a socket, and ends. Most are copies of it; the one that makes a PID namespace is the program executed once more.
 
 use std::fs::File;
 use std::io;

@@ -4,7 +4,8 @@
 //! of the pod's containers, owns their stdio, writes their logs and exit records, and serves the runtime over a unix socket
 //! ([`corten_shim::protocol`]). It outlives the daemon and needs nothing of it: the program itself runs from a sealed
 //! memory file. Everything that changes a process for good happens in children: copies of it for what starts a container or one more
-//! process in it, and the program executed once more for what stays (`pause`, `poststop`, `namespaces`).
+//! process in it, and the program executed once more for what leaves the holder of a PID namespace behind (`pause`) and for what runs
+//! hooks (`poststop`). The runtime executes it too, for the namespaces of a pod with users of its own (`namespaces`).
 //!
 //! What goes wrong is written to standard error, which is the file `shim.log` of the sandbox.
 
