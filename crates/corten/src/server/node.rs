@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use corten_client::informer::{Informer, Selection};
-use corten_kubelet::config::CgroupDriver;
+use corten_kubelet::config::{CgroupDriver, Configuration};
 use corten_network::Network;
 use corten_network::node::NodeNetwork;
 use ipnet::Ipv4Net;
@@ -30,7 +30,7 @@ pub(crate) struct NodeSetup {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     options: NodeOptions,
-    kubelet: corten_kubelet::config::Configuration,
+    kubelet: Configuration,
     runtime: RuntimeOptions,
     layout: Layout,
     cluster_domain: String,
@@ -45,17 +45,7 @@ impl NodeSetup {
         cluster_domain: &str,
         ranges: [Ipv4Net; 2],
     ) -> Result<Self> {
-        let (file, drop_ins) = (options.kubelet_config.as_deref(), options.kubelet_config_dir.as_deref());
-        let mut kubelet = corten_kubelet::config::Configuration::load(file, drop_ins).context("the kubelet's configuration")?;
-        if let Some(path) = &options.pod_manifest_path {
-            kubelet.static_pods.path = Some(std::path::absolute(path)?);
-        }
-        let mut runtime = runtime.clone();
-        // As with the reference, what the command line says goes before the file.
-        if let (None, Some(url)) = (&runtime.container_runtime_endpoint, &kubelet.container_runtime_endpoint) {
-            let endpoint = url.parse().context("containerRuntimeEndpoint of the kubelet's configuration")?;
-            runtime.container_runtime_endpoint = Some(endpoint);
-        }
+        let (kubelet, runtime) = settle(options, runtime)?;
         // Plugins lead pods' packets where they think right.
         let ranges = if runtime.plugins().is_some() { &ranges[1..] } else { &ranges[..] };
         let network = NodeNetwork::open()?;
@@ -185,6 +175,27 @@ impl NodeSetup {
     }
 }
 
+/// What the files of the kubelet's configuration and the command line say together.
+fn settle(options: &NodeOptions, runtime: &RuntimeOptions) -> Result<(Configuration, RuntimeOptions)> {
+    let (file, drop_ins) = (options.kubelet_config.as_deref(), options.kubelet_config_dir.as_deref());
+    let mut kubelet = Configuration::load(file, drop_ins).context("the kubelet's configuration")?;
+    if let Some(path) = &options.pod_manifest_path {
+        kubelet.static_pods.path = Some(std::path::absolute(path)?);
+    }
+    let mut runtime = runtime.clone();
+    // As with the reference, what the command line says goes before the file.
+    if let (None, Some(url)) = (&runtime.container_runtime_endpoint, &kubelet.container_runtime_endpoint) {
+        let endpoint = url.parse().context("containerRuntimeEndpoint of the kubelet's configuration")?;
+        runtime.container_runtime_endpoint = Some(endpoint);
+    }
+    // Our runtime finds only what is in its own store: images that another service pulls would be missing.
+    anyhow::ensure!(
+        kubelet.image_service.is_none() || runtime.container_runtime_endpoint.is_some(),
+        "imageServiceEndpoint of the kubelet's configuration needs containerRuntimeEndpoint"
+    );
+    Ok((kubelet, runtime))
+}
+
 /// The system's message bus: where the environment says, or the usual place.
 fn system_bus() -> PathBuf {
     let given = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
@@ -238,4 +249,42 @@ fn peer(node: &Node) -> Option<(Ipv4Net, std::net::Ipv4Addr)> {
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
     let internal = addresses.iter().find(|address| address.type_ == "InternalIP")?;
     Some((range, internal.address.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn another_service_for_images_needs_another_runtime() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kubelet.yaml");
+        let settled = |settings: &str, arguments: &[&str]| {
+            let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+            std::fs::write(&file, format!("{head}{settings}")).unwrap();
+            let always = ["corten", "server", "--kubelet-config", file.to_str().unwrap()];
+            let Command::Server(options) = Cli::parse_from(always.iter().chain(arguments)).command else { unreachable!() };
+            settle(&options.cluster.node, &options.runtime).map_err(|error| error.to_string())
+        };
+        let images = "imageServiceEndpoint: unix:///run/images.sock\n";
+        let refused = settled(images, &[]).err();
+        assert_eq!(refused.as_deref(), Some("imageServiceEndpoint of the kubelet's configuration needs containerRuntimeEndpoint"));
+        // Either place will do, and the command line goes first.
+        let in_file = format!("{images}containerRuntimeEndpoint: unix:///run/file.sock\n");
+        let (nothing, argument): (&[&str], &[&str]) = (&[], &["--container-runtime-endpoint", "unix:///run/argument.sock"]);
+        for (settings, arguments, socket) in [
+            (in_file.as_str(), nothing, "/run/file.sock"),
+            (images, argument, "/run/argument.sock"),
+            (in_file.as_str(), argument, "/run/argument.sock"),
+        ] {
+            let (kubelet, runtime) = settled(settings, arguments).unwrap();
+            assert_eq!(kubelet.image_service.as_deref(), Some(Path::new("/run/images.sock")));
+            assert_eq!(runtime.container_runtime_endpoint.unwrap().socket(), Path::new(socket));
+        }
+    }
 }
