@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use tokio::sync::mpsc::Receiver;
 use tonic::{Code, Status};
 
 /// A response's body. Only one that comes from the runtime can fail.
@@ -33,6 +35,17 @@ pub(super) fn text(code: StatusCode, content: impl Into<Bytes>) -> Answer {
 /// What is JSON already.
 pub(super) fn json(content: impl Into<Bytes>) -> Answer {
     bytes(StatusCode::OK, "application/json", content)
+}
+
+/// What is not there yet: it ends when nobody can send any more.
+pub(super) fn streamed(kind: &'static str, source: Receiver<Bytes>) -> Answer {
+    let frames = futures::stream::unfold(source, |mut source| async move {
+        let bytes = source.recv().await?;
+        Some((Ok::<_, hyper::Error>(Frame::data(bytes)), source))
+    });
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 /// A refusal, or a failure.

@@ -3,14 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, header};
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
 use jiff::Timestamp;
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::channel;
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, Refusal, streamed};
 use super::query::Query;
 use super::route::ContainerPath;
 use super::{Node, choose, log_options};
@@ -48,14 +44,5 @@ pub(super) async fn serve(node: &Arc<Node>, path: ContainerPath<'_>, query: &Que
             tracing::warn!(%error, path = %file.display(), "reading a container's log");
         }
     });
-    let mut response = Response::new(StreamBody::new(frames(source)).boxed_unsync());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    Ok(response)
-}
-
-fn frames(source: Receiver<Bytes>) -> impl futures::Stream<Item = hyper::Result<Frame<Bytes>>> {
-    futures::stream::unfold(source, |mut source| async move {
-        let bytes = source.recv().await?;
-        Some((Ok(Frame::data(bytes)), source))
-    })
+    Ok(streamed("text/plain; charset=utf-8", source))
 }

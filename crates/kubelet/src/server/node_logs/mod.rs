@@ -10,12 +10,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use http::{HeaderMap, StatusCode};
+use tokio::sync::mpsc::{Sender, channel};
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, Refusal, streamed};
 use super::query::Query;
 use crate::config::Configuration;
 use query::{LogQuery, Subject};
@@ -77,9 +75,7 @@ impl NodeLogs {
             let work = logs.tell(&asked, services, &sink);
             let _ = tokio::time::timeout(PATIENCE, work).await;
         });
-        let mut response = Response::new(StreamBody::new(frames(source)).boxed_unsync());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
-        response
+        streamed("text/plain;charset=UTF-8", source)
     }
 
     async fn tell(&self, asked: &LogQuery, services: Vec<String>, sink: &Sender<Bytes>) {
@@ -105,13 +101,6 @@ impl NodeLogs {
 async fn say(sink: &Sender<Bytes>, words: String) {
     // Whoever has gone need not be told.
     let _ = sink.send(Bytes::from(words)).await;
-}
-
-fn frames(source: Receiver<Bytes>) -> impl futures::Stream<Item = hyper::Result<Frame<Bytes>>> {
-    futures::stream::unfold(source, |mut source| async move {
-        let bytes = source.recv().await?;
-        Some((Ok(Frame::data(bytes)), source))
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use http::{HeaderValue, header};
+use http_body_util::BodyExt as _;
+
 use super::*;
 
 struct Node {
