@@ -100,7 +100,7 @@ impl Served {
         let root = dir.path().join("log");
         std::fs::create_dir(&root).unwrap();
         std::fs::write(root.join("boot.log"), "booted\n").unwrap();
-        let node_logs = NodeLogs { root, files: true, queries: false, journalctl: "/nonexistent".into() };
+        let node_logs = NodeLogs { root, files: true, queries: false, journalctl: "/nonexistent".into(), patience };
         let metrics = Arc::<Metrics>::default();
         let node = Node {
             access,

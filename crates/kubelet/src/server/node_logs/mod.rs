@@ -34,6 +34,8 @@ pub(super) struct NodeLogs {
     pub(super) queries: bool,
     /// The program that knows the journal.
     pub(super) journalctl: PathBuf,
+    /// How long a query may take.
+    pub(super) patience: Duration,
 }
 
 impl NodeLogs {
@@ -44,6 +46,7 @@ impl NodeLogs {
             files: config.system_log_files,
             queries: config.system_log_queries,
             journalctl: PathBuf::from("journalctl"),
+            patience: PATIENCE,
         }
     }
 
@@ -69,11 +72,15 @@ impl NodeLogs {
 
     /// What services wrote, one after the other; what goes wrong is said in the text, which has begun by then.
     fn ask(&self, asked: LogQuery, services: Vec<String>) -> Answer {
-        let (sink, source) = channel(WAITING);
+        let (sink, source) = channel(WAITING + 1);
         let logs = self.clone();
         tokio::spawn(async move {
+            // A place for the last word: if it is the reader who takes too long, the others are taken.
+            let Ok(last) = sink.clone().reserve_owned().await else { return };
             let work = logs.tell(&asked, services, &sink);
-            let _ = tokio::time::timeout(PATIENCE, work).await;
+            if tokio::time::timeout(logs.patience, work).await.is_err() {
+                last.send(Bytes::from_static(b"\nerror: the query took too long, the rest is missing\n"));
+            }
         });
         streamed("text/plain;charset=UTF-8", source)
     }

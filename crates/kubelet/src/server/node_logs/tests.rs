@@ -25,13 +25,14 @@ fn node() -> Node {
     symlink("../secret", root.join("apt/out")).unwrap();
     symlink(root.join("syslog.log"), root.join("apt/in")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), rustix::fs::Mode::RWXU).unwrap();
-    // Knows one unit, and says what it was asked.
+    // Knows two units: of one it says what it was asked, the other has written without end.
     let journalctl = dir.path().join("journalctl");
-    let script =
-        "#!/bin/sh\nif [ \"$1\" = --field ]; then echo corten.service; exit; fi\nfor word; do echo \"$word\"; done; echo oops >&2\n";
+    let script = "#!/bin/sh\nif [ \"$1\" = --field ]; then echo corten.service; echo endless.service; exit; fi\n\
+                  case \"$*\" in *--unit=endless*) exec yes;; esac\n\
+                  for word; do echo \"$word\"; done; echo oops >&2\n";
     fs::write(&journalctl, script).unwrap();
     fs::set_permissions(&journalctl, fs::Permissions::from_mode(0o755)).unwrap();
-    Node { _dir: dir, logs: NodeLogs { root, files: true, queries: true, journalctl } }
+    Node { _dir: dir, logs: NodeLogs { root, files: true, queries: true, journalctl, patience: PATIENCE } }
 }
 
 impl Node {
@@ -100,6 +101,18 @@ async fn services_are_queried() {
     let words = "\noptions present and query resolved to log files for [web]\ntry without specifying options\n";
     assert_eq!(node.get("/", "query=web&tailLines=1").await, (200, words.to_owned()));
     assert_eq!(node.get("/", "query=/web/web.log").await, (200, "of web\n".to_owned()));
+}
+
+#[tokio::test]
+async fn who_reads_too_late_learns_that_the_rest_is_missing() {
+    let mut node = node();
+    node.logs.patience = Duration::from_millis(200);
+    let answer = node.logs.serve("/", &HeaderMap::new(), &Query::parse("query=endless")).await.unwrap_or_else(Answer::from);
+    // Nothing but time tells that it has passed; a reader who is early after all is left without the rest too.
+    tokio::time::sleep(2 * node.logs.patience).await;
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let end = "\nerror: the query took too long, the rest is missing\n";
+    assert!(bytes.ends_with(end.as_bytes()), "{} bytes that end otherwise", bytes.len());
 }
 
 #[tokio::test]
