@@ -145,16 +145,23 @@ fn insert(answer: &mut Answer, name: header::HeaderName, value: &str) {
 
 /// One that ends early, because the file was cut, breaks the connection off: its length was said.
 fn chunks(file: tokio::fs::File, left: u64) -> impl futures::Stream<Item = hyper::Result<Frame<Bytes>>> {
-    futures::stream::unfold((file, left), |(mut file, left)| async move {
-        let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        let mut buffer = BytesMut::zeroed(most);
-        let read = if most == 0 { 0 } else { file.read(&mut buffer).await.ok()? };
-        if read == 0 {
-            return None;
-        }
-        buffer.truncate(read);
-        Some((Ok(Frame::data(buffer.freeze())), (file, left.saturating_sub(read as u64))))
+    futures::stream::unfold((file, left), |(mut file, mut left)| async move {
+        let bytes = piece(&mut file, &mut left).await.ok()??;
+        Some((Ok(Frame::data(bytes)), (file, left)))
     })
+}
+
+/// The next of the bytes that are left of a file; none when it has ended, before them too.
+async fn piece(file: &mut tokio::fs::File, left: &mut u64) -> io::Result<Option<Bytes>> {
+    let most = usize::try_from(*left).unwrap_or(CHUNK).min(CHUNK);
+    if most == 0 {
+        return Ok(None);
+    }
+    let mut buffer = BytesMut::zeroed(most);
+    let read = file.read(&mut buffer).await?;
+    buffer.truncate(read);
+    *left = left.saturating_sub(read as u64);
+    Ok(Some(buffer.freeze()).filter(|bytes| !bytes.is_empty()))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -215,14 +222,10 @@ pub(super) async fn copy(root: &Path, service: &str, sink: &Sender<Bytes>) {
 async fn send(mut file: tokio::fs::File, sink: &Sender<Bytes>) -> io::Result<()> {
     // No more than it has now: a busy log would never end.
     let mut left = file.metadata().await?.len();
-    while left > 0 {
-        let mut buffer = BytesMut::zeroed(usize::try_from(left).unwrap_or(CHUNK).min(CHUNK));
-        let read = file.read(&mut buffer).await?;
-        buffer.truncate(read);
-        if read == 0 || sink.send(buffer.freeze()).await.is_err() {
+    while let Some(bytes) = piece(&mut file, &mut left).await? {
+        if sink.send(bytes).await.is_err() {
             break;
         }
-        left = left.saturating_sub(read as u64);
     }
     Ok(())
 }
