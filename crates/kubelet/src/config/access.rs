@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::duration;
-use super::read::{ConfigError, Settings, wrong};
+use super::fields::Kind;
+use super::read::{ConfigError, Settings, check, wrong};
 
 /// How the node API learns who somebody is and what they may do. The defaults are the reference's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,13 +83,15 @@ impl<'a> Object<'a> {
         self.fields?.get(field).filter(|value| !value.is_null())
     }
 
+    /// A setting, if it is given and of its kind.
+    fn checked(&self, field: &str, kind: Kind) -> Result<Option<&'a Value>, ConfigError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        check(&self.name(field), kind, value)?;
+        Ok(Some(value))
+    }
+
     fn inner(&self, field: &str) -> Result<Self, ConfigError> {
-        let path = self.name(field);
-        match self.get(field) {
-            None => Ok(Self { path, fields: None }),
-            Some(Value::Object(fields)) => Ok(Self { path, fields: Some(fields) }),
-            Some(other) => Err(wrong(&path, format!("must be an object, not {other}"))),
-        }
+        Ok(Self { path: self.name(field), fields: self.checked(field, Kind::Object)?.and_then(Value::as_object) })
     }
 
     fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
@@ -99,27 +102,16 @@ impl<'a> Object<'a> {
     }
 
     fn bool(&self, field: &str) -> Result<Option<bool>, ConfigError> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::Bool(value)) => Ok(Some(*value)),
-            Some(other) => Err(wrong(&self.name(field), format!("must be true or false, not {other}"))),
-        }
+        Ok(self.checked(field, Kind::Bool)?.and_then(Value::as_bool))
     }
 
     fn text(&self, field: &str) -> Result<Option<&'a str>, ConfigError> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(wrong(&self.name(field), format!("must be a text, not {other}"))),
-        }
+        Ok(self.checked(field, Kind::Text)?.and_then(Value::as_str))
     }
 
     /// Zero is as good as nothing, as with the reference.
     fn duration(&self, field: &str) -> Result<Option<Duration>, ConfigError> {
-        let Some(value) = self.get(field) else { return Ok(None) };
-        match value.as_str().and_then(duration::parse) {
-            Some(duration) => Ok(Some(duration).filter(|duration| !duration.is_zero())),
-            None => Err(wrong(&self.name(field), format!("must be a duration such as \"1m30s\", not {value}"))),
-        }
+        let given = self.checked(field, Kind::Duration)?.and_then(Value::as_str).and_then(duration::parse);
+        Ok(given.filter(|duration| !duration.is_zero()))
     }
 }

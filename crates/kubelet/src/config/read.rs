@@ -346,7 +346,8 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
     Ok(settings)
 }
 
-fn check(field: &str, kind: Kind, value: &Value) -> Result<(), ConfigError> {
+/// Says what a setting must be, if it is something else.
+pub(super) fn check(field: &str, kind: Kind, value: &Value) -> Result<(), ConfigError> {
     let expected = match (kind, value) {
         (Kind::Bool, Value::Bool(_))
         | (Kind::Text, Value::String(_))
