@@ -234,10 +234,11 @@ pub(crate) static STARTED_CONTAINERS_ERRORS: Family = family(
     "Containers that could not be started, by reason.",
 );
 pub(crate) static STARTED_CONTAINERS: Family =
-    family("kubelet_started_containers_total", Counter, &["container_type"], "Containers started.");
+    family("kubelet_started_containers_total", Counter, &["container_type"], "Starts of containers, those that failed too.");
 pub(crate) static STARTED_PODS_ERRORS: Family =
     family("kubelet_started_pods_errors_total", Counter, &[], "Sandboxes that could not be made.");
-pub(crate) static STARTED_PODS: Family = family("kubelet_started_pods_total", Counter, &[], "Sandboxes made.");
+pub(crate) static STARTED_PODS: Family =
+    family("kubelet_started_pods_total", Counter, &[], "Sandboxes that were begun, those that failed too.");
 pub(crate) static NODE_CPU: Family = family("node_cpu_usage_seconds_total", Counter, &[], "Processor time of the node, in seconds.");
 pub(crate) static NODE_MEMORY: Family = family("node_memory_working_set_bytes", Gauge, &[], "Working set of the node, in bytes.");
 pub(crate) static NODE_SWAP: Family = family("node_swap_usage_bytes", Gauge, &[], "Swap in use on the node, in bytes.");

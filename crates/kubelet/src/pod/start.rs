@@ -64,6 +64,8 @@ pub(crate) enum StartError {
 impl Start {
     /// Does it.
     pub(crate) async fn run(self) -> Result<(), StartError> {
+        // As the reference does, before it is known how it goes: what has failed is counted once more on its own.
+        self.context.metrics.count(&families::STARTED_CONTAINERS, &[self.kind()]);
         let began = Instant::now();
         let images = self.cancel.run_until_cancelled(self.images()).await.ok_or(StartError::Cancelled)?;
         self.pulling.fetch_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -241,7 +243,6 @@ impl Start {
         let mut client = self.context.runtime.clients.runtime.clone();
         match client.start_container(request(message)).await {
             Ok(_) => {
-                self.context.metrics.count(&families::STARTED_CONTAINERS, &[self.kind()]);
                 self.event("Started", "Container started");
                 Ok(())
             }
