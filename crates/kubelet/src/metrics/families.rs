@@ -136,18 +136,6 @@ pub(crate) static POD_RESOURCES_GET_ERRORS: Family = family(
     &["server_api_version"],
     "Calls of the pod resources API: Get that failed.",
 );
-pub(crate) static POD_RESOURCES_ALLOCATABLE_ERRORS: Family = family(
-    "kubelet_pod_resources_endpoint_errors_get_allocatable",
-    Counter,
-    &["server_api_version"],
-    "Calls of the pod resources API: GetAllocatableResources that failed.",
-);
-pub(crate) static POD_RESOURCES_LIST_ERRORS: Family = family(
-    "kubelet_pod_resources_endpoint_errors_list",
-    Counter,
-    &["server_api_version"],
-    "Calls of the pod resources API: List that failed.",
-);
 pub(crate) static POD_RESOURCES_GET: Family =
     family("kubelet_pod_resources_endpoint_requests_get", Counter, &["server_api_version"], "Calls of the pod resources API: Get.");
 pub(crate) static POD_RESOURCES_ALLOCATABLE: Family = family(

@@ -20,8 +20,8 @@ const BURST: u32 = 10;
 /// Where the pods come from that have a place on the node.
 pub(super) trait Places: Send + Sync + 'static {
     fn pods(&self) -> Vec<Arc<Pod>>;
-    /// Counts a call, and whether it failed.
-    fn count(&self, method: Method, failed: bool);
+    /// Counts a call.
+    fn count(&self, method: Method);
 }
 
 /// What is asked for.
@@ -29,7 +29,10 @@ pub(super) trait Places: Send + Sync + 'static {
 pub(super) enum Method {
     List,
     GetAllocatable,
-    Get,
+    /// The only one that can fail.
+    Get {
+        failed: bool,
+    },
 }
 
 impl Places for Context {
@@ -37,18 +40,18 @@ impl Places for Context {
         self.admission.pods()
     }
 
-    fn count(&self, method: Method, failed: bool) {
+    fn count(&self, method: Method) {
         use crate::metrics::families as f;
         let version = &["v1"];
         self.metrics.count(&f::POD_RESOURCES_REQUESTS, version);
-        let (requests, errors) = match method {
-            Method::List => (&f::POD_RESOURCES_LIST, &f::POD_RESOURCES_LIST_ERRORS),
-            Method::GetAllocatable => (&f::POD_RESOURCES_ALLOCATABLE, &f::POD_RESOURCES_ALLOCATABLE_ERRORS),
-            Method::Get => (&f::POD_RESOURCES_GET, &f::POD_RESOURCES_GET_ERRORS),
+        let requests = match method {
+            Method::List => &f::POD_RESOURCES_LIST,
+            Method::GetAllocatable => &f::POD_RESOURCES_ALLOCATABLE,
+            Method::Get { .. } => &f::POD_RESOURCES_GET,
         };
         self.metrics.count(requests, version);
-        if failed {
-            self.metrics.count(errors, version);
+        if matches!(method, Method::Get { failed: true }) {
+            self.metrics.count(&f::POD_RESOURCES_GET_ERRORS, version);
         }
     }
 }
@@ -99,7 +102,7 @@ fn resources(pod: &Pod) -> v1::PodResources {
 impl PodResourcesLister for Lister {
     async fn list(&self, _: Request<v1::ListPodResourcesRequest>) -> Result<Response<v1::ListPodResourcesResponse>, Status> {
         self.may(Instant::now())?;
-        self.places.count(Method::List, false);
+        self.places.count(Method::List);
         let pod_resources = self.places.pods().iter().map(|pod| resources(pod)).collect();
         Ok(Response::new(v1::ListPodResourcesResponse { pod_resources }))
     }
@@ -109,14 +112,14 @@ impl PodResourcesLister for Lister {
         _: Request<v1::AllocatableResourcesRequest>,
     ) -> Result<Response<v1::AllocatableResourcesResponse>, Status> {
         self.may(Instant::now())?;
-        self.places.count(Method::GetAllocatable, false);
+        self.places.count(Method::GetAllocatable);
         Ok(Response::new(v1::AllocatableResourcesResponse::default()))
     }
 
     async fn get(&self, request: Request<v1::GetPodResourcesRequest>) -> Result<Response<v1::GetPodResourcesResponse>, Status> {
         self.may(Instant::now())?;
         let found = self.find(request.get_ref());
-        self.places.count(Method::Get, found.is_err());
+        self.places.count(Method::Get { failed: found.is_err() });
         Ok(Response::new(v1::GetPodResourcesResponse { pod_resources: Some(found?) }))
     }
 }

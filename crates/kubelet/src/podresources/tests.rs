@@ -13,7 +13,7 @@ use super::*;
 
 struct Fake {
     pods: Vec<Arc<Pod>>,
-    counted: Mutex<Vec<(Method, bool)>>,
+    counted: Mutex<Vec<Method>>,
 }
 
 impl Places for Fake {
@@ -21,8 +21,8 @@ impl Places for Fake {
         self.pods.clone()
     }
 
-    fn count(&self, method: Method, failed: bool) {
-        self.counted.lock().push((method, failed));
+    fn count(&self, method: Method) {
+        self.counted.lock().push(method);
     }
 }
 
@@ -68,7 +68,7 @@ async fn agents_see_the_pods_that_have_a_place() {
     assert_eq!(refused.message(), "pod other in namespace ns not found");
     let all = client.get_allocatable_resources(v1::AllocatableResourcesRequest {}).await.unwrap().into_inner();
     assert_eq!(all, v1::AllocatableResourcesResponse::default());
-    let counted = [(Method::List, false), (Method::Get, false), (Method::Get, true), (Method::GetAllocatable, false)];
+    let counted = [Method::List, Method::Get { failed: false }, Method::Get { failed: true }, Method::GetAllocatable];
     assert_eq!(*fake.counted.lock(), counted);
 
     // Too many at once are told so, and later ones are served.
