@@ -44,7 +44,7 @@ pub(super) fn status(node: &Node, parts: &Parts<'_>) -> NodeStatus {
             Some(images) => Some(images.clone()),
             None => node.status.as_ref().and_then(|s| s.images.clone()),
         },
-        runtime_handlers: Some(handlers(parts.findings)).filter(|h| !h.is_empty()),
+        runtime_handlers: handlers(parts.findings),
         features: features(parts.findings),
         ..NodeStatus::default()
     }
@@ -54,8 +54,9 @@ fn features(findings: &Findings) -> Option<NodeFeatures> {
     findings.supplemental_groups_policy.map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy) })
 }
 
-fn handlers(findings: &Findings) -> Vec<NodeRuntimeHandler> {
-    findings
+/// Nothing, not an empty list, of a runtime that does not tell: the patch takes away what another one has told.
+fn handlers(findings: &Findings) -> Option<Vec<NodeRuntimeHandler>> {
+    let handlers: Vec<_> = findings
         .handlers
         .iter()
         .map(|handler| NodeRuntimeHandler {
@@ -65,7 +66,8 @@ fn handlers(findings: &Findings) -> Vec<NodeRuntimeHandler> {
                 user_namespaces: Some(f.user_namespaces),
             }),
         })
-        .collect()
+        .collect();
+    Some(handlers).filter(|handlers| !handlers.is_empty())
 }
 
 fn resources(amounts: Amounts) -> BTreeMap<String, Quantity> {
