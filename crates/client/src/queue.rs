@@ -35,12 +35,6 @@ impl<T> Clone for WorkQueue<T> {
     }
 }
 
-impl<T: Clone + Eq + Hash + Ord> Default for WorkQueue<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 struct Shared<T> {
     state: Mutex<State<T>>,
     /// A permit stands for "look again". Whoever takes work and leaves some behind passes it on.
@@ -48,7 +42,8 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    ready: VecDeque<T>,
+    /// Each since when it is ready.
+    ready: VecDeque<(T, Instant)>,
     /// What is ready, and what must become ready when it is done.
     dirty: HashSet<T>,
     working: HashSet<T>,
@@ -57,29 +52,20 @@ struct State<T> {
     due: HashMap<T, Instant>,
     failures: HashMap<T, u32>,
     closed: bool,
-    /// Of a named queue, and since when the keys in it are ready.
-    counts: Option<Arc<Mutex<Counts>>>,
-    since: HashMap<T, Instant>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 /// A key in work. Dropping it says that the work is done.
 pub struct InWork<T: Clone + Eq + Hash + Ord> {
     key: T,
-    /// The number of the work, in a named queue.
-    number: Option<u64>,
+    /// The number of the work.
+    number: u64,
     shared: Arc<Shared<T>>,
 }
 
 impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
     /// An empty queue that [`metrics`] tells of. Queues of one name count together.
-    pub fn named(name: &'static str) -> Self {
-        let queue = Self::new();
-        queue.shared.state.lock().counts = Some(Counts::of(name));
-        queue
-    }
-
-    /// An empty queue.
-    pub fn new() -> Self {
+    pub fn new(name: &'static str) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
@@ -90,8 +76,7 @@ impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
                     due: HashMap::new(),
                     failures: HashMap::new(),
                     closed: false,
-                    counts: None,
-                    since: HashMap::new(),
+                    counts: Counts::of(name),
                 }),
                 wake: Notify::new(),
             }),
@@ -128,9 +113,7 @@ impl<T: Clone + Eq + Hash + Ord> WorkQueue<T> {
             let failures = state.failures.entry(key.clone()).or_insert(0);
             let delay = backoff(*failures);
             *failures = failures.saturating_add(1);
-            if let Some(counts) = &state.counts {
-                counts.lock().retried();
-            }
+            state.counts.lock().retried();
             delay
         };
         self.add_after(key, delay);
@@ -208,20 +191,15 @@ impl<T: Clone + Eq + Hash + Ord> State<T> {
         if self.closed || !self.dirty.insert(key.clone()) {
             return;
         }
-        if let Some(counts) = &self.counts {
-            counts.lock().added();
-        }
+        self.counts.lock().added();
         if !self.working.contains(&key) {
             self.make_ready(key);
         }
     }
 
     fn make_ready(&mut self, key: T) {
-        if let Some(counts) = &self.counts {
-            counts.lock().waits();
-            self.since.insert(key.clone(), Instant::now());
-        }
-        self.ready.push_back(key);
+        self.counts.lock().waits();
+        self.ready.push_back((key, Instant::now()));
     }
 
     fn promote(&mut self, now: Instant) {
@@ -238,12 +216,11 @@ impl<T: Clone + Eq + Hash + Ord> State<T> {
         }
     }
 
-    fn take(&mut self) -> Option<(T, Option<u64>)> {
-        let key = self.ready.pop_front()?;
+    fn take(&mut self) -> Option<(T, u64)> {
+        let (key, since) = self.ready.pop_front()?;
         self.dirty.remove(&key);
         self.working.insert(key.clone());
-        let since = self.since.remove(&key);
-        let number = self.counts.as_ref().zip(since).map(|(counts, since)| counts.lock().begins(since));
+        let number = self.counts.lock().begins(since);
         Some((key, number))
     }
 }
@@ -251,9 +228,7 @@ impl<T: Clone + Eq + Hash + Ord> State<T> {
 /// What is still ready when nobody can take it any more does not wait.
 impl<T> Drop for State<T> {
     fn drop(&mut self) {
-        if let Some(counts) = &self.counts {
-            counts.lock().dropped(self.ready.len());
-        }
+        self.counts.lock().dropped(self.ready.len());
     }
 }
 
@@ -269,9 +244,7 @@ impl<T: Clone + Eq + Hash + Ord> Drop for InWork<T> {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.working.remove(&self.key);
-        if let (Some(counts), Some(number)) = (&state.counts, self.number) {
-            counts.lock().ends(number);
-        }
+        state.counts.lock().ends(self.number);
         if state.dirty.contains(&self.key) {
             state.make_ready(self.key.clone());
             drop(state);

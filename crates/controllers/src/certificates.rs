@@ -63,7 +63,7 @@ pub(crate) async fn run(context: Context) {
         pods: context.options.cluster_cidr,
         longest: context.options.signing_duration,
     });
-    let queue = WorkQueue::named("certificate");
+    let queue = WorkQueue::new("certificate");
     let noting = queue.clone();
     requests.on_event(move |delta| noting.add(delta.key()));
     requests.has_synced().await;

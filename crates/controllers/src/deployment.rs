@@ -58,7 +58,7 @@ pub(crate) async fn run(context: Context) {
     let controller = Arc::new(Controller {
         client: context.clients.writer(NAME),
         recorder: context.recorder(NAME),
-        queue: WorkQueue::named("deployment"),
+        queue: WorkQueue::new("deployment"),
         sets_by_owner: sets.index("controller", ownership::controller_uid),
         orphans: sets.index("orphan", ownership::orphan_namespace),
         pods_by_owner: pods.index("controller", ownership::controller_uid),

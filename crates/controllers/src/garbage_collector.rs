@@ -56,7 +56,7 @@ pub(crate) async fn run(context: Context, inventory: Inventory) {
         inventory: inventory.clone(),
         graph: Mutex::default(),
         absent: Mutex::default(),
-        queue: WorkQueue::named("garbage_collector_attempt_to_delete"),
+        queue: WorkQueue::new("garbage_collector_attempt_to_delete"),
     });
     for (index, kind) in inventory.kinds().iter().enumerate() {
         let noting = Arc::clone(&collector);

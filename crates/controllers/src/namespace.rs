@@ -43,7 +43,7 @@ pub(crate) async fn run(context: Context, inventory: Inventory) {
     let namespaces = context.informers.get::<Namespace>();
     let controller =
         Arc::new(Controller { client: context.clients.writer(NAME), namespaces: namespaces.clone(), inventory: inventory.clone() });
-    let queue = WorkQueue::named("namespace");
+    let queue = WorkQueue::new("namespace");
     let noting = queue.clone();
     namespaces.on_event(move |delta| {
         if !delta.is_deleted() && is_deleting(delta.object().as_ref()) {

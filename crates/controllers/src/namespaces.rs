@@ -24,7 +24,7 @@ where
     W: Future<Output = Result<(), kube::Error>> + Send,
 {
     let namespaces = context.informers.get::<Namespace>();
-    let queue = WorkQueue::named(controller);
+    let queue = WorkQueue::new(controller);
     let noting = queue.clone();
     namespaces.on_event(move |delta| {
         if !delta.is_deleted() {

@@ -40,7 +40,7 @@ pub(crate) async fn run(context: Context) {
         cluster: context.options.cluster_cidr,
         given: parking_lot::Mutex::default(),
     });
-    let queue = WorkQueue::named("cidrallocator_node");
+    let queue = WorkQueue::new("cidrallocator_node");
     let noting = queue.clone();
     let waiting = nodes.store().clone();
     nodes.on_event(move |delta| {

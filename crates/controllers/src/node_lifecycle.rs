@@ -69,7 +69,7 @@ async fn watch_nodes(context: Context) {
         pods_by_node: pods.index("node", |pod| pods::node(pod).map(str::to_owned).into_iter().collect()),
         heartbeats: Mutex::default(),
     });
-    let queue = WorkQueue::named("node_lifecycle_controller");
+    let queue = WorkQueue::new("node_lifecycle_controller");
     let noting = queue.clone();
     nodes.on_event(move |delta| noting.add(delta.key().name));
     // Renewals only move the heartbeat: the node is looked at again when its time is over.

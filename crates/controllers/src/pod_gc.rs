@@ -50,7 +50,7 @@ pub(crate) async fn run(context: Context) {
     let collector = Arc::new(Collector { client: context.clients.writer(NAME), pods: pods.clone(), nodes: nodes.clone() });
     // A pod of a node that the informer does not show yet must not die: nodes come first.
     nodes.has_synced().await;
-    let queue = WorkQueue::named("orphaned_pods_nodes");
+    let queue = WorkQueue::new("orphaned_pods_nodes");
     let by_node = pods.index("node", |pod| pods::node(pod).map(str::to_owned).into_iter().collect());
     let noting = queue.clone();
     nodes.on_event(move |delta| {

@@ -55,7 +55,7 @@ pub(crate) async fn run(context: Context) {
     let controller = Arc::new(Controller {
         client: context.clients.writer(NAME),
         recorder: context.recorder(NAME),
-        queue: WorkQueue::named("replicaset"),
+        queue: WorkQueue::new("replicaset"),
         sets_by_owner: sets.index("controller", ownership::controller_uid),
         pods_by_owner: pods.index("controller", ownership::controller_uid),
         orphans: pods.index("orphan", ownership::orphan_namespace),

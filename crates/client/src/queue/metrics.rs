@@ -1,4 +1,4 @@
-//! What the named queues of this process count about themselves: what the reference's components tell under these names.
+//! What the queues of this process count about themselves: what the reference's components tell under these names.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
@@ -88,7 +88,7 @@ impl Counts {
     }
 }
 
-/// The state of all named queues in Prometheus's text format.
+/// The state of all queues in Prometheus's text format.
 pub fn metrics() -> String {
     let queues: Vec<_> = QUEUES.lock().iter().map(|(name, counts)| (*name, Arc::clone(counts))).collect();
     let mut out = String::new();

@@ -4,7 +4,7 @@ use super::{WorkQueue, backoff};
 
 #[tokio::test]
 async fn a_queued_key_is_queued_once() {
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::new("tests");
     queue.add("a");
     queue.add("a");
     queue.add("b");
@@ -16,7 +16,7 @@ async fn a_queued_key_is_queued_once() {
 
 #[tokio::test]
 async fn a_key_added_in_work_comes_again_afterwards() {
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::new("tests");
     queue.add("a");
     let work = queue.next().await.unwrap();
     queue.add("a");
@@ -30,7 +30,7 @@ async fn a_key_added_in_work_comes_again_afterwards() {
 
 #[tokio::test]
 async fn of_several_delays_the_shortest_counts() {
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::new("tests");
     let start = Instant::now();
     queue.add_after("a", Duration::from_secs(3600));
     queue.add_after("a", Duration::from_millis(20));
@@ -43,7 +43,7 @@ async fn of_several_delays_the_shortest_counts() {
 
 #[tokio::test]
 async fn failures_back_off_until_forgotten() {
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::new("tests");
     for expected in [5, 10, 20] {
         let start = Instant::now();
         queue.add_rate_limited("a");
@@ -59,7 +59,7 @@ async fn failures_back_off_until_forgotten() {
 
 #[tokio::test]
 async fn closing_works_off_what_is_ready_and_drops_what_is_delayed() {
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::new("tests");
     queue.add("ready");
     queue.add_after("later", Duration::from_secs(3600));
     queue.close();
@@ -71,7 +71,7 @@ async fn closing_works_off_what_is_ready_and_drops_what_is_delayed() {
 
 #[tokio::test]
 async fn every_idle_worker_finds_work() {
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::new("tests");
     let workers: Vec<_> = (0..4)
         .map(|_| {
             let queue = queue.clone();
@@ -99,8 +99,8 @@ async fn every_idle_worker_finds_work() {
 }
 
 #[tokio::test]
-async fn a_named_queue_counts() {
-    let queue = WorkQueue::named("tests");
+async fn a_queue_counts() {
+    let queue = WorkQueue::new("counted");
     queue.add("a");
     queue.add("a");
     queue.add("b");
@@ -108,7 +108,7 @@ async fn a_named_queue_counts() {
     queue.add("a");
     let sample = |name: &str| {
         let text = super::metrics();
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{name=\"tests\"}} ")).map(ToOwned::to_owned));
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{name=\"counted\"}} ")).map(ToOwned::to_owned));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().unwrap()
     };
     assert_eq!((sample("workqueue_adds_total"), sample("workqueue_depth")), (3.0, 1.0));
@@ -119,7 +119,7 @@ async fn a_named_queue_counts() {
     assert_eq!(sample("workqueue_unfinished_work_seconds"), 0.0);
     queue.add_rate_limited("c");
     assert_eq!(sample("workqueue_retries_total"), 1.0);
-    assert!(super::metrics().contains("workqueue_work_duration_seconds_bucket{name=\"tests\",le=\"+Inf\"} 1\n"));
+    assert!(super::metrics().contains("workqueue_work_duration_seconds_bucket{name=\"counted\",le=\"+Inf\"} 1\n"));
     drop(queue);
     assert_eq!(sample("workqueue_depth"), 0.0, "nobody will take what is ready");
 }

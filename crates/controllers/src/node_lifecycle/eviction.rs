@@ -51,7 +51,7 @@ pub(super) async fn run(context: Context) {
         nodes: nodes.clone(),
         client,
     });
-    let queue = WorkQueue::named("noexec_taint_node");
+    let queue = WorkQueue::new("noexec_taint_node");
     let by_node = pods.index("node", |pod| pods::node(pod).map(str::to_owned).into_iter().collect());
     let noting = queue.clone();
     nodes.on_event(move |delta| {

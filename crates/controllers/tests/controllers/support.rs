@@ -91,7 +91,7 @@ impl Cluster {
         let status = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]}});
         nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
         let pods = Informer::start(Api::<Pod>::all(self.admin.clone()), Selection::default(), CancellationToken::new());
-        let queue = WorkQueue::new();
+        let queue = WorkQueue::new("tests");
         let noting = queue.clone();
         pods.on_event(move |delta| noting.add(delta.key()));
         let (client, name) = (self.admin.clone(), name.to_owned());
