@@ -92,44 +92,33 @@ impl Counts {
 pub fn metrics() -> String {
     let queues: Vec<_> = QUEUES.lock().iter().map(|(name, counts)| (*name, Arc::clone(counts))).collect();
     let mut out = String::new();
-    let mut family = |name: &str, help: &str, kind: &str, sample: &dyn Fn(&mut String, &str, &Counts)| {
+    let mut family = |name: &str, help: &str, kind: &str, sample: &dyn Fn(&mut String, &str, &str, &Counts)| {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (queue, counts) in &queues {
-            sample(&mut out, queue, &counts.lock());
+            sample(&mut out, name, queue, &counts.lock());
         }
     };
-    let number = |name: &'static str, value: fn(&Counts) -> f64| {
-        move |out: &mut String, queue: &str, counts: &Counts| {
+    let number = |value: fn(&Counts) -> f64| {
+        move |out: &mut String, name: &str, queue: &str, counts: &Counts| {
             let _ = writeln!(out, "{name}{{name=\"{queue}\"}} {}", value(counts));
         }
     };
-    family("workqueue_depth", "Keys that wait.", "gauge", &number("workqueue_depth", |counts| float(counts.depth)));
-    family("workqueue_adds_total", "Keys added.", "counter", &number("workqueue_adds_total", |counts| float(counts.adds)));
-    family(
-        "workqueue_retries_total",
-        "Keys added again after a failure.",
-        "counter",
-        &number("workqueue_retries_total", |counts| float(counts.retries)),
-    );
-    family(
-        "workqueue_unfinished_work_seconds",
-        "Seconds of work that is not done.",
-        "gauge",
-        &number("workqueue_unfinished_work_seconds", |counts| counts.unfinished().0),
-    );
+    let times = |of: fn(&Counts) -> &Histogram| {
+        move |out: &mut String, name: &str, queue: &str, counts: &Counts| buckets(out, name, queue, of(counts))
+    };
+    family("workqueue_depth", "Keys that wait.", "gauge", &number(|counts| float(counts.depth)));
+    family("workqueue_adds_total", "Keys added.", "counter", &number(|counts| float(counts.adds)));
+    family("workqueue_retries_total", "Keys added again after a failure.", "counter", &number(|counts| float(counts.retries)));
+    family("workqueue_unfinished_work_seconds", "Seconds of work that is not done.", "gauge", &number(|counts| counts.unfinished().0));
     family(
         "workqueue_longest_running_processor_seconds",
         "Seconds of the longest work that is not done.",
         "gauge",
-        &number("workqueue_longest_running_processor_seconds", |counts| counts.unfinished().1),
+        &number(|counts| counts.unfinished().1),
     );
-    family("workqueue_queue_duration_seconds", "How long keys waited.", "histogram", &|out, queue, counts| {
-        buckets(out, "workqueue_queue_duration_seconds", queue, &counts.waited);
-    });
-    family("workqueue_work_duration_seconds", "How long work took.", "histogram", &|out, queue, counts| {
-        buckets(out, "workqueue_work_duration_seconds", queue, &counts.worked);
-    });
+    family("workqueue_queue_duration_seconds", "How long keys waited.", "histogram", &times(|counts| &counts.waited));
+    family("workqueue_work_duration_seconds", "How long work took.", "histogram", &times(|counts| &counts.worked));
     out
 }
 
