@@ -4,7 +4,8 @@ use corten_schema::Value;
 
 use crate::status::FieldError;
 use crate::strategies::forms::{csi_driver, named};
-use crate::strategies::validation::volumes::remote;
+use crate::strategies::validation::mounts::no_steps_back;
+use crate::strategies::validation::volumes::{host_path, remote};
 use crate::strategies::validation::{Errors, Path, names, required};
 use crate::view::{at, text};
 
@@ -62,11 +63,12 @@ pub(super) fn check(errors: &mut Errors, volume: &Value) {
 
 fn one(errors: &mut Errors, path: Path<'_>, volume: &Value, kind: &str, source: &Value) {
     match kind {
-        "hostPath" | "local" => {
-            let place = text(source, "path");
+        "hostPath" => host_path(errors, path, source),
+        "local" => {
             required(errors, path, source, &["path"]);
-            if place.split('/').any(|part| part == "..") {
-                errors.push(FieldError::invalid(path.field("path"), place, "must not contain '..'"));
+            no_steps_back(errors, path.field("path"), text(source, "path"));
+            if at(volume, "spec.nodeAffinity").is_none() {
+                errors.push(FieldError::required(SPEC.field("nodeAffinity"), "Local volume requires node affinity"));
             }
         }
         "csi" => csi(errors, path, source),
@@ -86,16 +88,6 @@ fn one(errors: &mut Errors, path: Path<'_>, volume: &Value, kind: &str, source: 
         _ => remote::validate(errors, SPEC, volume.name(), kind, source),
     }
     match kind {
-        "hostPath" => {
-            let kinds = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
-            let kind = text(source, "type");
-            if !kinds.contains(&kind) {
-                errors.push(FieldError::not_supported(path.field("type"), kind, &kinds));
-            }
-        }
-        "local" if at(volume, "spec.nodeAffinity").is_none() => {
-            errors.push(FieldError::required(SPEC.field("nodeAffinity"), "Local volume requires node affinity"));
-        }
         "azureFile" if at(source, "secretNamespace").is_some() => required(errors, path, source, &["secretNamespace"]),
         "glusterfs" if at(source, "endpointsNamespace").is_some() => {
             let namespace = text(source, "endpointsNamespace");

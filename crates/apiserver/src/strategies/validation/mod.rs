@@ -7,7 +7,7 @@ pub mod cron;
 pub mod differences;
 mod environment;
 pub mod labels;
-mod mounts;
+pub mod mounts;
 pub mod names;
 pub mod net;
 mod network;

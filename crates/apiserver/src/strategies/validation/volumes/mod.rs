@@ -113,15 +113,7 @@ fn local(errors: &mut Errors, volume: Path<'_>, name: &str, kind: &str, source: 
                 errors.push(FieldError::forbidden(path.field("sizeLimit"), "SizeLimit field must be a valid resource quantity"));
             }
         }
-        "hostPath" => {
-            let target = text(source, "path");
-            if target.is_empty() {
-                errors.push(FieldError::required(path.field("path"), ""));
-                return;
-            }
-            mounts::no_steps_back(errors, path.field("path"), target);
-            one_of(errors, path.field("type"), text(source, "type"), &HOST_PATHS);
-        }
+        "hostPath" => host_path(errors, path, source),
         "secret" => {
             required(errors, path, source, &["secretName"]);
             keys(errors, path, source);
@@ -163,6 +155,17 @@ fn local(errors: &mut Errors, volume: Path<'_>, name: &str, kind: &str, source: 
         }
         _ => remote::validate(errors, volume, name, kind, source),
     }
+}
+
+/// A path of the node. Of one that is empty only that is said.
+pub fn host_path(errors: &mut Errors, path: Path<'_>, source: &Value) {
+    let target = text(source, "path");
+    if target.is_empty() {
+        errors.push(FieldError::required(path.field("path"), ""));
+        return;
+    }
+    mounts::no_steps_back(errors, path.field("path"), target);
+    one_of(errors, path.field("type"), text(source, "type"), &HOST_PATHS);
 }
 
 /// The permissions of a file.
