@@ -1,8 +1,9 @@
 //! Forms of values that the kinds of several groups share, beyond plain names.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, hash::Hash};
 
 use corten_schema::Value;
+use serde::Serialize;
 
 use super::validation::names::{self, Findings};
 use super::validation::{Errors, Path, invalid_all};
@@ -167,12 +168,14 @@ pub(super) fn forbidden_change(errors: &mut Errors, new: &Value, old: &Value, fi
     }
 }
 
-/// An error for each text of a list that is empty or there twice.
-pub(super) fn distinct<'a>(errors: &mut Errors, path: Path<'_>, texts: impl Iterator<Item = &'a str>) {
-    let mut seen: HashSet<&str> = HashSet::new();
-    for (number, text) in texts.enumerate() {
-        if !seen.insert(text) {
-            errors.push(FieldError::duplicate(path.index(number), text));
+/// An error for each key that was there before.
+pub(super) fn distinct<K: Serialize + Hash + Eq>(errors: &mut Errors, path: Path<'_>, keys: impl Iterator<Item = K>) {
+    let mut seen = HashSet::new();
+    for (number, key) in keys.enumerate() {
+        if seen.contains(&key) {
+            errors.push(FieldError::duplicate(path.index(number), key));
+        } else {
+            seen.insert(key);
         }
     }
 }

@@ -97,7 +97,7 @@ impl Classes {
         let spec = at(class, "spec").unwrap_or(&Value::Null);
         selectors(&mut errors, SPEC.field("selectors"), spec);
         let stored = old.is_some_and(|old| at(old, "spec.config") == at(class, "spec.config"));
-        each(&mut errors, SPEC.field("config"), &items(spec, "config"), MOST_CONFIGS, |errors, path, config| {
+        each(&mut errors, SPEC.field("config"), items(spec, "config"), MOST_CONFIGS, |errors, path, config| {
             opaque(errors, path, config, stored);
         });
         let resource = text(spec, "extendedResourceName");

@@ -11,17 +11,14 @@ mod values;
 pub(super) use claims::{Claims, Classes, Templates};
 pub(super) use slices::Slices;
 
-use std::collections::HashSet;
-
 use corten_schema::Value;
-use serde::Serialize;
 
 use super::expressions::compiled;
-use super::forms::csi_driver as driver;
+use super::forms::{csi_driver as driver, distinct};
 use super::validation::{Errors, Path, invalid_all, names};
 use crate::cel::Type;
 use crate::status::FieldError;
-use crate::view::{at, list, text};
+use crate::view::{at, text};
 
 /// The names of requests that a claim, a constraint, a result or a configuration may have or refer to.
 const MOST_REQUESTS: usize = 32;
@@ -30,7 +27,7 @@ const MOST_CONFIGS: usize = 32;
 const LONGEST_PARAMETERS: usize = 10 * 1024;
 
 /// Looks at each item of a list. Of a list that is too long only that is said.
-fn each(errors: &mut Errors, path: Path<'_>, items: &[&Value], most: usize, mut check: impl FnMut(&mut Errors, Path<'_>, &Value)) -> bool {
+fn each(errors: &mut Errors, path: Path<'_>, items: &[Value], most: usize, mut check: impl FnMut(&mut Errors, Path<'_>, &Value)) -> bool {
     if items.len() > most {
         errors.push(FieldError::too_many(path, items.len(), most));
         return false;
@@ -45,35 +42,27 @@ fn each(errors: &mut Errors, path: Path<'_>, items: &[&Value], most: usize, mut 
 fn set(
     errors: &mut Errors,
     path: Path<'_>,
-    items: &[&Value],
+    items: &[Value],
     most: usize,
     key: impl Fn(&Value) -> String,
     check: impl FnMut(&mut Errors, Path<'_>, &Value),
 ) {
     if each(errors, path, items, most, check) {
-        distinct(errors, path, items.iter().map(|item| key(item)));
-    }
-}
-
-/// An error for each key that was there before.
-fn distinct<K: Serialize + std::hash::Hash + Eq>(errors: &mut Errors, path: Path<'_>, keys: impl Iterator<Item = K>) {
-    let mut seen = HashSet::new();
-    for (number, key) in keys.enumerate() {
-        if seen.contains(&key) {
-            errors.push(FieldError::duplicate(path.index(number), key));
-        } else {
-            seen.insert(key);
-        }
+        distinct(errors, path, items.iter().map(key));
     }
 }
 
 /// The items of the list at a path.
-fn items<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
-    list(object, path).collect()
+fn items<'a>(object: &'a Value, path: &str) -> &'a [Value] {
+    at(object, path).and_then(Value::as_list).unwrap_or_default()
 }
 
 fn itself(item: &Value) -> String {
     item.as_str().unwrap_or_default().to_owned()
+}
+
+fn name(item: &Value) -> String {
+    text(item, "name").to_owned()
 }
 
 /// A DNS label.
@@ -101,7 +90,7 @@ fn selectors(errors: &mut Errors, path: Path<'_>, of: &Value) {
     const MOST: usize = 32;
     const LONGEST: usize = 10 * 1024;
     let environment = crate::cel::devices();
-    each(errors, path, &items(of, "selectors"), MOST, |errors, path, selector| {
+    each(errors, path, items(of, "selectors"), MOST, |errors, path, selector| {
         let cel = path.field("cel");
         let (place, expression) = (cel.field("expression"), text(selector, "cel.expression"));
         if at(selector, "cel").is_none() {

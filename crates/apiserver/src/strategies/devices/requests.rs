@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use corten_schema::Value;
 
 use super::values::fully_qualified;
-use super::{MOST_CONFIGS, MOST_REQUESTS, each, items, itself, label, selectors, set};
+use super::{MOST_CONFIGS, MOST_REQUESTS, each, items, itself, label, name, selectors, set};
 use crate::status::FieldError;
 use crate::strategies::forms::named;
 use crate::strategies::validation::{Errors, Path, invalid_all, names, required_one_of, values_of};
@@ -32,18 +32,14 @@ impl<'a> Known<'a> {
     }
 }
 
-fn name(item: &Value) -> String {
-    text(item, "name").to_owned()
-}
-
 /// Everything that a claim asks for.
 pub(super) fn specification(errors: &mut Errors, path: Path<'_>, spec: &Value) {
     let none = Value::map();
     let devices = at(spec, "devices").unwrap_or(&none);
     let path = path.field("devices");
     let known = Known::new(devices);
-    set(errors, path.field("requests"), &items(devices, "requests"), MOST_REQUESTS, name, request);
-    each(errors, path.field("constraints"), &items(devices, "constraints"), MOST_REQUESTS, |errors, path, constraint| {
+    set(errors, path.field("requests"), items(devices, "requests"), MOST_REQUESTS, name, request);
+    each(errors, path.field("constraints"), items(devices, "constraints"), MOST_REQUESTS, |errors, path, constraint| {
         references(errors, path.field("requests"), constraint, &known);
         if let Some(attribute) = at(constraint, "matchAttribute").and_then(Value::as_str) {
             fully_qualified(errors, path.field("matchAttribute"), attribute);
@@ -53,7 +49,7 @@ pub(super) fn specification(errors: &mut Errors, path: Path<'_>, spec: &Value) {
             errors.push(FieldError::required(path.field("matchAttribute"), ""));
         }
     });
-    each(errors, path.field("config"), &items(devices, "config"), MOST_CONFIGS, |errors, path, config| {
+    each(errors, path.field("config"), items(devices, "config"), MOST_CONFIGS, |errors, path, config| {
         references(errors, path.field("requests"), config, &known);
         super::opaque(errors, path, config, false);
     });
@@ -69,7 +65,7 @@ fn request(errors: &mut Errors, path: Path<'_>, request: &Value) {
             let words = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set";
             errors.push(FieldError::invalid(path, Value::Null, words));
         }
-        (None, _) => set(errors, path.field("firstAvailable"), &choices, MOST_CHOICES, name, |errors, path, choice| {
+        (None, _) => set(errors, path.field("firstAvailable"), choices, MOST_CHOICES, name, |errors, path, choice| {
             label(errors, path.field("name"), text(choice, "name"));
             wanted(errors, path, choice);
         }),
@@ -139,7 +135,7 @@ pub(super) fn reference(errors: &mut Errors, path: Path<'_>, name: &str, known: 
 
 /// The requests that something is about.
 pub(super) fn references(errors: &mut Errors, path: Path<'_>, of: &Value, known: &Known<'_>) {
-    set(errors, path, &items(of, "requests"), MOST_REQUESTS, itself, |errors, path, name| {
+    set(errors, path, items(of, "requests"), MOST_REQUESTS, itself, |errors, path, name| {
         reference(errors, path, name.as_str().unwrap_or_default(), known);
     });
 }

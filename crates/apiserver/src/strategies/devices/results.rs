@@ -9,7 +9,7 @@ use super::values::uid;
 use super::{MOST_CONFIGS, driver, each, items, itself, label, opaque, pool, raw, set};
 use crate::status::FieldError;
 use crate::strategies::forms::conditions;
-use crate::strategies::validation::net::lenient;
+use crate::strategies::validation::net::lenient_range;
 use crate::strategies::validation::{Errors, Path, immutable, placement, required, required_one_of, values_of};
 use crate::view::{at, list, text, texts};
 
@@ -35,16 +35,16 @@ pub(super) fn validate(claim: &Value, old: &Value) -> Errors {
     let user = |user: &Value| text(user, "uid").to_owned();
     let reserved = STATUS.field("reservedFor");
     let users = items(claim, "status.reservedFor");
-    set(&mut errors, reserved, &users, MOST_USERS, user, |errors, path, user| required(errors, path, user, &["resource", "name", "uid"]));
+    set(&mut errors, reserved, users, MOST_USERS, user, |errors, path, user| required(errors, path, user, &["resource", "name", "uid"]));
     let allocated: HashSet<String> = list(claim, "status.allocation.devices.results").map(device).collect();
     let reports = items(claim, "status.devices");
-    set(&mut errors, STATUS.field("devices"), &reports, usize::MAX, device, |errors, path, report| {
+    set(&mut errors, STATUS.field("devices"), reports, usize::MAX, device, |errors, path, report| {
         reported(errors, path, report, &allocated);
     });
     let (allocation, before) = (at(claim, "status.allocation"), at(old, "status.allocation"));
     if !users.is_empty() && allocation.is_none() {
         errors.push(FieldError::forbidden(reserved, "may not be specified when `allocated` is not set"));
-    } else if claim.deletion_timestamp().is_some() && users.iter().any(|user| !list(old, "status.reservedFor").any(|had| had == *user)) {
+    } else if claim.deletion_timestamp().is_some() && users.iter().any(|user| !list(old, "status.reservedFor").any(|had| had == user)) {
         let words = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
         errors.push(FieldError::forbidden(reserved, words));
     }
@@ -62,7 +62,7 @@ fn result(errors: &mut Errors, path: Path<'_>, allocation: &Value, claim: &Value
     let none = Value::map();
     let known = Known::new(at(claim, "spec.devices").unwrap_or(&none));
     let devices = path.field("devices");
-    each(errors, devices.field("results"), &items(allocation, "devices.results"), MOST_RESULTS, |errors, path, result| {
+    each(errors, devices.field("results"), items(allocation, "devices.results"), MOST_RESULTS, |errors, path, result| {
         reference(errors, path.field("request"), text(result, "request"), &known);
         driver(errors, path.field("driver"), text(result, "driver"));
         pool(errors, path.field("pool"), text(result, "pool"));
@@ -72,7 +72,7 @@ fn result(errors: &mut Errors, path: Path<'_>, allocation: &Value, claim: &Value
             uid(errors, path.field("shareID"), text(result, "shareID"));
         }
     });
-    each(errors, devices.field("config"), &items(allocation, "devices.config"), 2 * MOST_CONFIGS, |errors, path, config| {
+    each(errors, devices.field("config"), items(allocation, "devices.config"), 2 * MOST_CONFIGS, |errors, path, config| {
         required_one_of(
             errors,
             path.field("source"),
@@ -91,7 +91,7 @@ fn result(errors: &mut Errors, path: Path<'_>, allocation: &Value, claim: &Value
 pub(super) fn binding(errors: &mut Errors, path: Path<'_>, of: &Value) {
     let (wanted, feared) = (path.field("bindingConditions"), path.field("bindingFailureConditions"));
     for (path, name) in [(wanted, "bindingConditions"), (feared, "bindingFailureConditions")] {
-        set(errors, path, &items(of, name), MOST_BINDING, itself, |errors, path, name| {
+        set(errors, path, items(of, name), MOST_BINDING, itself, |errors, path, name| {
             let name = name.as_str().unwrap_or_default();
             super::invalid_all(errors, path, name, super::names::qualified_name(name));
         });
@@ -144,7 +144,7 @@ fn interface(errors: &mut Errors, path: Path<'_>, network: &Value) {
             errors.push(FieldError::too_long(path.field(name), most));
         }
     }
-    set(errors, path.field("ips"), &items(network, "ips"), MOST_ADDRESSES, itself, |errors, path, address| {
+    set(errors, path.field("ips"), items(network, "ips"), MOST_ADDRESSES, itself, |errors, path, address| {
         let value = address.as_str().unwrap_or_default();
         match canonical(value) {
             None => {
@@ -161,16 +161,14 @@ fn interface(errors: &mut Errors, path: Path<'_>, network: &Value) {
 
 /// The one spelling of an address with the length of its network's prefix.
 fn canonical(text: &str) -> Option<String> {
-    let (address, length) = text.split_once('/')?;
-    let (address, length) = (lenient(address)?, length.parse::<u8>().ok().filter(|_| length.bytes().all(|byte| byte.is_ascii_digit()))?);
-    let most = if address.is_ipv4() { 32 } else { 128 };
+    let range = lenient_range(text)?;
+    let (address, length) = (range.addr(), range.prefix_len());
     let mapped = match address {
         IpAddr::V6(address) => address.to_ipv4_mapped(),
         IpAddr::V4(_) => None,
     };
-    match mapped {
-        _ if length > most => None,
-        Some(address) => Some(format!("{address}/{}", length.checked_sub(96).unwrap_or(length))),
-        None => Some(format!("{address}/{length}")),
-    }
+    Some(match mapped {
+        Some(address) => format!("{address}/{}", length.checked_sub(96).unwrap_or(length)),
+        None => range.to_string(),
+    })
 }

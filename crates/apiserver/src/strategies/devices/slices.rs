@@ -3,7 +3,7 @@
 use corten_schema::Value;
 
 use super::supply::{counter_set, device, given};
-use super::{driver, items, pool, set};
+use super::{driver, items, name, pool, set};
 use crate::status::FieldError;
 use crate::strategies::field;
 use crate::strategies::validation::{Errors, NOT_POSITIVE, Path, immutable};
@@ -39,10 +39,6 @@ impl Strategy for Slices {
     }
 }
 
-fn name(item: &Value) -> String {
-    text(item, "name").to_owned()
-}
-
 fn check(slice: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::new();
     let errors = &mut errors;
@@ -72,12 +68,12 @@ fn check(slice: &Value, old: Option<&Value>) -> Errors {
     let costly = |device: &Value| ["taints", "consumesCounters"].iter().any(|field| list(device, field).len() > 0);
     let most = if list(spec, "devices").any(costly) { MOST_COSTLY } else { MOST_DEVICES };
     let per_device = flag(spec, "perDeviceNodeSelection");
-    set(errors, SPEC.field("devices"), &items(spec, "devices"), most, name, |errors, path, item| {
+    set(errors, SPEC.field("devices"), items(spec, "devices"), most, name, |errors, path, item| {
         let before = old.and_then(|old| list(old, "spec.devices").find(|before| text(before, "name") == text(item, "name")));
         device(errors, path, item, before, per_device);
     });
     let sets = items(spec, "sharedCounters");
-    set(errors, SPEC.field("sharedCounters"), &sets, MOST_COUNTER_SETS, name, |errors, path, set| {
+    set(errors, SPEC.field("sharedCounters"), sets, MOST_COUNTER_SETS, name, |errors, path, set| {
         counter_set(errors, path, set, "name");
     });
     std::mem::take(errors)

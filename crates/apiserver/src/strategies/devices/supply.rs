@@ -44,11 +44,11 @@ pub(super) fn device(errors: &mut Errors, path: Path<'_>, device: &Value, old: O
         }
     }
     if old.is_none_or(|old| at(old, "taints") != at(device, "taints")) {
-        each(errors, path.field("taints"), &items(device, "taints"), MOST_TAINTS, taint);
+        each(errors, path.field("taints"), items(device, "taints"), MOST_TAINTS, taint);
     }
     let counters = |item: &Value| text(item, "counterSet").to_owned();
     let all = items(device, "consumesCounters");
-    set(errors, path.field("consumesCounters"), &all, MOST_CONSUMPTIONS, counters, |errors, path, consumed| {
+    set(errors, path.field("consumesCounters"), all, MOST_CONSUMPTIONS, counters, |errors, path, consumed| {
         counter_set(errors, path, consumed, "counterSet");
     });
     places(errors, path, device, per_device);
