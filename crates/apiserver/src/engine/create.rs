@@ -6,6 +6,7 @@ use super::{
     Kind, WriteOptions,
     commit::{Change, Failure},
     managed, meta, names,
+    patch::check_namespace,
 };
 use crate::{
     admission::{self, Attributes, Operation},
@@ -70,10 +71,7 @@ impl Creation<'_> {
         if !object.resource_version().is_empty() {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
-        let sent = object.namespace();
-        if kind.served.namespaced && !sent.is_empty() && sent != self.namespace {
-            return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
-        }
+        check_namespace(&mut object, self.namespace)?;
         apply_defaults(&kind.served, &mut object);
         meta::complete(kind, &mut object, self.namespace);
         if !self.options.applied {

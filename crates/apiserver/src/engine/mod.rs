@@ -37,7 +37,7 @@ pub(crate) use delete::{DeleteOptions, Deleted};
 pub(crate) use kind::{Kind, Kinds};
 pub(crate) use names::generate as generate_name;
 pub(crate) use options::{FieldValidation, WriteOptions};
-pub(crate) use patch::{Patch, check_name};
+pub(crate) use patch::{Patch, check_name, check_namespace};
 pub(crate) use route::serve;
 pub(crate) use selector::{FieldSelector, LabelSelector};
 pub(crate) use token::fuzz as fuzz_token;

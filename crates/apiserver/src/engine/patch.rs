@@ -124,7 +124,7 @@ impl Patch {
         self.unfold_owners(&mut current);
         let (name, namespace) = (current.name().to_owned(), current.namespace().to_owned());
         let mut value = self.patched(&row.schema, &current, options, context)?;
-        check_identity(&value, row, &name, &namespace)?;
+        check_identity(&mut value, row, &name, &namespace)?;
         apply_defaults(row, &mut value);
         Ok(if kind.is_served_as_stored() { value } else { convert(row, &kind.storage, value) })
     }
@@ -140,10 +140,8 @@ fn unknown_in_operations(operations: &[Value]) -> Vec<String> {
     unknown.take(MAX_TOLD).map(|(at, field)| format!("json patch unknown field \"[{at}].{field}\"")).collect()
 }
 
-fn check_identity(value: &Value, row: &corten_schema::Resource, name: &str, namespace: &str) -> Result<(), ApiError> {
-    if value.namespace() != namespace {
-        return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
-    }
+fn check_identity(value: &mut Value, row: &corten_schema::Resource, name: &str, namespace: &str) -> Result<(), ApiError> {
+    check_namespace(value, namespace)?;
     check_name(value, name)?;
     if value.kind() != row.kind.as_str() || value.api_version() != row.api_version() {
         return Err(ApiError::bad_request("apiVersion and kind of an object cannot be changed by a patch"));
@@ -162,6 +160,21 @@ pub(crate) fn check_name(object: &Value, name: &str) -> Result<(), ApiError> {
         sent if sent == name => Ok(()),
         sent => Err(ApiError::bad_request(format!("the name of the object ({sent}) does not match the name on the URL ({name})"))),
     }
+}
+
+/// The namespace in a body must be the one on the URL. If only one of them has any, the body gets what the URL says.
+///
+/// # Errors
+///
+/// 400 for another one.
+pub(crate) fn check_namespace(object: &mut Value, namespace: &str) -> Result<(), ApiError> {
+    match object.namespace() {
+        sent if sent == namespace => {}
+        "" => drop(object.metadata_mut().insert("namespace", namespace)),
+        _ if namespace.is_empty() => drop(object.metadata_mut().remove("namespace")),
+        _ => return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request")),
+    }
+    Ok(())
 }
 
 fn refused(error: &PatchError) -> ApiError {

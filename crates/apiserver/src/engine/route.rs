@@ -11,7 +11,7 @@ use super::{
     delete, deprecated,
     list::ListOptions,
     managed,
-    patch::{Patch, check_name},
+    patch::{Patch, check_name, check_namespace},
     table::Include,
     watch::{Handshake, WatchOptions},
 };
@@ -316,18 +316,8 @@ impl<'a> Verbs<'a> {
     }
 
     /// Name and namespace in a body must be those in the URL; a missing namespace is taken from there.
-    fn check_identity(&self, object: &mut corten_schema::Value) -> Result<(), ApiError> {
-        let namespace = self.namespace();
-        match object.namespace() {
-            "" if namespace.is_empty() => {}
-            "" => {
-                object.metadata_mut().insert("namespace", namespace);
-            }
-            sent if sent != namespace => {
-                return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
-            }
-            _ => {}
-        }
+    fn check_identity(&self, object: &mut Value) -> Result<(), ApiError> {
+        check_namespace(object, self.namespace())?;
         check_name(object, &self.context.info.name)
     }
 }

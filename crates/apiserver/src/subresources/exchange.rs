@@ -8,7 +8,7 @@ use http::request::Parts;
 use parking_lot::Mutex;
 
 use crate::body::{self, Body, Response};
-use crate::engine::{BodyObject, Kind, WriteOptions, decode_body};
+use crate::engine::{BodyObject, Kind, WriteOptions, check_namespace, decode_body};
 use crate::http::{Accepted, Offer, object_response};
 use crate::request::{Call, Context, Verb};
 use crate::server::Server;
@@ -83,23 +83,9 @@ impl Exchange {
         let mut object = decode_body(expected, &self.parts.headers, &bytes, options.field_validation, &self.context)?;
         corten_schema::defaults::apply_to(schema, &mut object);
         if self.context.info.verb == Verb::Create {
-            self.place(&mut object)?;
+            check_namespace(&mut object, self.namespace())?;
         }
         Ok(object)
-    }
-
-    /// What is created is in the namespace of the path, or in none.
-    fn place(&self, object: &mut Value) -> Result<(), ApiError> {
-        match (object.namespace(), self.namespace()) {
-            (sent, namespace) if sent == namespace => {}
-            ("", namespace) => drop(object.metadata_mut().insert("namespace", namespace)),
-            (_, "") => drop(object.metadata_mut().remove("namespace")),
-            _ => {
-                let words = "the namespace of the provided object does not match the namespace sent on the request";
-                return Err(ApiError::bad_request(words));
-            }
-        }
-        Ok(())
     }
 
     /// An answer with an object, as its kind prints it.

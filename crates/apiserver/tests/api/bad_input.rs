@@ -86,6 +86,27 @@ async fn wrong_kinds_names_and_namespaces() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_missing_or_that_cannot_be_is_that_of_the_path() {
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let api = Api::start().await;
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high", "namespace": "other"}, "value": 1});
+    let one = format!("{CLASSES}/high");
+    let moved = json!({"metadata": {"namespace": "other"}});
+    for object in [api.created(CLASSES, class.clone()).await, api.put(&one, class).ok().await, api.patch(&one, "merge", moved).ok().await] {
+        assert!(object["metadata"].get("namespace").is_none(), "{object}");
+    }
+    let one = format!("{CONFIG_MAPS}/one");
+    let bare = json!({"metadata": {"namespace": null}});
+    for object in [
+        api.created(CONFIG_MAPS, config_map("one")).await,
+        api.put(&one, config_map("one")).ok().await,
+        api.patch(&one, "merge", bare).ok().await,
+    ] {
+        assert_eq!(object["metadata"]["namespace"], "default");
+    }
+}
+
+#[tokio::test]
 async fn a_namespace_must_exist() {
     let api = Api::start().await;
     let status = api.post("/api/v1/namespaces/nowhere/configmaps", config_map("one")).fails(404).await;
