@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use corten_pki::Identity;
+use corten_testkit::hostile::memory;
 use http::{Method, StatusCode};
 use serde_json::json;
 use tokio::{
@@ -129,6 +130,23 @@ async fn warnings_are_bounded() {
     assert!(!warnings.is_empty() && warnings.iter().sum::<usize>() < 16 * 1024, "{} warnings", warnings.len());
 }
 
+/// What this process had in memory at most so far, in bytes: after an answer the server has given back what it took for it.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Waits for an answer that may take neither long nor more memory than a few copies of what was sent, here and in the server.
+async fn bounded<T>(what: &str, answer: impl Future<Output = T>) -> T {
+    let (before, began) = (memory(), Instant::now());
+    let answer = answer.await;
+    assert!(began.elapsed() < DEADLINE, "{what}: {:?}", began.elapsed());
+    let grown = peak().saturating_sub(before);
+    assert!(grown < 1 << 30, "{what}: grown by {} MiB", grown >> 20);
+    answer
+}
+
 #[tokio::test]
 async fn what_is_looked_up_for_each_item_is_bounded() {
     const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
@@ -146,17 +164,13 @@ async fn what_is_looked_up_for_each_item_is_bounded() {
         (json!({"allocation": {"devices": {"results": results}}, "devices": reports}), "must be an allocated device in the claim"),
     ] {
         status["status"] = of;
-        let began = Instant::now();
-        let answer = api.put(&format!("{CLAIMS}/gpu/status"), status.clone()).fails(422).await;
-        assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+        let answer = bounded(words, api.put(&format!("{CLAIMS}/gpu/status"), status.clone()).fails(422)).await;
         assert!(answer["message"].as_str().unwrap().contains(words), "{words}");
     }
     // Every name of a request is as long as all that may refer to it.
     let choices = many(100_000, &|_| json!({"name": ""}));
     let asked = json!({"requests": [{"name": "x".repeat(1 << 20), "firstAvailable": choices}], "config": [{"requests": ["x/y"]}]});
-    let began = Instant::now();
-    api.post(CLAIMS, claim(asked)).fails(422).await;
-    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+    bounded("long names", api.post(CLAIMS, claim(asked)).fails(422)).await;
 }
 
 #[tokio::test]
@@ -180,9 +194,7 @@ async fn long_lists_are_looked_through_once() {
     node["spec"]["taints"] = many(&|number| json!({"key": format!("k{number}"), "effect": "Never"})).into();
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": named}});
     for (path, object) in [(PODS, large), ("/api/v1/nodes", node), ("/api/v1/namespaces/default/services", service)] {
-        let began = Instant::now();
-        api.post(path, object).fails(422).await;
-        assert!(began.elapsed() < DEADLINE, "{path}: {:?}", began.elapsed());
+        bounded(path, api.post(path, object).fails(422)).await;
     }
 }
 
@@ -198,9 +210,7 @@ async fn what_schemas_say_of_defaults_is_bounded() {
         let spec = json!({"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]});
         let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
             "metadata": {"name": "pumps.example.com"}, "spec": spec});
-        let began = Instant::now();
-        let answer = api.post(DEFINITIONS, definition).fails(422).await;
-        assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+        let answer = bounded(words, api.post(DEFINITIONS, definition).fails(422)).await;
         assert!(answer["message"].as_str().unwrap().contains(words), "{:.1000}", answer["message"].as_str().unwrap());
     };
     const TOO_LONG: &str = "checking its defaults takes too long";
