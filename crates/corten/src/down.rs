@@ -231,7 +231,7 @@ fn unmount_below(layout: &Layout) -> Result<()> {
 /// Takes away the links and routes of a node in this network namespace (`server`; those of an `up` node go with its own).
 fn remove_network(layout: &Layout) -> Result<()> {
     let path = layout.guarded();
-    let ranges: Vec<ipnet::Ipv4Net> = match fs::read(&path) {
+    let ranges: Vec<ipnet::IpNet> = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         text => serde_json::from_slice(&text.with_context(|| format!("cannot read {}", path.display()))?)?,
     };

@@ -14,6 +14,13 @@ pub(crate) struct ServiceRanges {
     pub(crate) secondary: Option<Ipv6Net>,
 }
 
+impl ServiceRanges {
+    /// The range of each family that Services have addresses of.
+    pub(crate) fn all(self) -> impl Iterator<Item = IpNet> {
+        std::iter::once(IpNet::V4(self.primary)).chain(self.secondary.map(IpNet::V6))
+    }
+}
+
 impl FromStr for ServiceRanges {
     type Err = String;
 

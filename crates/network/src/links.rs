@@ -1,10 +1,10 @@
 //! The few netlink requests that everything here is made of.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures::TryStreamExt;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_route::link::{InfoData, InfoVeth};
 use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::route::{RouteMessage, RouteScope, RouteType};
@@ -92,22 +92,37 @@ pub(crate) async fn route_via(handle: &Handle, to: Ipv4Net, gateway: Ipv4Addr, l
 }
 
 /// A route that answers "unreachable": packets for the range that nothing else claims go nowhere.
-pub(crate) async fn route_nowhere(handle: &Handle, to: Ipv4Net) -> Result<(), Error> {
-    handle.route().add(nowhere(to)).replace().execute().await
+pub(crate) async fn route_nowhere(handle: &Handle, to: IpNet) -> Result<(), Error> {
+    without_family_is_fine(handle.route().add(nowhere(to)).replace().execute().await, to)
 }
 
 /// Removes what [`route_nowhere`] added; absent is fine.
-pub(crate) async fn delete_nowhere(handle: &Handle, to: Ipv4Net) -> Result<(), Error> {
-    absent_is_fine(handle.route().del(nowhere(to)).execute().await, rustix::io::Errno::SRCH)
+pub(crate) async fn delete_nowhere(handle: &Handle, to: IpNet) -> Result<(), Error> {
+    let deleted = handle.route().del(nowhere(to)).execute().await;
+    without_family_is_fine(absent_is_fine(deleted, rustix::io::Errno::SRCH), to)
 }
 
-fn nowhere(to: Ipv4Net) -> RouteMessage {
+fn nowhere(to: IpNet) -> RouteMessage {
+    match to {
+        IpNet::V4(to) => unreachable_by(RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.addr(), to.prefix_len())),
+        IpNet::V6(to) => unreachable_by(RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to.addr(), to.prefix_len())),
+    }
+}
+
+fn unreachable_by<T>(route: RouteMessageBuilder<T>) -> RouteMessage {
     // The weakest metric: any real route of the same length wins.
-    RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(to.addr(), to.prefix_len())
-        .kind(RouteType::Unreachable)
-        .priority(u32::MAX)
-        .build()
+    route.kind(RouteType::Unreachable).priority(u32::MAX).build()
+}
+
+/// A kernel without IPv6 has no routes of that family, and sends nothing by it either.
+fn without_family_is_fine(result: Result<(), Error>, range: IpNet) -> Result<(), Error> {
+    use rustix::io::Errno;
+    match result {
+        Err(error) if matches!(range, IpNet::V6(_)) && [Errno::AFNOSUPPORT, Errno::OPNOTSUPP].iter().any(|errno| is(&error, *errno)) => {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Removes the route to exactly this range; absent is fine.

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use rtnetlink::Handle;
 
 use crate::links;
@@ -52,7 +52,7 @@ impl NodeNetwork {
 
     /// Makes the ranges unreachable until something better is known: a packet for a pod or Service
     /// that no rule claims must not leave the machine by its default route.
-    pub async fn guard(&self, ranges: &[Ipv4Net]) -> Result<(), NodeError> {
+    pub async fn guard(&self, ranges: &[IpNet]) -> Result<(), NodeError> {
         for range in ranges {
             links::route_nowhere(&self.handle, *range).await.map_err(|source| NodeError::Netlink {
                 action: "make unreachable",
@@ -64,7 +64,7 @@ impl NodeNetwork {
     }
 
     /// Takes the guards away, when nothing of the node is left that could send to the ranges.
-    pub async fn unguard(&self, ranges: &[Ipv4Net]) -> Result<(), NodeError> {
+    pub async fn unguard(&self, ranges: &[IpNet]) -> Result<(), NodeError> {
         for range in ranges {
             links::delete_nowhere(&self.handle, *range).await.map_err(|source| NodeError::Netlink {
                 action: "remove the guard of",

@@ -3,6 +3,8 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
 use crate::ipam::Pool;
 use crate::{NetworkError, Options, PodNetwork, fabric, links, netns, node};
 
@@ -165,15 +167,22 @@ fn guarded_ranges_are_unreachable_but_pods_in_them_are_not() {
     let pod = one.clone();
     let address = in_node(&node, async move || {
         let routes = node::NodeNetwork::open().unwrap();
-        routes.guard(&["10.42.0.0/16".parse().unwrap(), "10.43.0.0/16".parse().unwrap()]).await.unwrap();
-        routes.guard(&["10.42.0.0/16".parse().unwrap()]).await.unwrap();
-        let refused = TcpStream::connect("10.43.0.1:443").unwrap_err();
-        assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::HOSTUNREACH.raw_os_error()));
-        let service = ["10.43.0.0/16".parse().unwrap()];
-        routes.unguard(&service).await.unwrap();
-        routes.unguard(&service).await.unwrap();
-        let refused = TcpStream::connect("10.43.0.1:443").unwrap_err();
-        assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NETUNREACH.raw_os_error()), "no route at all");
+        let pods: IpNet = "10.42.0.0/16".parse().unwrap();
+        let services: [IpNet; 2] = ["10.43.0.0/16", "fd00:43::/112"].map(|range| range.parse().unwrap());
+        routes.guard(&[pods, services[0], services[1]]).await.unwrap();
+        routes.guard(&[pods, services[1]]).await.unwrap();
+        // Where the kernel has no IPv6 there is nothing to refuse.
+        let ipv6 = Path::new("/proc/net/if_inet6").exists().then_some("[fd00:43::1]:443");
+        let refused = |errno: rustix::io::Errno, why: &str| {
+            for service in ["10.43.0.1:443"].into_iter().chain(ipv6) {
+                let error = TcpStream::connect(service).unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(errno.raw_os_error()), "{service}: {why}");
+            }
+        };
+        refused(rustix::io::Errno::HOSTUNREACH, "guarded");
+        routes.unguard(&services).await.unwrap();
+        routes.unguard(&services).await.unwrap();
+        refused(rustix::io::Errno::NETUNREACH, "no route at all");
         let network = PodNetwork::open(options(&dir)).await.unwrap();
         network.set_pod_cidr("10.42.0.0/24".parse().unwrap()).unwrap();
         network.attach("one", &pod).await.unwrap().addresses[0]

@@ -61,8 +61,8 @@ pub(crate) fn start(options: &AgentOptions, phases: Phases) -> Result<()> {
 async fn serve(options: &AgentOptions, layout: &Layout, phases: Phases) -> Result<()> {
     let token = CancellationToken::new();
     let mut stop = std::pin::pin!(stop_on_signal(token.clone())?);
-    let ranges = [options.pod_cidr, options.service_cidr.primary];
-    let setup = NodeSetup::new(&options.node, &options.runtime, layout, &options.cluster_domain, ranges).await?;
+    let (pods, services) = (options.pod_cidr, options.service_cidr);
+    let setup = NodeSetup::new(&options.node, &options.runtime, layout, &options.cluster_domain, pods, services).await?;
     let runtime = setup.start_runtime(&token, phases).await?;
 
     let joined = tokio::select! {

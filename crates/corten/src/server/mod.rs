@@ -127,8 +127,8 @@ async fn bring_up(
     token: &CancellationToken,
 ) -> Result<Components> {
     let cluster = &options.cluster;
-    let ranges = [cluster.pod_cidr, cluster.service_cidr.primary];
-    let setup = NodeSetup::new(&cluster.node, &options.runtime, layout, &cluster.cluster_domain, ranges).await?;
+    let (pods, services) = (cluster.pod_cidr, cluster.service_cidr);
+    let setup = NodeSetup::new(&cluster.node, &options.runtime, layout, &cluster.cluster_domain, pods, services).await?;
     let identities = Identities::open(layout, options, &setup.name, setup.address)?;
     phases.done("certificates");
 

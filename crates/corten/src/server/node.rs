@@ -10,7 +10,7 @@ use corten_client::informer::{Informer, Selection};
 use corten_kubelet::config::{CgroupDriver, Configuration};
 use corten_network::Network;
 use corten_network::node::NodeNetwork;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use super::phases::Phases;
 use super::{Component, NODE_VERSION, external, general, host_address, host_name};
 use crate::cli::{NodeOptions, RuntimeOptions};
 use crate::layout::Layout;
+use crate::ranges::ServiceRanges;
 
 /// Largest packet of a pod. Ethernet's own size: packets are routed, nothing is wrapped.
 pub(crate) const MTU: u32 = 1500;
@@ -43,16 +44,18 @@ impl NodeSetup {
         runtime: &RuntimeOptions,
         layout: &Layout,
         cluster_domain: &str,
-        ranges: [Ipv4Net; 2],
+        pods: Ipv4Net,
+        services: ServiceRanges,
     ) -> Result<Self> {
         let (kubelet, runtime) = settle(options, runtime)?;
         // Plugins lead pods' packets where they think right.
-        let ranges = if runtime.plugins().is_some() { &ranges[1..] } else { &ranges[..] };
+        let pods = if runtime.plugins().is_some() { None } else { Some(IpNet::V4(pods)) };
+        let ranges: Vec<IpNet> = pods.into_iter().chain(services.all()).collect();
         let network = NodeNetwork::open()?;
         // Noted before they are made: `down` takes them away again.
         let note = layout.guarded();
-        corten_pki::write_private(&note, &serde_json::to_vec(ranges)?).with_context(|| format!("cannot write {}", note.display()))?;
-        network.guard(ranges).await?;
+        corten_pki::write_private(&note, &serde_json::to_vec(&ranges)?).with_context(|| format!("cannot write {}", note.display()))?;
+        network.guard(&ranges).await?;
         network.enable_forwarding()?;
         let address = match options.node_ip {
             Some(address) => address,
