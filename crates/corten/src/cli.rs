@@ -81,12 +81,13 @@ pub(crate) struct ClusterOptions {
     pub(crate) node: NodeOptions,
 }
 
-/// A number of seconds, minutes or hours: `90s`, `30m`, `24h`.
+/// A second or more, which certificates count in, as Go writes it: `90s`, `1h30m`, `8760h0m0s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let units = [('s', 1), ('m', 60), ('h', 3600)];
-    let found = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
-    let number = found.and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(seconds)).filter(|seconds| *seconds > 0);
-    number.map(Duration::from_secs).ok_or_else(|| "not a number of seconds, minutes or hours such as 90s, 30m or 24h".to_owned())
+    match corten_schema::scalar::duration(text) {
+        Ok((false, duration)) if duration.as_secs() > 0 => Ok(duration),
+        Ok(_) => Err("shorter than a second".to_owned()),
+        Err(error) => Err(format!("{error}: give hours, minutes and seconds such as 24h, 1h30m or 90s")),
+    }
 }
 
 impl ClusterOptions {
@@ -302,3 +303,6 @@ pub(crate) enum ImageCommand {
 pub(crate) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
+
+#[cfg(test)]
+mod tests;
