@@ -62,9 +62,9 @@ fn a_node_tells_about_itself_and_its_pods(runtime: Options) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kubelet.yaml");
     fs::write(&file, CONFIG).unwrap();
-    let lists = runtime.containerd == Some(corten_testkit::containerd::Version::V1_6);
     let arguments = vec!["--kubelet-config".to_owned(), file.display().to_string()];
     let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments, ..runtime });
+    let lists = cluster.containerd() == Some(corten_testkit::containerd::Version::V1_6);
     let probe = json!({"exec": {"command": ["true"]}, "periodSeconds": 1});
     let pod = Pod::new("web", "echo hello; sleep 100000")
         .first("first", "true")

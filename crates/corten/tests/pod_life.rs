@@ -177,8 +177,8 @@ fn containers_are_restarted_by_their_rules(runtime: Options) {
 
 /// By deadline, by hook and signal, with their last words; and one that is deleted before it has begun.
 fn pods_end_as_they_are_told_to(runtime: Options) {
-    let built_in = runtime.containerd.is_none();
     let scene = Scene::new(runtime);
+    let built_in = scene.cluster.containerd().is_none();
     scene.cluster.apply(&Pod::new("late", "sleep 1000").spec("activeDeadlineSeconds", 3).to_string());
     let fallback = Pod::new("talker", "echo the last line; exit 1").once().main("terminationMessagePolicy", "FallbackToLogsOnError");
     scene.cluster.apply(&fallback.to_string());

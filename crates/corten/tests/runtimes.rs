@@ -51,7 +51,7 @@ fn a_runtime_class_picks_the_program_that_makes_the_containers(runtime: Options)
     packages::install(&["runc", "crun"], "OCI runtimes to be driven").unwrap();
     let dir = tempfile::tempdir_in(packages::cache().unwrap()).unwrap();
     // containerd of Debian 13 writes a newer version into its specs than the crun of Debian 12 takes.
-    let newer = runtime.containerd == Some(Version::V1_7);
+    let newer = runtime.runtime().unwrap() == Some(Version::V1_7);
     let program = |name: &str, program| noting(dir.path(), name, if newer { PROGRAMS[0].1 } else { program });
     let handlers = PROGRAMS.map(|(name, of_debian)| (name, program(name, of_debian)));
     let cluster = Cluster::up(CORTEN, Options { busybox: true, handlers: handlers.to_vec(), ..runtime });

@@ -71,6 +71,16 @@ impl Options {
     pub fn on(version: containerd::Version) -> Self {
         Self { containerd: Some(version), ..Self::default() }
     }
+
+    /// The containerd that the node will stand on; none if it is the built-in runtime.
+    ///
+    /// # Errors
+    ///
+    /// If [`RUNTIME`] names none that there is.
+    pub fn runtime(&self) -> Result<Option<containerd::Version>> {
+        let chosen = if self.built_in { None } else { chosen()? };
+        Ok(self.containerd.or(chosen))
+    }
 }
 
 /// A cluster in namespaces of its own, with its data in a temporary directory. It goes away on drop, also when a test fails.
@@ -122,8 +132,7 @@ impl Cluster {
             _here: here,
         };
         let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
-        let chosen = if options.built_in { None } else { chosen()? };
-        if let Some(version) = options.containerd.or(chosen) {
+        if let Some(version) = options.runtime()? {
             cluster.start_on_containerd(version, &arguments, &options.handlers)?;
         }
         for version in &options.nginx {
