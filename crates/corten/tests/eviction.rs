@@ -12,13 +12,9 @@ const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 on_every_runtime!(a_node_that_runs_short_ends_pods_in_order_and_recovers);
 
 /// A node of 200 MiB, which is short of memory once its pods hold 50 of them.
-const CONFIG: &str = "
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
+const KUBELET: &str = "
 evictionHard: {memory.available: 150Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}
 evictionPressureTransitionPeriod: 5s
-imageGCHighThresholdPercent: 100
-imageGCLowThresholdPercent: 99
 containerLogMaxSize: 64Ki
 containerLogMaxFiles: 3
 containerLogMonitorInterval: 3s
@@ -56,11 +52,8 @@ fn holder(name: &str, mebibytes: u32) -> Pod {
 }
 
 fn a_node_that_runs_short_ends_pods_in_order_and_recovers(runtime: Options) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("kubelet.yaml");
-    fs::write(&file, CONFIG).unwrap();
-    let arguments = vec!["--memory=200".to_owned(), "--kubelet-config".to_owned(), file.to_str().unwrap().to_owned()];
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments, ..runtime });
+    let arguments = vec!["--memory=200".to_owned()];
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments, kubelet: KUBELET.to_owned(), ..runtime });
     let node = cluster.node();
 
     // Limits of single pods: of processes, of a volume, of a container's disk. And logs are kept short.

@@ -202,13 +202,9 @@ fn pods_that_cannot_run_say_why_and_disturb_nobody(runtime: Options) {
 }
 
 fn a_node_is_configured_by_files_and_debugged_by_ephemeral_containers(runtime: Options) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("kubelet.yaml");
-    let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
     let taint = "registerWithTaints: [{key: tests, value: only, effect: PreferNoSchedule}]";
-    std::fs::write(&file, format!("{head}maxPods: 5\nallowedUnsafeSysctls: [net.core.somaxconn]\n{taint}\n")).unwrap();
-    let arguments = ["--kubelet-config", file.to_str().unwrap()];
-    let mut cluster = Cluster::up(CORTEN, Options { busybox: true, arguments: arguments.map(str::to_owned).to_vec(), ..runtime });
+    let kubelet = format!("maxPods: 5\nallowedUnsafeSysctls: [net.core.somaxconn]\n{taint}");
+    let mut cluster = Cluster::up(CORTEN, Options { busybox: true, kubelet, ..runtime });
     let node = |cluster: &Cluster| cluster.json(&["get", "nodes"])["items"][0].clone();
     let first = node(&cluster);
     assert_eq!(first["status"]["allocatable"]["pods"], "5");
@@ -250,7 +246,7 @@ fn a_node_is_configured_by_files_and_debugged_by_ephemeral_containers(runtime: O
     let name = first["metadata"]["name"].as_str().unwrap();
     cluster.kubectl(&["taint", "nodes", name, "tests-"]);
     cluster.kill_server().unwrap();
-    cluster.start(&arguments).unwrap();
+    cluster.start(&[]).unwrap();
     cluster.kubectl(&["exec", "tuned", "--", "true"]);
     let again = node(&cluster);
     assert_eq!((&again["metadata"]["uid"], &again["spec"]["taints"]), (&first["metadata"]["uid"], &Value::Null));

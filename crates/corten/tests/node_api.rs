@@ -18,15 +18,6 @@ const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
 on_every_runtime!(a_node_tells_about_itself_and_its_pods);
 
-const CONFIG: &str = "
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}
-imageGCHighThresholdPercent: 100
-imageGCLowThresholdPercent: 99
-enableSystemLogQuery: true
-";
-
 /// Of every family: its type, and the labels of its first sample.
 fn families(page: &str) -> BTreeMap<String, (String, Vec<String>)> {
     let mut found = BTreeMap::new();
@@ -59,11 +50,7 @@ fn has(page: &str, expected: &[(&str, &str, &[&str])]) {
 }
 
 fn a_node_tells_about_itself_and_its_pods(runtime: Options) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("kubelet.yaml");
-    fs::write(&file, CONFIG).unwrap();
-    let arguments = vec!["--kubelet-config".to_owned(), file.display().to_string()];
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments, ..runtime });
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, kubelet: "enableSystemLogQuery: true".to_owned(), ..runtime });
     let lists = cluster.containerd() == Some(corten_testkit::containerd::Version::V1_6);
     let probe = json!({"exec": {"command": ["true"]}, "periodSeconds": 1});
     let pod = Pod::new("web", "echo hello; sleep 100000")

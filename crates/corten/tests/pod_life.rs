@@ -12,15 +12,8 @@ const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
 on_every_runtime!(containers_begin_and_end_in_order, containers_are_restarted_by_their_rules, pods_end_as_they_are_told_to);
 
-/// Nothing of the machine decides, and nobody waits long for a restart.
-const CONFIG: &str = "
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}
-imageGCHighThresholdPercent: 100
-imageGCLowThresholdPercent: 99
-crashLoopBackOff: {maxContainerRestartPeriod: 1s}
-";
+/// Nobody waits long for a restart.
+const KUBELET: &str = "crashLoopBackOff: {maxContainerRestartPeriod: 1s}";
 
 /// A cluster, and a directory of the node that its pods write to.
 struct Scene {
@@ -30,11 +23,8 @@ struct Scene {
 
 impl Scene {
     fn new(runtime: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("kubelet.yaml");
-        fs::write(&file, CONFIG).unwrap();
-        let arguments = vec!["--kubelet-config".to_owned(), file.display().to_string()];
-        Self { cluster: Cluster::up(CORTEN, Options { busybox: true, arguments, ..runtime }), directory }
+        let options = Options { busybox: true, kubelet: KUBELET.to_owned(), ..runtime };
+        Self { cluster: Cluster::up(CORTEN, options), directory: tempfile::tempdir().unwrap() }
     }
 
     /// A pod with the directory at `/out` in every container.

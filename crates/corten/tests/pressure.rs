@@ -13,13 +13,9 @@ const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
 
 on_every_runtime!(a_node_short_of_disk_or_processes_ends_whoever_takes_them);
 
-const CONFIG: &str = "
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
+const KUBELET: &str = "
 evictionHard: {memory.available: 1Mi, nodefs.available: 30Mi, nodefs.inodesFree: '500', imagefs.available: 1Mi, pid.available: '150'}
 evictionPressureTransitionPeriod: 1s
-imageGCHighThresholdPercent: 100
-imageGCLowThresholdPercent: 99
 ";
 
 /// The kubelet's directory becomes a small file system, which only the node sees and which goes with it.
@@ -64,11 +60,7 @@ fn with_scratch(name: &str, script: &str) -> Pod {
 }
 
 fn a_node_short_of_disk_or_processes_ends_whoever_takes_them(runtime: Options) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("kubelet.yaml");
-    fs::write(&file, CONFIG).unwrap();
-    let arguments = vec!["--kubelet-config".to_owned(), file.display().to_string()];
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, arguments, ..runtime });
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, kubelet: KUBELET.to_owned(), ..runtime });
     small_disk(&cluster);
     cluster.run(&Pod::new("modest", "sleep 100000"));
 

@@ -118,16 +118,12 @@ fn a_node_uses_the_network_and_the_names_of_cgroups_that_it_is_told_to() {
     let network = json!({"cniVersion": "1.0.0", "name": "test", "plugins": [bridge]});
     fs::create_dir(dir.path().join("net.d")).unwrap();
     fs::write(dir.path().join("net.d/10-test.conflist"), network.to_string()).unwrap();
-    let config = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\n\
-        imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n\
-        evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}\n";
-    fs::write(dir.path().join("kubelet.yaml"), config).unwrap();
-    let arguments = [
+    let arguments = vec![
         format!("--cni-conf-dir={}", dir.path().join("net.d").display()),
         format!("--cni-bin-dir={}", debs::cni_plugins().unwrap().display()),
-        format!("--kubelet-config={}", dir.path().join("kubelet.yaml").display()),
     ];
-    let cluster = Cluster::up(CORTEN, Options { busybox: true, built_in: true, arguments: arguments.to_vec(), ..Options::default() });
+    let kubelet = "cgroupDriver: systemd".to_owned();
+    let cluster = Cluster::up(CORTEN, Options { busybox: true, built_in: true, arguments, kubelet, ..Options::default() });
     cluster.run(&Pod::new("server", "while echo hello | nc -l -p 80; do :; done"));
     cluster.run(&Pod::new("client", "while :; do sleep 1; done"));
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use corten_testkit::containerd::{self, Containerd, Version};
 use corten_testkit::systemd::Machine;
-use corten_testkit::{Outcome, PATIENCE, images, packages, run, tools, wait};
+use corten_testkit::{CALM, Outcome, PATIENCE, images, packages, run, tools, wait};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -40,12 +40,7 @@ impl Server {
 
     /// Starts the service, whose kubelet has `settings` beside its names of cgroups.
     fn start(&self, settings: &str) {
-        let config = format!(
-            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\n{settings}\
-             imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n\
-             evictionHard: {{memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}}\n"
-        );
-        fs::write(self.file("kubelet.yaml"), config).unwrap();
+        fs::write(self.file("kubelet.yaml"), format!("{CALM}cgroupDriver: systemd\n{settings}")).unwrap();
         let (data, config) = (self.file("data").display().to_string(), self.file("kubelet.yaml").display().to_string());
         self.machine.start("corten", &[CORTEN, "server", "--data-dir", &data, "--kubelet-config", &config]).unwrap();
     }

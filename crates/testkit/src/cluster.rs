@@ -19,11 +19,19 @@ use crate::{Outcome, images, packages, run, tools, wait};
 /// How long anything that a test waits for may take on a loaded machine with two cores.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How full the machine is that tests run on must not decide where pods go: a node with this configuration is under pressure only
+/// when nothing is left.
+pub const CALM: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
+    imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n\
+    evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}\n";
+
 /// How a test's cluster differs from the default one.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Further arguments of `corten up`.
     pub arguments: Vec<String>,
+    /// Settings of the kubelet, each a line of its configuration: beside those of [`CALM`], or instead of them.
+    pub kubelet: String,
     /// Load the nginx image, tagged so, for each of these versions.
     pub nginx: Vec<&'static str>,
     /// Load the busybox image.
@@ -89,6 +97,7 @@ pub struct Cluster {
     kubectl: PathBuf,
     data: TempDir,
     run: PathBuf,
+    kubelet: String,
     name: String,
     report: String,
     containerd: Option<Containerd>,
@@ -126,6 +135,7 @@ impl Cluster {
             kubectl: tools::kubectl()?,
             data,
             run: PathBuf::new(),
+            kubelet: options.kubelet.clone(),
             name: String::new(),
             report: String::new(),
             containerd: None,
@@ -162,7 +172,7 @@ impl Cluster {
         version.programs()?;
         let state = Path::new("/run/containerd");
         let mut up = self.corten("up");
-        up.arg("--no-kubeconfig").args(self.settings(arguments, Some((version, &containerd::socket(state))))?).args(arguments);
+        up.arg("--no-kubeconfig").args(self.settings(Some((version, &containerd::socket(state))))?).args(arguments);
         let up = std::thread::spawn(move || run(up).and_then(Outcome::check));
         let pin = |kind: &str| self.data.path().join("run").join("namespaces").join(kind);
         wait::until("the node's namespaces are there", PATIENCE, || {
@@ -193,32 +203,22 @@ impl Cluster {
     pub fn start(&mut self, arguments: &[&str]) -> Result<String> {
         let mut up = self.corten("up");
         let containerd = self.containerd.as_ref().map(|containerd| (containerd.version(), containerd.socket()));
-        let settings = self.settings(arguments, containerd.as_ref().map(|(version, socket)| (*version, socket.as_path())))?;
+        let settings = self.settings(containerd.as_ref().map(|(version, socket)| (*version, socket.as_path())))?;
         up.arg("--no-kubeconfig").args(settings).args(arguments);
         let said = run(up)?.check()?;
         self.note_run_directory()?;
         Ok(said)
     }
 
-    /// How full the machine is that tests run on must not decide where pods go: nodes are under pressure only when nothing is
-    /// left. Tests that are about pressure bring a configuration of their own.
-    ///
-    /// Of another container runtime the node is told in one of the two ways that there are.
-    fn settings(&self, arguments: &[&str], containerd: Option<(containerd::Version, &Path)>) -> Result<Vec<String>> {
-        const CALM: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
-            imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n\
-            evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}\n";
-        let (mut settings, mut text) = (Vec::new(), CALM.to_owned());
-        let own = arguments.iter().any(|argument| argument.starts_with("--kubelet-config"));
+    /// What the node is told: the configuration of its kubelet, and another container runtime in one of the two ways that there are.
+    fn settings(&self, containerd: Option<(containerd::Version, &Path)>) -> Result<Vec<String>> {
+        let (mut settings, mut text) = (Vec::new(), calm_but_for(&self.kubelet));
         match containerd {
-            Some((containerd::Version::V1_7, socket)) if !own => {
+            Some((containerd::Version::V1_7, socket)) => {
                 text.push_str(&format!("containerRuntimeEndpoint: unix://{}\n", socket.display()));
             }
             Some((_, socket)) => settings.push(format!("--container-runtime-endpoint=unix://{}", socket.display())),
             None => {}
-        }
-        if own {
-            return Ok(settings);
         }
         let path = self.data.path().join("testkit-kubelet.yaml");
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -374,6 +374,12 @@ impl Cluster {
     pub fn http_get(&self, address: SocketAddr) -> Result<String> {
         http_get_within(&self.run.join("namespaces").join("net"), address)
     }
+}
+
+/// The calm configuration with these settings, some of which may stand for its own.
+fn calm_but_for(own: &str) -> String {
+    let is_own = |line: &str| own.lines().any(|own| own.split(':').next() == line.split(':').next());
+    CALM.lines().filter(|line| !is_own(line)).chain(own.lines()).map(|line| format!("{line}\n")).collect()
 }
 
 /// One HTTP GET from inside a network namespace; the answer's body.

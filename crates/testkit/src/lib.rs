@@ -40,7 +40,7 @@ pub mod wait;
 mod youki;
 
 #[cfg(feature = "clusters")]
-pub use cluster::{Cluster, Options, PATIENCE, RUNTIME, cgroup, http_get_within, memory_limit_file};
+pub use cluster::{CALM, Cluster, Options, PATIENCE, RUNTIME, cgroup, http_get_within, memory_limit_file};
 #[cfg(feature = "clusters")]
 pub use enclosure::{Enclosure, clear, hierarchies};
 #[cfg(feature = "clusters")]
