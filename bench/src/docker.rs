@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result};
-use corten_testkit::{Outcome, PATIENCE, debs::Packages, images, packages, run, wait};
+use corten_testkit::{Here, Outcome, PATIENCE, clear, debs::Packages, images, packages, run, wait};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// All that its containers have of the machine's cgroups is below this.
 const CGROUP: &str = "corten-bench-docker";
@@ -20,6 +23,7 @@ pub(crate) struct Docker {
     tree: PathBuf,
     dir: tempfile::TempDir,
     daemon: Child,
+    _here: Here,
 }
 
 impl Docker {
@@ -31,7 +35,14 @@ impl Docker {
         let mut daemon = Command::new("unshare");
         daemon.args(["--mount", "--net", "--propagation", "private", "sh", "-c", START, "sh"]).arg(&tree).arg(dir.path()).arg(CGROUP);
         let daemon = environment(&mut daemon, &tree).spawn().context("cannot start dockerd")?;
-        let docker = Self { tree, dir, daemon };
+        let here = Here::new({
+            let (daemon, dir) = (daemon.id(), dir.path().to_owned());
+            move || match end(daemon) {
+                Ok(()) => drop(fs::remove_dir_all(dir)),
+                Err(error) => eprintln!("cannot clean up {}: {error:#}", dir.display()),
+            }
+        });
+        let docker = Self { tree, dir, daemon, _here: here };
         wait::until("Docker answers", PATIENCE, || docker.run(&["version"]).map_err(|error| error.to_string()));
         docker.run(&["load", "--input", &images::busybox_archive(cache)?.display().to_string()])?;
         docker.run(&["run", "--detach", "--network=none", "--name=it", "busybox:1.36", "sleep", "100000"])?;
@@ -56,17 +67,28 @@ fn environment<'a>(command: &'a mut Command, tree: &Path) -> &'a mut Command {
     command.env("PATH", format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")).env("LD_LIBRARY_PATH", libraries)
 }
 
+/// Ends the daemon and what it runs; that it has ended meanwhile is as well.
+fn end(daemon: u32) -> Result<()> {
+    // The daemon would ask its container to end, which does not listen.
+    clear(CGROUP);
+    let daemon = Pid::from_raw(daemon.try_into()?).context("dockerd has no process")?;
+    let process = match pidfd_open(daemon, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(()),
+        opened => opened?,
+    };
+    let _ = pidfd_send_signal(&process, Signal::TERM);
+    // A pidfd is readable when its process has ended.
+    let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&Timespec::try_from(PATIENCE)?))? > 0;
+    anyhow::ensure!(ended, "dockerd does not end");
+    clear(CGROUP);
+    Ok(())
+}
+
 impl Drop for Docker {
     fn drop(&mut self) {
         // Whatever fails here is left in its directory and its cgroup, which are named after it.
         let _ = self.run(&["rm", "--force", "it"]);
-        if let Some(pid) = i32::try_from(self.daemon.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        let _ = end(self.daemon.id());
         let _ = self.daemon.wait();
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(hierarchy.path().join(CGROUP));
-        }
-        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(CGROUP));
     }
 }

@@ -91,7 +91,7 @@ fn main() -> Result<()> {
         figures.extend(kubelet::measure(&options.corten)?);
     }
     if options.wants("streams") {
-        figures.extend(streams::measure(&options.corten)?);
+        figures.extend(streams::measure(&options.corten, options.alone)?);
     }
     if !options.json {
         for figure in &figures {

@@ -25,18 +25,19 @@ const COPIED: usize = 512 << 20;
 
 const QUESTION: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 
-pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
+pub(crate) fn measure(corten: &Path, alone: bool) -> Result<Vec<Figure>> {
     let cluster = Cluster::with_busybox(corten);
     cluster.run(&Pod::new("it", SCRIPT));
     cluster.listens("it", 8080);
     cluster.listens("it", 8081);
-    let docker = Docker::start()?;
+    let docker = if alone { None } else { Some(Docker::start()?) };
     let raw = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = endpoint(&cluster)?;
     let kubectl = |words: &[&str]| cluster.kubectl_command(words);
     // What kubectl does before it asks for a session (settings, discovery from its cache, the pod), and a start of it that does
     // next to nothing; Docker's client in the same way; and a client that costs nothing, for the server's part.
-    let mut times: [Vec<f64>; 6] = Default::default();
+    let mut times: [Vec<f64>; 4] = Default::default();
+    let mut times_of_docker: [Vec<f64>; 2] = Default::default();
     for _ in 0..RUNS {
         // By turns, so that what else goes on at the machine is the same for all.
         let turn = [
@@ -44,30 +45,36 @@ pub(crate) fn measure(corten: &Path) -> Result<Vec<Figure>> {
             time(kubectl(&["get", "pod", "it", "-o", "name"]))?,
             time(kubectl(&["get", "--raw", "/readyz"]))?,
             raw.block_on(raw::exec(&endpoint))?,
-            time(docker.command(&["exec", "it", "true"]))?,
-            time(docker.command(&["version"]))?,
         ];
         times.iter_mut().zip(turn).for_each(|(all, one)| all.push(one));
+        if let Some(docker) = &docker {
+            let turn = [time(docker.command(&["exec", "it", "true"]))?, time(docker.command(&["version"]))?];
+            times_of_docker.iter_mut().zip(turn).for_each(|(all, one)| all.push(one));
+        }
     }
-    let [exec, pod, bare, server, exec_docker, bare_docker] = times.map(median);
+    let [exec, pod, bare, server] = times.map(median);
+    let [exec_docker, bare_docker] = times_of_docker.map(median);
+    let beside =
+        format!("; docker exec ({exec_docker:.0} ms) less docker version ({bare_docker:.0} ms): {:.0} ms", exec_docker - bare_docker);
     let conditions = format!(
         "kubectl exec -- true ({exec:.0} ms) less kubectl get pod ({pod:.0} ms), median of {RUNS}; less kubectl get --raw /readyz \
-         ({bare:.0} ms): {:.0} ms; by a client without a start-up, with two handshakes and the pod: {server:.1} ms; docker exec \
-         ({exec_docker:.0} ms) less docker version ({bare_docker:.0} ms): {:.0} ms",
+         ({bare:.0} ms): {:.0} ms; by a client without a start-up, with two handshakes and the pod: {server:.1} ms{}",
         exec - bare,
-        exec_docker - bare_docker
+        if docker.is_some() { beside.as_str() } else { "" }
     );
     let name = "exec round trip over kubectl's start-up, p50";
     let mut figures = vec![Figure { name, value: exec - pod, unit: "ms", conditions }];
     let count = COPIED.to_string();
     let words = ["head", "-c", &count, "/dev/zero"];
     let ours = output(kubectl(&[&["exec", "it", "--"], words.as_slice()].concat()))?;
-    let dockers = output(docker.command(&[&["exec", "it"], words.as_slice()].concat()))?;
+    let beside = match &docker {
+        Some(docker) => format!("; docker exec: {:.0} MB/s", output(docker.command(&[&["exec", "it"], words.as_slice()].concat()))?),
+        None => String::new(),
+    };
     let start = Instant::now();
     raw.block_on(raw::output(&endpoint, COPIED))?;
     let server = megabytes(start);
-    let conditions =
-        format!("{} MiB through kubectl; docker exec: {dockers:.0} MB/s; by a client that only reads: {server:.0} MB/s", COPIED >> 20);
+    let conditions = format!("{} MiB through kubectl{beside}; by a client that only reads: {server:.0} MB/s", COPIED >> 20);
     figures.push(Figure { name: "exec stdout", value: ours, unit: "MB/s", conditions });
     drop(docker);
     figures.extend(forwarding(&cluster, &endpoint, &raw)?);

@@ -10,11 +10,11 @@ type CleanUp = Box<dyn FnOnce() + Send>;
 static LEFT: Mutex<(u64, BTreeMap<u64, CleanUp>)> = Mutex::new((0, BTreeMap::new()));
 
 /// Something that is there until this is dropped.
-pub(crate) struct Here(u64);
+pub struct Here(u64);
 
 impl Here {
-    /// `clean_up` takes it apart.
-    pub(crate) fn new(clean_up: impl FnOnce() + Send + 'static) -> Here {
+    /// `clean_up` takes it apart when this program is interrupted; whoever drops this does so otherwise.
+    pub fn new(clean_up: impl FnOnce() + Send + 'static) -> Here {
         let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
         left.0 += 1;
         let number = left.0;

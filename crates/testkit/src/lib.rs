@@ -44,7 +44,7 @@ pub use cluster::{CALM, Cluster, Options, PATIENCE, RUNTIME, cgroup, http_get_wi
 #[cfg(feature = "clusters")]
 pub use enclosure::{Enclosure, clear, hierarchies};
 #[cfg(feature = "clusters")]
-pub use interrupt::clean_up_when_interrupted;
+pub use interrupt::{Here, clean_up_when_interrupted};
 #[cfg(feature = "clusters")]
 pub use pods::{BUSYBOX, Pod};
 pub use runner::{Outcome, full, run, run_with_input};
