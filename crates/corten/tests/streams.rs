@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use corten_streams::client::{self, Process};
 use corten_streams::{Protocol, SocketVersion, SpdyVersion, Tunnel, Wanted, connect_socket};
+use corten_testkit::hostile::BAD_SPDY;
 use corten_testkit::streams::{Gate, methods};
 use corten_testkit::{Cluster, Options, PATIENCE, Pod, full, on_every_runtime, wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -153,7 +154,7 @@ async fn two_hundred_sessions_silent_ones_and_clients_that_go_away() {
         let protocols = protocols();
         processes.push((index, exec(&gate, &format!("read line; echo {index} $line"), protocols[index % protocols.len()]).await));
     }
-    for garbage in [&b"\x80\x02\0\x01\0\0\0\0"[..], b"\x80\x03\0\x01\0\xff\xff\xff", b"\0\0\0\x07\0\0\0\x01x"] {
+    for garbage in BAD_SPDY {
         let mut io = soon(gate.upgrade(&path("exec", &["sleep", "1000"], ALL), Protocol::Spdy(SpdyVersion::V4), "POST")).await.unwrap();
         io.write_all(garbage).await.unwrap();
         let mut said = Vec::new();
