@@ -4,9 +4,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
-use corten_testkit::{Cluster, Options, PATIENCE, Pod, on_every_runtime, run, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, on_every_runtime, wait};
 use serde_json::{Value, json};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
@@ -21,10 +20,8 @@ evictionPressureTransitionPeriod: 1s
 /// The kubelet's directory becomes a small file system, which only the node sees and which goes with it.
 fn small_disk(cluster: &Cluster) {
     let directory = cluster.data().join("kubelet");
-    let mut nsenter = Command::new("nsenter");
-    nsenter.arg(format!("--mount={}", cluster.run_dir().join("namespaces/mnt").display()));
-    nsenter.args(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=2000,mode=0750", "small"]).arg(&directory);
-    run(nsenter).unwrap().check().unwrap();
+    let options = "size=64m,nr_inodes=2000,mode=0750";
+    cluster.in_node(&["mount", "-t", "tmpfs", "-o", options, "small", directory.to_str().unwrap()]);
 }
 
 /// The cgroup that all of the node's pods are in, where processes are counted.

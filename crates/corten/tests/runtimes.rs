@@ -5,10 +5,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use corten_testkit::containerd::Version;
-use corten_testkit::{Cluster, Options, PATIENCE, Pod, cgroup, debs, on_every_runtime, packages, run, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, cgroup, debs, on_every_runtime, packages, wait};
 use serde_json::json;
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
@@ -34,10 +33,7 @@ fn noting(dir: &Path, name: &str, program: &str) -> PathBuf {
 /// crun does not work with v1 controllers where v2 is mounted too.
 fn hide_unified(cluster: &Cluster) {
     if Path::new("/sys/fs/cgroup/unified").is_dir() {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--mount={}", cluster.run_dir().join("namespaces/mnt").display()));
-        command.args(["umount", "/sys/fs/cgroup/unified"]);
-        run(command).unwrap().check().unwrap();
+        cluster.in_node(&["umount", "/sys/fs/cgroup/unified"]);
     }
 }
 

@@ -4,10 +4,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use corten_testkit::{Cluster, Options, PATIENCE, Pod, cgroup, on_every_runtime, run, wait};
+use corten_testkit::{Cluster, Options, PATIENCE, Pod, cgroup, on_every_runtime, wait};
 use serde_json::{Value, json};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
@@ -127,12 +126,6 @@ fn follows_at_once(cluster: &Cluster) {
     panic!("never within {SOON:?}: {times:?}");
 }
 
-fn in_node(cluster: &Cluster, words: &[&str]) {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--mount={}", cluster.run_dir().join("namespaces/mnt").display())).args(words);
-    run(command).unwrap().check().unwrap();
-}
-
 /// What a crash may leave of a pod that nobody knows any more: a directory with a mount in it, logs, a cgroup.
 fn traces(cluster: &Cluster, uid: &str) -> [std::path::PathBuf; 3] {
     [
@@ -149,7 +142,7 @@ fn leave_traces(cluster: &Cluster, uid: &str) {
     }
     let mounted = traces[0].join("volumes/kubernetes.io~secret/s");
     fs::create_dir_all(&mounted).unwrap();
-    in_node(cluster, &["mount", "-t", "tmpfs", "lost", mounted.to_str().unwrap()]);
+    cluster.in_node(&["mount", "-t", "tmpfs", "lost", mounted.to_str().unwrap()]);
     fs::write(traces[1].join("0.log"), "last words").unwrap();
 }
 
@@ -215,8 +208,8 @@ fn parts_groups_images_and_reach_of_volumes(runtime: Options) {
 
     // What one pod mounts, another one sees that follows the node, and none may write that is read-only all the way down.
     let path = reach.to_str().unwrap();
-    in_node(&cluster, &["mount", "--bind", path, path]);
-    in_node(&cluster, &["mount", "--make-shared", path]);
+    cluster.in_node(&["mount", "--bind", path, path]);
+    cluster.in_node(&["mount", "--make-shared", path]);
     let reaching = |name: &str, how: Value| {
         Pod::new(name, "sleep 100000").spec("volumes", host(&reach, "Directory")).main("volumeMounts", json!([mount("v", "/v", how)]))
     };

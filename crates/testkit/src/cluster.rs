@@ -370,6 +370,18 @@ impl Cluster {
         run_with_input(self.kubectl_command(arguments), input).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
+    /// Runs a program of the machine in the mount namespace of the server's node.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    #[track_caller]
+    pub fn in_node(&self, words: &[&str]) {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount={}", self.run.join("namespaces").join("mnt").display())).args(words);
+        run(command).and_then(Outcome::check).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
     /// One HTTP GET from the server's node to an address of the cluster; the answer's body.
     pub fn http_get(&self, address: SocketAddr) -> Result<String> {
         http_get_within(&self.run.join("namespaces").join("net"), address)
