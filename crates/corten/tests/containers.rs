@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::process::Stdio;
 
+use corten_testkit::streams::exchange;
 use corten_testkit::{Cluster, Options, PATIENCE, Pod, Spawned, cgroup, memory_limit_file, on_every_runtime, wait};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
@@ -91,16 +92,7 @@ fn attach_and_port_forward(runtime: Options) {
     let (mut forwarding, address) = cluster.forward("pod/talker", "8080");
     for size in [5, 100_000, 3_000_000] {
         let sent: Vec<u8> = (0..size).map(|index: usize| (index % 251) as u8).collect();
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut reading = stream.try_clone().unwrap();
-        let heard = std::thread::spawn(move || {
-            let mut heard = Vec::new();
-            reading.read_to_end(&mut heard).map(|_| heard)
-        });
-        stream.write_all(&sent).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        assert!(heard.join().unwrap().unwrap() == sent, "{size} bytes there and back");
+        assert!(exchange(address, &sent) == sent, "{size} bytes there and back");
     }
     let (_nobody, address) = cluster.forward("pod/talker", "9");
     let mut refused = TcpStream::connect(address).unwrap();

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use corten_testkit::streams::{exchange, rest};
 use corten_testkit::{Cluster, Options, PATIENCE, Pod, tools};
 
 const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
@@ -44,27 +45,6 @@ fn cluster() -> Cluster {
 fn ready(cluster: &Cluster) {
     cluster.ready("echo");
     cluster.listens("echo", 8080);
-}
-
-/// Sends bytes, ends, and gives what comes back until the end.
-fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    let mut reading = stream.try_clone().unwrap();
-    let reader = std::thread::spawn(move || rest(&mut reading));
-    stream.write_all(bytes).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    reader.join().unwrap()
-}
-
-/// What comes until the end, which a reset is as well; a connection that only stays silent is a hang.
-fn rest(stream: &mut TcpStream) -> Vec<u8> {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut heard = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut heard) {
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}; after {} bytes", heard.len());
-    }
-    heard
 }
 
 fn noise(seed: u8, size: usize) -> Vec<u8> {

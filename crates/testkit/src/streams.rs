@@ -1,13 +1,14 @@
 //! A client of exec, attach and port-forward in every protocol, by way of `kubectl proxy`, which passes upgrades on and brings the
 //! credentials along.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{Shutdown, SocketAddr};
 
 use corten_streams::{BoxIo, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::{Cluster, Spawned};
+use crate::{Cluster, PATIENCE, Spawned};
 
 /// The longest head of an answer.
 const MAX_HEAD: usize = 16 << 10;
@@ -77,6 +78,45 @@ impl Gate {
         let early = std::io::Cursor::new(answer.split_off(end));
         Ok(Box::new(tokio::io::join(early.chain(reading), writing)))
     }
+}
+
+/// Sends bytes over a connection, ends, and gives what comes back until the end.
+///
+/// # Panics
+///
+/// When that cannot be sent, or [`rest`] panics.
+#[track_caller]
+pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let exchanged = || -> std::io::Result<Vec<u8>> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut reading = stream.try_clone()?;
+        let reader = std::thread::spawn(move || rest(&mut reading));
+        stream.write_all(bytes)?;
+        stream.shutdown(Shutdown::Write)?;
+        match reader.join() {
+            Ok(heard) => Ok(heard),
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        }
+    };
+    exchanged().unwrap_or_else(|error| panic!("{address}: {error}"))
+}
+
+/// What comes until the end, which a reset is as well.
+///
+/// # Panics
+///
+/// When the connection fails otherwise. One that only stays silent is a hang.
+#[track_caller]
+pub fn rest(stream: &mut std::net::TcpStream) -> Vec<u8> {
+    use std::io::Read as _;
+    let mut heard = Vec::new();
+    let read = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.read_to_end(&mut heard));
+    if let Err(error) = read {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}; after {} bytes", heard.len());
+    }
+    heard
 }
 
 impl Cluster {
