@@ -28,6 +28,14 @@ fn a_second_node_joins_and_its_pods_are_reached() {
     cluster.kubectl(&["logs", "on-corten-2"]);
 }
 
+/// Runs a pod on the second node, `there`.
+fn there(cluster: &Cluster) {
+    cluster.apply(
+        "# YAML\n{apiVersion: v1, kind: Pod, metadata: {name: there}, spec: {nodeName: corten-2, containers: [{name: main, image: corten.local/hello}]}}",
+    );
+    cluster.ready("there");
+}
+
 /// Of the node that has joined: its certificates are short-lived, and it outlives them.
 #[test]
 fn certificates_are_renewed_before_they_expire() {
@@ -40,10 +48,7 @@ fn certificates_are_renewed_before_they_expire() {
     let expires = first.each_ref().map(|certificate| corten_pki::certificate_expiry(certificate).unwrap().1);
     let signed = SystemTime::now();
     assert!(expires.iter().all(|at| at.duration_since(signed).unwrap_or_default().as_secs() <= 80), "{expires:?}");
-    cluster.apply(
-        "# YAML\n{apiVersion: v1, kind: Pod, metadata: {name: there}, spec: {nodeName: corten-2, containers: [{name: main, image: corten.local/hello}]}}",
-    );
-    cluster.ready("there");
+    there(&cluster);
     for (file, before) in files.iter().zip(&first) {
         wait::until(&format!("{file} is renewed"), PATIENCE, || if read(file) == *before { Err("the same") } else { Ok(()) });
     }
@@ -77,10 +82,7 @@ fn second_node(cluster: &Cluster) -> rustix::process::Pid {
 fn a_node_that_falls_silent_is_unknown_until_it_speaks_again() {
     use rustix::process::{Signal, kill_process};
     let cluster = Cluster::up(CORTEN, Options { arguments: vec!["--nodes=2".to_owned()], ..Options::default() });
-    cluster.apply(
-        "# YAML\n{apiVersion: v1, kind: Pod, metadata: {name: there}, spec: {nodeName: corten-2, containers: [{name: main, image: corten.local/hello}]}}",
-    );
-    cluster.ready("there");
+    there(&cluster);
     let container = || cluster.kubectl(&["get", "pod", "there", "-o", "jsonpath={.status.containerStatuses[0].containerID}"]);
     let ready = |object: &str| {
         let path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";

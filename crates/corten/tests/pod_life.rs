@@ -119,11 +119,8 @@ fn containers_begin_and_end_in_order(runtime: Options) {
     assert_eq!(status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 7);
     assert_eq!(status["containerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
     // One whose sidecars alone still run has ended: they are told to go.
-    let mut helped: Value = serde_json::from_str(&scene.writing(Pod::new("helped", "echo done").once())).unwrap();
-    helped["spec"]["initContainers"] = json!([sidecar("helper")]);
-    helped["spec"]["initContainers"][0]["volumeMounts"] = json!([{"name": "out", "mountPath": "/out"}]);
-    helped["spec"]["terminationGracePeriodSeconds"] = json!(30);
-    scene.cluster.apply(&helped.to_string());
+    let helped = Pod::new("helped", "echo done").once().spec("initContainers", json!([sidecar("helper")]));
+    scene.cluster.apply(&scene.writing(helped.spec("terminationGracePeriodSeconds", 30)));
     scene.cluster.succeeded("helped");
     assert!(scene.lines("never").is_empty());
 }
@@ -145,10 +142,7 @@ fn containers_are_restarted_by_their_rules(runtime: Options) {
     let probe = json!({"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1, "terminationGracePeriodSeconds": 1});
     let deaf = Pod::new("deaf", "trap '' TERM; while :; do sleep 1; done").spec("terminationGracePeriodSeconds", 600);
     scene.cluster.apply(&deaf.clone().main("livenessProbe", probe.clone()).to_string());
-    let slow: Value = serde_json::from_str(&deaf.main("startupProbe", probe).to_string()).unwrap();
-    let mut slow = slow;
-    slow["metadata"]["name"] = json!("slow");
-    scene.cluster.apply(&slow.to_string());
+    scene.cluster.apply(&deaf.metadata("name", "slow").main("startupProbe", probe).to_string());
 
     let status = scene.until("ruled", "it has failed", |status| status["phase"] == "Failed");
     let main = &status["containerStatuses"][0];
