@@ -11,7 +11,8 @@ use crate::{root, schema, setup, sweep};
 #[derive(Args)]
 pub(crate) struct Options {
     /// Make the kind table anew first, and compare it and its codecs with the reference's own examples; take every `kubectl` from
-    /// 1.28 to 1.35, and copy as much with it as is promised
+    /// 1.28 to 1.35, copy as much with it as is promised, and leave sessions silent for longer than any time-out; compile a kubelet of
+    /// the reference and youki, and use them; kill the runtime's daemon 10,000 times; ask the model of owners with many more seeds
     #[arg(long)]
     full: bool,
     /// Run only the end-to-end tests, with their nodes on this container runtime: containerd-1.6 or containerd-1.7
@@ -39,17 +40,31 @@ fn run_tests(options: &Options) -> Result<bool> {
     Ok(setup::run(command)?.success())
 }
 
-/// The tests that take long: a kubelet of the reference and another OCI runtime are compiled and used; the runtime's daemon is killed ten
-/// thousand times.
+/// The tests that take long, by package and target: a kubelet of the reference and another OCI runtime are compiled and used; the
+/// runtime's daemon is killed ten thousand times; the model of owners is asked with many more seeds, and the other versions of kubectl edit.
+const LONG: [(&str, &str, &[&str]); 3] = [
+    (
+        "corten-runtime",
+        "--test=cri",
+        &[
+            "upstream::a_kubelet_of_the_reference_runs_its_pods",
+            "handlers::youki_is_driven_like_the_built_in_runtime",
+            "crash::a_daemon_killed_ten_thousand_times_leaves_nothing_behind",
+        ],
+    ),
+    ("corten-schema", "--lib", &["apply::tests::model::many_writes_of_several_managers_agree_with_the_model"]),
+    ("corten", "--test=edits", &["the_other_kubectls_edit"]),
+];
+
 fn run_long_tests() -> Result<bool> {
-    let names = [
-        "upstream::a_kubelet_of_the_reference_runs_its_pods",
-        "handlers::youki_is_driven_like_the_built_in_runtime",
-        "crash::a_daemon_killed_ten_thousand_times_leaves_nothing_behind",
-    ];
-    let mut command = setup::cargo(&["test", "--locked", "--package", "corten-runtime", "--test", "cri", "--", "--ignored", "--exact"]);
-    command.args(names);
-    Ok(setup::run(command)?.success())
+    for (package, target, names) in LONG {
+        let mut command = setup::cargo(&["test", "--locked", "--package", package, target, "--", "--ignored", "--exact"]);
+        command.args(names);
+        if !setup::run(command)?.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
