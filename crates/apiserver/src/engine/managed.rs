@@ -169,20 +169,20 @@ pub(super) fn of_changed(
     if subresource == "binding" {
         return before.cloned();
     }
-    let is_given = match sent {
-        Some(Value::List(entries)) => !entries.is_empty(),
-        other => matches!(other, Some(Value::Json(_))),
-    };
-    let is_sent = is_given && subresource.is_empty() && sent != before;
-    let base = if is_sent && is_reset(sent) {
+    let stored = Managed::read(before).unwrap_or_default();
+    let given = sent.filter(|sent| match sent {
+        Value::List(entries) => !entries.is_empty(),
+        sent => matches!(sent, Value::Json(_)),
+    });
+    // Whoever sends an object back sends its owners as they are stored, though often with their members in another order.
+    let given = given.filter(|sent| subresource.is_empty() && !Managed::read(Some(sent)).is_ok_and(|sent| sent == stored));
+    if is_reset(given) {
         return None;
-    } else if is_sent {
-        Managed::read_sent(sent).ok()
-    } else {
-        None
+    }
+    let (base, kept) = match given.and_then(|sent| Managed::read_sent(Some(sent)).ok()) {
+        Some(base) => (base, false),
+        None => (stored, true),
     };
-    let kept = base.is_none();
-    let base = base.unwrap_or_else(|| Managed::read(before).unwrap_or_default());
     if base.is_empty() {
         return None;
     }

@@ -205,11 +205,7 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, de
 
 fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], depth: usize, into: &mut Marks) {
     let item = shape.item();
-    // Items that stand where they stood, and are what they were, need no second look. Repeated ones do.
     let whole = depth < DEEPEST_WHOLE;
-    if whole && old == new {
-        return;
-    }
     let (old, new) = (identified(shape, old), identified(shape, new));
     let (mut old, mut new) = (old.as_slice(), new.as_slice());
     while let Some((element, _)) = old.first().into_iter().chain(new.first()).min_by(|a, b| a.0.cmp(&b.0)) {

@@ -19,19 +19,19 @@ pub struct Fields(Arc<Both>);
 
 #[derive(Debug)]
 struct Both {
-    text: OnceLock<Str>,
-    set: OnceLock<Arc<FieldSet>>,
+    text: Option<Str>,
+    set: OnceLock<FieldSet>,
 }
 
 impl Fields {
     /// Fields by their text, which is checked when they are looked at.
     pub fn from_text(text: Str) -> Self {
-        Self(Arc::new(Both { text: OnceLock::from(text), set: OnceLock::new() }))
+        Self(Arc::new(Both { text: Some(text), set: OnceLock::new() }))
     }
 
     /// Fields by their set.
     pub fn from_set(set: FieldSet) -> Self {
-        Self(Arc::new(Both { text: OnceLock::new(), set: OnceLock::from(Arc::new(set)) }))
+        Self(Arc::new(Both { text: None, set: OnceLock::from(set) }))
     }
 
     /// The set.
@@ -39,15 +39,15 @@ impl Fields {
     /// # Errors
     ///
     /// What is wrong with the text.
-    pub fn set(&self) -> Result<Arc<FieldSet>, String> {
+    pub fn set(&self) -> Result<FieldSet, String> {
         if let Some(set) = self.0.set.get() {
-            return Ok(Arc::clone(set));
+            return Ok(set.clone());
         }
-        let set = match self.0.text.get() {
+        let set = match &self.0.text {
             Some(text) => cached(None, text)?.set,
-            None => Arc::default(),
+            None => FieldSet::new(),
         };
-        Ok(Arc::clone(self.0.set.get_or_init(|| set)))
+        Ok(self.0.set.get_or_init(|| set).clone())
     }
 
     /// The same fields as the schema has them now; `None` if that is what they are, or if nobody can read them.
@@ -55,32 +55,29 @@ impl Fields {
         if let Some(set) = self.0.set.get() {
             return settle(schema, set).map(Self::from_set);
         }
-        let known = cached(Some(schema), self.0.text.get()?).ok()?;
+        let known = cached(Some(schema), self.0.text.as_ref()?).ok()?;
         if known.settled {
-            return Some(Self(Arc::new(Both { text: OnceLock::new(), set: OnceLock::from(known.set) })));
+            return Some(Self::from_set(known.set));
         }
         let _ = self.0.set.set(known.set);
         None
     }
 
-    /// The text.
-    pub fn text(&self) -> Str {
-        self.0.text.get_or_init(|| self.0.set.get().map_or_else(|| Str::from_static("{}"), |set| encode(set).into())).clone()
-    }
-
     /// Writes the text.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        match (self.0.text.get(), self.0.set.get()) {
+        match (&self.0.text, self.0.set.get()) {
             (Some(text), _) => out.extend_from_slice(text.as_bytes()),
             (None, Some(set)) => write(set, false, out),
             (None, None) => out.extend_from_slice(b"{}"),
         }
     }
+}
 
-    /// Whether the sets are the same; those of which one text is broken are not.
-    pub fn same(&self, other: &Self) -> bool {
+/// Whether the sets are the same; those of which one text is broken are not.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-            || matches!((self.0.text.get(), other.0.text.get()), (Some(a), Some(b)) if a == b)
+            || matches!((&self.0.text, &other.0.text), (Some(a), Some(b)) if a == b)
             || matches!((self.set(), other.set()), (Ok(a), Ok(b)) if a == b)
     }
 }
@@ -88,7 +85,7 @@ impl Fields {
 /// A set that was read once.
 #[derive(Clone)]
 struct Known {
-    set: Arc<FieldSet>,
+    set: FieldSet,
     /// The set is not what the text says, but what the schema makes of it.
     settled: bool,
 }
@@ -110,8 +107,8 @@ fn cached(schema: Option<&Schema>, text: &Str) -> Result<Known, String> {
     let read = || {
         let set = decode(text)?;
         Ok::<_, String>(match schema.and_then(|schema| settle(schema, &set)) {
-            Some(set) => Known { set: Arc::new(set), settled: true },
-            None => Known { set: Arc::new(set), settled: false },
+            Some(set) => Known { set, settled: true },
+            None => Known { set, settled: false },
         })
     };
     if text.len() > LONGEST {

@@ -45,7 +45,7 @@ pub struct Writer {
 }
 
 /// What one manager owns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Who it is.
     pub writer: Writer,
@@ -134,7 +134,7 @@ impl Entry {
 
     /// True if the other entry says the same, whenever it was written.
     fn same_apart_from_time(&self, other: &Self) -> bool {
-        self.writer == other.writer && self.fields.same(&other.fields)
+        self.writer == other.writer && self.fields == other.fields
     }
 }
 
@@ -161,7 +161,7 @@ impl Writer {
 }
 
 /// All entries of an object.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Managed {
     pub(super) entries: Vec<Entry>,
 }
@@ -209,7 +209,7 @@ impl Managed {
         let mut managed = Self::read(value)?;
         for entry in &mut managed.entries {
             let set = entry.fields.set().map_err(ManagedError)?;
-            entry.fields = Fields::from_set(FieldSet::clone(&set));
+            entry.fields = Fields::from_set(set);
         }
         managed.sort();
         Ok(managed)

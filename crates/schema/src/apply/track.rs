@@ -88,7 +88,7 @@ pub(super) fn dispossess(entry: Entry, differences: &mut Differences<'_>) -> Opt
     if !loses && !reduced {
         return (!set.is_empty()).then_some(entry);
     }
-    let mut left = if loses { set.difference(changed) } else { FieldSet::clone(&set) };
+    let mut left = if loses { set.difference(changed) } else { set.clone() };
     if reduced {
         left = left.recursive_difference(&comparison.removed);
     }
