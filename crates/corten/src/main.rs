@@ -8,6 +8,7 @@ mod image;
 mod kubeconfig;
 mod layout;
 mod lock;
+mod memory;
 mod ranges;
 mod server;
 mod status;
@@ -16,10 +17,6 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-/// Serving the API is many small allocations on several threads: with the C library's allocator they were a third of its time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // A CNI plugin is known by its program's name and gets no arguments.

@@ -24,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::AgentOptions;
 use crate::layout::Layout;
 use crate::lock::Lock;
+use crate::memory;
 use crate::server::node::NodeSetup;
 use crate::server::phases::Phases;
-use crate::server::{named, require_root, stop_on_signal, too_early};
+use crate::server::{named, require_root, side, stop_on_signal, too_early};
 use certificates::{Member, Signer, request, store, stored};
 use token::JoinToken;
 
@@ -51,9 +52,8 @@ pub(crate) fn start(options: &AgentOptions, phases: Phases) -> Result<()> {
     crate::start_logging();
     let layout = Layout::create(&options.data.data_dir)?;
     let _lock = Lock::take(&layout.lock())?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("node").build().context("cannot start the node runtime")?;
-    let result = runtime.block_on(serve(options, &layout, phases));
+    let runtime = side("node")?;
+    let result = runtime.block_on(memory::giving_back(&[runtime.handle().clone()], serve(options, &layout, phases)));
     runtime.shutdown_background();
     result
 }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{ServerOptions, loopback};
 use crate::layout::Layout;
 use crate::lock::Lock;
+use crate::memory;
 use identities::Identities;
 use node::NodeSetup;
 use phases::Phases;
@@ -80,17 +81,20 @@ pub(crate) fn start(options: &ServerOptions, forwarded: Option<TcpListener>, pha
     let _lock = Lock::take(&layout.lock())?;
     let api_side = side("api")?;
     let node_side = side("node")?;
-    let result = node_side.block_on(serve(options, &layout, forwarded, phases, &api_side));
+    let sides = [&api_side, &node_side].map(|side| side.handle().clone());
+    let result = node_side.block_on(memory::giving_back(&sides, serve(options, &layout, forwarded, phases, &api_side)));
     // What is still running here has been cancelled; nothing of it may delay the end.
     api_side.shutdown_background();
     node_side.shutdown_background();
     result
 }
 
-fn side(name: &'static str) -> Result<Runtime> {
+/// A runtime whose idle threads give memory back when they are asked to.
+pub(crate) fn side(name: &'static str) -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name(name)
+        .on_thread_park(memory::at_park)
         .build()
         .with_context(|| format!("cannot start the {name} runtime"))
 }
