@@ -160,8 +160,8 @@ fn shed_program() -> io::Result<usize> {
 }
 
 /// What must be nothing of a mapping that is only its file's. Data that the loader relocated is read-only too, but the process's own:
-/// without it the program would follow pointers to nowhere. Swapped out it is neither dirty nor anonymous.
-const OWN: [&str; 3] = ["Private_Dirty", "Anonymous", "Swap"];
+/// without it the program would follow pointers to nowhere. Swapped out it is not anonymous.
+const OWN: [&str; 2] = ["Anonymous", "Swap"];
 
 /// The mappings in a text like `/proc/PID/smaps` (proc_pid_smaps(5)) that are the program's code or constants, and the file's as a whole.
 fn clean_parts(smaps: &str, program: &str) -> Vec<Range<usize>> {

@@ -6,35 +6,34 @@ use super::*;
 use crate::cli::Cli;
 
 /// A mapping as the kernel writes it, with the fields that count among others.
-fn mapping(first: &str, private_dirty: usize, anonymous: usize, swap: usize) -> String {
+fn mapping(first: &str, anonymous: usize, swap: usize) -> String {
     format!(
         "{first}\nSize:               2048 kB\nRss:                1024 kB\nShared_Dirty:          8 kB\nPrivate_Clean:      1024 kB\n\
-         Private_Dirty:  {private_dirty:8} kB\nReferenced:         1024 kB\nAnonymous:      {anonymous:8} kB\nKSM:                   0 kB\n\
+         Private_Dirty:         4 kB\nReferenced:         1024 kB\nAnonymous:      {anonymous:8} kB\nKSM:                   0 kB\n\
          Swap:           {swap:8} kB\nSwapPss:               7 kB\nTHPeligible:           0\nVmFlags: rd ex mr mw me\n"
     )
 }
 
 #[test]
 fn only_what_is_wholly_the_programs_file_is_given_back() {
-    let constants = mapping("55d0c0a00000-55d0c1c00000 r--p 00000000 fe:00 247282                     /usr/bin/corten", 0, 0, 0);
-    let code = mapping("55d0c1c00000-55d0c4300000 r-xp 01200000 fe:00 247282                     /usr/bin/corten", 0, 0, 0);
+    let constants = mapping("55d0c0a00000-55d0c1c00000 r--p 00000000 fe:00 247282                     /usr/bin/corten", 0, 0);
+    let code = mapping("55d0c1c00000-55d0c4300000 r-xp 01200000 fe:00 247282                     /usr/bin/corten", 0, 0);
     let both = vec![0x55d0_c0a0_0000..0x55d0_c1c0_0000, 0x55d0_c1c0_0000..0x55d0_c430_0000];
     assert_eq!(clean_parts(&format!("{constants}{code}"), "/usr/bin/corten"), both);
 
     let relocated = "55d0c4300000-55d0c4600000 r--p 03900000 fe:00 247282                     /usr/bin/corten";
     for other in [
-        mapping(relocated, 3072, 3072, 0),
-        mapping(relocated, 4, 0, 0),
-        mapping(relocated, 0, 4, 0),
-        mapping(relocated, 0, 0, 3072),
-        format!("{relocated}\nSize:               2048 kB\nPrivate_Dirty:         0 kB\nAnonymous:             0 kB\n"),
-        mapping("55d0c4600000-55d0c4700000 rw-p 03c00000 fe:00 247282                     /usr/bin/corten", 0, 0, 0),
-        mapping("55d0c4600000-55d0c4700000 r--s 03c00000 fe:00 247282                     /usr/bin/corten", 0, 0, 0),
-        mapping("55d0c4700000-55d0c4800000 rw-p 00000000 00:00 0                          [heap]", 0, 0, 0),
-        mapping("7f6a00000000-7f6a40000000 r--p 00000000 00:00 0", 0, 0, 0),
-        mapping("7f6a80000000-7f6a80200000 r-xp 00028000 fe:00 1234                       /usr/lib/libc.so.6", 0, 0, 0),
-        mapping("7f6a80200000-7f6a80400000 r-xp 00028000 fe:00 1235                       /usr/bin/corten (deleted)", 0, 0, 0),
-        mapping("7f6a80400000-7f6a80600000 r-xp 00028000 fe:00 1236                       /old/usr/bin/corten", 0, 0, 0),
+        mapping(relocated, 3072, 0),
+        mapping(relocated, 4, 0),
+        mapping(relocated, 0, 3072),
+        format!("{relocated}\nSize:               2048 kB\nAnonymous:             0 kB\n"),
+        mapping("55d0c4600000-55d0c4700000 rw-p 03c00000 fe:00 247282                     /usr/bin/corten", 0, 0),
+        mapping("55d0c4600000-55d0c4700000 r--s 03c00000 fe:00 247282                     /usr/bin/corten", 0, 0),
+        mapping("55d0c4700000-55d0c4800000 rw-p 00000000 00:00 0                          [heap]", 0, 0),
+        mapping("7f6a00000000-7f6a40000000 r--p 00000000 00:00 0", 0, 0),
+        mapping("7f6a80000000-7f6a80200000 r-xp 00028000 fe:00 1234                       /usr/lib/libc.so.6", 0, 0),
+        mapping("7f6a80200000-7f6a80400000 r-xp 00028000 fe:00 1235                       /usr/bin/corten (deleted)", 0, 0),
+        mapping("7f6a80400000-7f6a80600000 r-xp 00028000 fe:00 1236                       /old/usr/bin/corten", 0, 0),
     ] {
         assert_eq!(clean_parts(&format!("{other}{constants}{other}{code}{other}"), "/usr/bin/corten"), both, "{other}");
     }
