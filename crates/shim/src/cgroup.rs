@@ -10,6 +10,8 @@ use corten_shim::names::{CGROUP_CONTROLLERS, CGROUP_ROOT};
 /// The directories on v1 of a cgroup that exists in every hierarchy, by the names of the hierarchy's controllers.
 pub(crate) struct Cgroup {
     dirs: Vec<(String, PathBuf)>,
+    /// Where this process is in the hierarchies without controllers, by their names. Containers stay there.
+    named: Vec<(String, PathBuf)>,
 }
 
 impl Cgroup {
@@ -17,17 +19,27 @@ impl Cgroup {
     pub(crate) fn find(path: &Path) -> Option<Cgroup> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = path.strip_prefix("/").unwrap_or(path);
+        let named = places(&own)
+            .filter_map(|(controllers, path)| Some((controllers.strip_prefix("name=")?, path)))
+            .map(|(name, path)| (name.to_owned(), Path::new(CGROUP_ROOT).join(name).join(path.trim_start_matches('/'))))
+            .filter(|(_, dir)| dir.exists())
+            .collect();
         let dirs: Vec<(String, PathBuf)> = places(&own)
             .filter(|(controllers, _)| controllers.split(',').any(|controller| CGROUP_CONTROLLERS.contains(&controller)))
             .map(|(controllers, _)| (controllers.to_owned(), Path::new(CGROUP_ROOT).join(controllers).join(path)))
             .collect();
         let whole = !dirs.is_empty() && dirs.iter().all(|(_, dir)| dir.join("tasks").exists());
-        whole.then_some(Cgroup { dirs })
+        whole.then_some(Cgroup { dirs, named })
     }
 
     /// Its directory in the hierarchy of a controller.
     pub(crate) fn dir(&self, controller: &str) -> Option<&Path> {
         self.dirs.iter().find(|(controllers, _)| controllers.split(',').any(|one| one == controller)).map(|(_, dir)| dir.as_path())
+    }
+
+    /// Where its processes are in every hierarchy, by the names of the hierarchies.
+    pub(crate) fn everywhere(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.dirs.iter().chain(&self.named).map(|(name, dir)| (name.as_str(), dir.as_path()))
     }
 
     /// Brings this process, which has one thread, into it.

@@ -24,16 +24,13 @@ use libcontainer::process::init::container_init_process;
 use libcontainer::seccomp;
 use libcontainer::syscall::syscall::{SyscallType, create_syscall};
 use libcontainer::validator::Validator;
-use rustix::fs::CWD;
-use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
-use rustix::thread::UnshareFlags;
 
 use crate::cgroup::Cgroup;
 use crate::children::Launch;
 use crate::launch::{Payload, STATE, describe};
-use crate::limits;
 use crate::wire::Inbox;
+use crate::{layout, limits};
 
 /// A container that can be made this way.
 pub(crate) struct Direct {
@@ -51,17 +48,10 @@ impl Direct {
 
     /// Makes and starts it by the spec that was looked at, from a working directory that has a directory for [`STATE`]. Returns its
     /// first process, and the terminal's master if it has one.
-    pub(crate) fn start(
-        self,
-        mut spec: Spec,
-        job: &Launch,
-        bundle: &Path,
-        stdio: Vec<OwnedFd>,
-        payload: Payload,
-    ) -> Result<(i32, Option<OwnedFd>)> {
+    pub(crate) fn start(self, mut spec: Spec, job: &Launch, stdio: Vec<OwnedFd>, payload: Payload) -> Result<(i32, Option<OwnedFd>)> {
         let Direct { cgroup, path } = self;
         Validator::validate_spec(&spec).map_err(describe)?;
-        spec.canonicalize_rootfs(bundle).map_err(describe)?;
+        spec.canonicalize_rootfs(&job.dir).map_err(describe)?;
         let rootfs = fs::canonicalize(spec.root().as_ref().context("the container has no root")?.path())?;
         let process = spec.process().as_ref().context("the container has no process")?;
         if let Some(score) = process.oom_score_adj() {
@@ -71,10 +61,12 @@ impl Direct {
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         let linux = spec.linux().as_ref().context("this is no container of Linux")?;
         cgroup.limit(linux.resources().as_ref().unwrap_or(&LinuxResources::default()))?;
-        let namespaces = Namespaces::try_from(linux.namespaces().as_ref()).map_err(describe)?;
         let start = Path::new(STATE).join("start");
         let listener = NotifyListener::new(&start).map_err(describe)?;
         let console = if job.tty { Some(UnixStream::pair()?) } else { None };
+        let rootfs = layout::enter(&mut spec, &rootfs, &cgroup)?;
+        let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        let namespaces = Namespaces::try_from(namespaces).map_err(describe)?;
         let fd = |index: usize| stdio.get(index).map(AsRawFd::as_raw_fd);
         let args = ContainerArgs {
             container_type: ContainerType::InitContainer,
@@ -148,8 +140,10 @@ fn plain(spec: &Spec) -> bool {
         && linux.gid_mappings().is_none()
         && linux.seccomp().as_ref().is_none_or(|profile| !seccomp::is_notify(profile))
         && linux.resources().as_ref().is_none_or(limits::known)
-        && namespaces.clone().any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)
-        && !namespaces.clone().any(|namespace| matches!(namespace.typ(), LinuxNamespaceType::User | LinuxNamespaceType::Time))
+        && namespaces.clone().any(|namespace| namespace.typ() == LinuxNamespaceType::Mount && namespace.path().is_none())
+        && !namespaces
+            .clone()
+            .any(|namespace| matches!(namespace.typ(), LinuxNamespaceType::User | LinuxNamespaceType::Time | LinuxNamespaceType::Cgroup))
 }
 
 /// Starts the container's first process.
@@ -173,32 +167,12 @@ fn fork(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: 
 fn first(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: &mut InitReceiver) -> Result<()> {
     // Before it has namespaces of its own: their cgroup is then the root that it sees.
     cgroup.join()?;
-    let mut namespaces = args.spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    if namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_some()) {
-        be_found()?;
-    }
     let syscall = create_syscall();
     let process = args.spec.process().as_ref().context("the container has no process")?;
     for limit in process.rlimits().iter().flatten() {
         syscall.set_rlimit(limit).map_err(describe)?;
     }
     container_init_process(args, to_us, from_us).map_err(describe)
-}
-
-/// Puts the `/proc` of this process's PID namespace over the node's, for itself alone. libcontainer looks under this process's number for
-/// the part of its cgroups that is to be left out, in the belief that where the parent cannot be seen the number is 1. In a namespace that is
-/// joined it is any number, which the node's `/proc` has not or means another by. What it finds is what it would find under 1.
-#[allow(unsafe_code)]
-fn be_found() -> Result<()> {
-    // SAFETY: this program has one thread, and the file table is not unshared.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.context("cannot make a mount namespace")?;
-    mount_change("/proc", MountPropagationFlags::PRIVATE).context("cannot cut off /proc")?;
-    let cgroups = open_tree(CWD, "/proc/1/cgroup", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-        .context("cannot open /proc/1/cgroup")?;
-    mount("proc", "/proc", "proc", MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC, None)
-        .context("cannot mount the /proc of a PID namespace")?;
-    let own = format!("/proc/{}/cgroup", std::process::id());
-    move_mount(&cgroups, "", CWD, &own, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).with_context(|| format!("cannot mount {own}"))
 }
 
 /// The terminal's master, which was sent before the first process said that it is ready.

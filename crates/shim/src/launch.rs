@@ -37,15 +37,15 @@ fn run(job: &Launch, stdio: Vec<OwnedFd>, payload: Payload) -> Result<(i32, Opti
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("cannot clear old state"),
         _ => fs::create_dir(STATE).context("cannot create the state directory")?,
     }
+    let spec = Spec::load(job.dir.join("config.json"))?;
+    own(&stdio, &spec)?;
+    if let (None, Some(direct)) = (&job.handler, Direct::new(&spec)) {
+        return direct.start(spec, job, stdio, payload);
+    }
     let bundle = stage::prepare(&job.dir)?;
     let bundle = bundle.as_deref().unwrap_or(&job.dir);
-    let spec = Spec::load(bundle.join("config.json"))?;
-    own(&stdio, &spec)?;
     if let Some(handler) = &job.handler {
         return handler::launch(job, handler, bundle, stdio);
-    }
-    if let Some(direct) = Direct::new(&spec) {
-        return direct.start(spec, job, bundle, stdio, payload);
     }
     let mut builder =
         ContainerBuilder::new(job.container.clone(), SyscallType::default()).with_executor(payload).with_root_path(job.dir.join(STATE))?;

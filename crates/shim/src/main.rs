@@ -19,6 +19,7 @@ mod exec;
 mod handler;
 mod hooks;
 mod launch;
+mod layout;
 mod limits;
 mod log;
 mod namespaces;
@@ -30,6 +31,7 @@ mod reap;
 mod server;
 mod signals;
 mod stage;
+mod tree;
 mod wire;
 
 use std::path::Path;

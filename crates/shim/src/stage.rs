@@ -9,25 +9,18 @@
 //! bundle is rewritten to match.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{CWD, FileType};
-use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 use serde_json::Value;
+
+use crate::tree::{Propagation, Tree};
 
 /// Directories that every system has and that may be covered for as long as a container is being made; the first that lies on
 /// the way to nothing that is needed is taken.
 const PLACES: [&str; 5] = ["/mnt", "/media", "/srv", "/opt", "/tmp"];
-
-/// Something to be moved to its place.
-struct Moved {
-    tree: OwnedFd,
-    target: String,
-}
 
 /// Prepares the container in `dir`. Returns its new bundle, or nothing if it can be made as it is.
 #[allow(unsafe_code)]
@@ -42,7 +35,7 @@ pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.context("cannot make a mount namespace")?;
     let mut moved = Vec::new();
     if userns.is_some() {
-        moved.push(Moved { tree: take(text(&spec["root"]["path"]), false)?, target: "rootfs".to_owned() });
+        moved.push(("rootfs".to_owned(), Tree::of(Path::new(text(&spec["root"]["path"])), false)?));
     }
     // Taken before the namespace is cut off, so that what is to be shared with the node still is.
     for (index, entry) in spec["mounts"].as_array_mut().into_iter().flatten().enumerate() {
@@ -52,37 +45,29 @@ pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
         }
         let mapped = entry["uidMappings"].is_array();
         // What is mounted further down may not be mappable, and was not asked for.
-        let tree = take(text(&entry["source"]), recursive && !mapped)?;
+        let tree = Tree::of(Path::new(text(&entry["source"])), recursive && !mapped)?;
         if let Some(userns) = userns.as_ref().filter(|_| mapped) {
-            change(&tree, libc::AT_EMPTY_PATH, libc::MOUNT_ATTR_IDMAP, 0, Some(userns))
-                .with_context(|| format!("cannot map the ids of {}", text(&entry["source"])))?;
+            tree.map_ids(userns).with_context(|| format!("cannot map the ids of {}", text(&entry["source"])))?;
             entry.as_object_mut().into_iter().for_each(|entry| {
                 entry.remove("uidMappings");
                 entry.remove("gidMappings");
             });
         }
         let propagation = match () {
-            () if has(entry, &["rshared", "shared"]) => 0,
-            () if has(entry, &["rslave", "slave"]) => libc::MS_SLAVE,
-            () => libc::MS_PRIVATE,
+            () if has(entry, &["rshared", "shared"]) => Propagation::Shared,
+            () if has(entry, &["rslave", "slave"]) => Propagation::Slave,
+            () => Propagation::Private,
         };
-        change(&tree, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, 0, propagation, None)
-            .with_context(|| format!("cannot cut off {}", text(&entry["source"])))?;
-        moved.push(Moved { tree, target: format!("mount-{index}") });
+        tree.propagate(propagation).with_context(|| format!("cannot cut off {}", text(&entry["source"])))?;
+        moved.push((format!("mount-{index}"), tree));
     }
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).context("cannot cut off the mount namespace")?;
     let place = place(dir, &spec)?;
     mount("corten", place, "tmpfs", MountFlags::NODEV | MountFlags::NOSUID, c"mode=0755")
         .with_context(|| format!("cannot mount a tmpfs at {place}"))?;
     let place = Path::new(place);
-    for Moved { tree, target } in &moved {
-        let target = place.join(target);
-        match FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode) {
-            FileType::Directory => fs::create_dir(&target)?,
-            _ => File::create(&target).map(drop)?,
-        }
-        move_mount(tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .with_context(|| format!("cannot lay out {}", target.display()))?;
+    for (name, tree) in &moved {
+        tree.put(&place.join(name))?;
     }
     if userns.is_some() {
         spec["root"]["path"] = Value::from(place.join("rootfs").display().to_string());
@@ -136,27 +121,6 @@ fn text(value: &Value) -> &str {
 fn user_namespace(spec: &Value) -> Option<PathBuf> {
     let namespaces = spec["linux"]["namespaces"].as_array()?;
     namespaces.iter().find(|entry| entry["type"] == "user").and_then(|entry| entry["path"].as_str()).map(PathBuf::from)
-}
-
-/// A copy of what is mounted at `path`, not attached anywhere yet.
-fn take(path: &str, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    open_tree(CWD, path, flags).with_context(|| format!("cannot open {path}"))
-}
-
-/// Changes a mount's attributes, how far what is mounted below it is seen, or whose its files seem to be.
-#[allow(unsafe_code)]
-fn change(tree: &OwnedFd, flags: libc::c_int, attr_set: u64, propagation: u64, userns: Option<&File>) -> io::Result<()> {
-    let userns_fd = userns.map_or(0, |userns| u64::try_from(userns.as_raw_fd()).unwrap_or_default());
-    let attributes = libc::mount_attr { attr_set, attr_clr: 0, propagation, userns_fd };
-    // SAFETY: the path is a constant, the structure lives until the call returns and its size is its own.
-    let done = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size_of::<libc::mount_attr>())
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn place(dir: &Path, spec: &Value) -> Result<&'static str> {

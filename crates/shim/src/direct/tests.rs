@@ -42,10 +42,12 @@ fn what_most_containers_ask_for_is_plain() {
 #[test]
 fn what_only_the_whole_of_libcontainer_does_or_refuses_is_not_plain() {
     let map = || json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    let cases: [(&str, Spoil); 17] = [
+    let cases: [(&str, Spoil); 19] = [
         ("hooks", Box::new(|spec| spec["hooks"] = json!({"poststop": [{"path": "/bin/true"}]}))),
         ("a user namespace", Box::new(|spec| spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}]))),
         ("a time namespace", Box::new(|spec| spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "time"}]))),
+        ("a cgroup namespace", Box::new(|spec| spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "cgroup"}]))),
+        ("another's mount namespace", Box::new(|spec| spec["linux"]["namespaces"] = json!([{"type": "mount", "path": "/run/mnt"}]))),
         ("no mount namespace", Box::new(|spec| spec["linux"]["namespaces"] = json!([{"type": "pid"}]))),
         ("a filter that asks", Box::new(|spec| spec["linux"]["seccomp"]["syscalls"][0]["action"] = json!("SCMP_ACT_NOTIFY"))),
         ("network devices", Box::new(|spec| spec["linux"]["netDevices"] = json!({"eth1": {"name": "eth0"}}))),
