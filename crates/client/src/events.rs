@@ -5,6 +5,7 @@
 //! written by a task of their own from a bounded queue, and what does not fit is dropped.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
@@ -23,7 +24,7 @@ const QUEUE: usize = 1024;
 const REMEMBERED: usize = 4096;
 
 /// Whether an event is good or bad news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventType {
     /// `Normal`
     Normal,
@@ -48,24 +49,12 @@ pub struct Recorder {
     queue: mpsc::Sender<Report>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct Report {
-    about: Reference,
+    about: ObjectReference,
     kind: EventType,
     reason: String,
     message: String,
-}
-
-/// The part of an object reference that identifies it, hashable.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Reference {
-    api_version: Option<String>,
-    kind: Option<String>,
-    namespace: Option<String>,
-    name: Option<String>,
-    uid: Option<String>,
-    field_path: Option<String>,
-    resource_version: Option<String>,
 }
 
 impl Recorder {
@@ -92,20 +81,7 @@ impl Recorder {
 
     /// Reports something about what a reference names (with `fieldPath`, a container of a pod).
     pub fn event_for(&self, about: ObjectReference, kind: EventType, reason: &str, message: impl Into<String>) {
-        let report = Report {
-            about: Reference {
-                api_version: about.api_version,
-                kind: about.kind,
-                namespace: about.namespace,
-                name: about.name,
-                uid: about.uid,
-                field_path: about.field_path,
-                resource_version: about.resource_version,
-            },
-            kind,
-            reason: reason.to_owned(),
-            message: message.into(),
-        };
+        let report = Report { about, kind, reason: reason.to_owned(), message: message.into() };
         if let Err(error) = self.queue.try_send(report) {
             tracing::debug!(%error, reason, "event dropped");
         }
@@ -113,15 +89,17 @@ impl Recorder {
 }
 
 struct Written {
-    name: String,
+    /// What tells its name from those of other events about the object.
+    unique: i128,
     count: i32,
 }
 
 struct Writer {
     client: Client,
     source: EventSource,
-    written: HashMap<Report, Written>,
-    order: VecDeque<Report>,
+    /// By what they say.
+    written: HashMap<Arc<str>, Written>,
+    order: VecDeque<Arc<str>>,
 }
 
 impl Writer {
@@ -137,12 +115,12 @@ impl Writer {
         let namespace = report.about.namespace.as_deref().unwrap_or("default");
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let now = crate::now();
-        let same = same(&report);
-        if let Some(written) = self.written.get_mut(&same) {
+        let said = said(&report);
+        if let Some(written) = self.written.get_mut(&*said) {
             let count = written.count.saturating_add(1);
             let patch = json!({"count": count, "lastTimestamp": now});
             let params = PatchParams::default();
-            match api.patch(&written.name, &params, &Patch::Merge(patch)).await {
+            match api.patch(&name(&report, written.unique), &params, &Patch::Merge(patch)).await {
                 Ok(_) => {
                     written.count = count;
                     return Ok(());
@@ -152,17 +130,15 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        let event = new_event(&report, namespace, &self.source, &now);
-        let name = event.metadata.name.clone().unwrap_or_default();
-        api.create(&PostParams::default(), &event).await?;
-        self.remember(same, name);
+        let unique = k8s_openapi::jiff::Timestamp::now().as_nanosecond();
+        api.create(&PostParams::default(), &new_event(&report, namespace, name(&report, unique), &self.source, &now)).await?;
+        self.remember(said.into(), unique);
         Ok(())
     }
 
-    fn remember(&mut self, report: Report, name: String) {
-        let written = Written { name, count: 1 };
-        if self.written.insert(report.clone(), written).is_none() {
-            self.order.push_back(report);
+    fn remember(&mut self, said: Arc<str>, unique: i128) {
+        if self.written.insert(Arc::clone(&said), Written { unique, count: 1 }).is_none() {
+            self.order.push_back(said);
         }
         if self.order.len() > REMEMBERED
             && let Some(oldest) = self.order.pop_front()
@@ -172,28 +148,23 @@ impl Writer {
     }
 }
 
-/// Reports that differ only in the object's revision are repeats of each other.
-fn same(report: &Report) -> Report {
-    let mut same = report.clone();
-    same.about.resource_version = None;
-    same
+/// What a report says, on few bytes. Reports that differ only in the object's revision are repeats of each other.
+fn said(report: &Report) -> String {
+    let ObjectReference { api_version, kind, namespace, name, uid, field_path, resource_version: _ } = &report.about;
+    let about = [api_version, kind, namespace, name, uid, field_path].map(|part| part.as_deref().unwrap_or_default());
+    // None of these but the last can have the separator in it.
+    [&about.join("\0"), report.kind.as_str(), &report.reason, &report.message].join("\0")
 }
 
-fn new_event(report: &Report, namespace: &str, source: &EventSource, now: &Time) -> Event {
-    let about = &report.about;
-    let object = about.name.as_deref().unwrap_or_default();
-    let unique = k8s_openapi::jiff::Timestamp::now().as_nanosecond();
+/// The name of an event.
+fn name(report: &Report, unique: i128) -> String {
+    format!("{}.{unique:x}", report.about.name.as_deref().unwrap_or_default())
+}
+
+fn new_event(report: &Report, namespace: &str, name: String, source: &EventSource, now: &Time) -> Event {
     Event {
-        metadata: ObjectMeta { name: Some(format!("{object}.{unique:x}")), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
-        involved_object: ObjectReference {
-            api_version: about.api_version.clone(),
-            kind: about.kind.clone(),
-            namespace: about.namespace.clone(),
-            name: about.name.clone(),
-            uid: about.uid.clone(),
-            field_path: about.field_path.clone(),
-            resource_version: about.resource_version.clone(),
-        },
+        metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+        involved_object: report.about.clone(),
         type_: Some(report.kind.as_str().to_owned()),
         reason: Some(report.reason.clone()),
         message: Some(report.message.clone()),
