@@ -5,6 +5,7 @@ use corten_schema::{
     apply::{Managed, Operation, Paths, Versions, Write, Writer, is_reset, track},
     convert,
     json::{self, Decoded},
+    model::split_api_version,
 };
 use std::sync::{LazyLock, atomic::Ordering};
 
@@ -101,8 +102,9 @@ impl KindVersions<'_> {
 
 impl Versions for KindVersions<'_> {
     fn schema(&self, api_version: &str) -> Option<&Schema> {
-        if *api_version == *self.0.served.api_version() {
-            return Some(&self.0.served.schema);
+        let served = &self.0.served;
+        if split_api_version(api_version) == (&*served.group, &*served.version) {
+            return Some(&served.schema);
         }
         self.row(api_version).map(|row| &row.schema)
     }
@@ -175,7 +177,11 @@ pub(super) fn of_changed(
         sent => matches!(sent, Value::Json(_)),
     });
     // Whoever sends an object back sends its owners as they are stored, though often with their members in another order.
-    let given = given.filter(|sent| subresource.is_empty() && !Managed::read(Some(sent)).is_ok_and(|sent| sent == stored));
+    let is_stored = |sent: &Value| {
+        matches!((sent, before), (Value::Json(sent), Some(Value::Json(before))) if sent == before)
+            || Managed::read(Some(sent)).is_ok_and(|sent| sent == stored)
+    };
+    let given = given.filter(|sent| subresource.is_empty() && !is_stored(sent));
     if is_reset(given) {
         return None;
     }

@@ -1,8 +1,9 @@
 //! What differs between two objects, as sets of paths.
 
 use super::element::Element;
-use super::set::{FieldSet, Node};
+use super::set::FieldSet;
 use super::shape::Shape;
+use super::trace::{Mark, Trace};
 use crate::{Map, Schema, Str, Value};
 
 /// The paths in which two objects differ.
@@ -62,20 +63,25 @@ pub(super) fn is_unowned(in_metadata: bool, name: &str) -> bool {
 
 /// Compares two objects of the same version. Type, identity and what else nobody can own are left out.
 pub fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
-    let mut marks = Marks::default();
-    if let (Value::Map(old), Value::Map(new)) = (old, new) {
-        maps(Shape::root(schema), Some(old), Some(new), Level::Object, 0, &mut marks);
-    }
-    marks.finish()
+    trace(schema, old, new).sets()
 }
 
 /// Compares two values of the type of `schema` as they are.
 pub fn compare_values(schema: &Schema, old: &Value, new: &Value) -> Comparison {
-    let mut marks = Marks::default();
+    walk(schema, old, new, Level::Other).sets()
+}
+
+/// What [`compare`] finds.
+pub(super) fn trace(schema: &Schema, old: &Value, new: &Value) -> Trace {
+    walk(schema, old, new, Level::Object)
+}
+
+fn walk(schema: &Schema, old: &Value, new: &Value, level: Level) -> Trace {
+    let mut found = Trace::new();
     if let (Value::Map(old), Value::Map(new)) = (old, new) {
-        maps(Shape::root(schema), Some(old), Some(new), Level::Other, 0, &mut marks);
+        maps(Shape::root(schema), Some(old), Some(new), level, 0, &mut found);
     }
-    marks.finish()
+    found
 }
 
 /// Down to this depth, what is equal is passed over as a whole, without a look by the schema: most is. Further down each part
@@ -89,87 +95,80 @@ enum Level {
     Other,
 }
 
-/// What was found below a path.
-#[derive(Default)]
-struct Marks {
-    added: Vec<Node>,
-    modified: Vec<Node>,
-    removed: Vec<Node>,
-}
-
-/// What was found at a path.
-#[derive(Clone, Copy, Default)]
-struct Mark {
-    added: bool,
-    modified: bool,
-    removed: bool,
-}
-
-impl Marks {
-    fn finish(self) -> Comparison {
-        Comparison {
-            added: FieldSet::from_nodes(self.added),
-            modified: FieldSet::from_nodes(self.modified),
-            removed: FieldSet::from_nodes(self.removed),
-        }
-    }
-
-    /// Hangs what was found at and below an element into its parent's.
-    fn hang(&mut self, element: impl Fn() -> Element, mark: Mark, below: Self) {
-        let hang = |nodes: &mut Vec<Node>, member: bool, below: Vec<Node>| {
-            if member || !below.is_empty() {
-                nodes.push(Node { element: element(), member, below: FieldSet::from_nodes(below) });
+fn value(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, found: &mut Trace) -> Mark {
+    let (old, new) = match (old, new) {
+        (Some(old), Some(new)) => (old, new),
+        (None, None) => return Mark::default(),
+        (None, Some(value)) | (Some(value), None) => {
+            let mark = Mark { added: old.is_none(), removed: new.is_none(), modified: false };
+            if level == Level::Other {
+                alone(&shape, value, mark, found);
+            } else {
+                parts(shape.of(value), old, new, level, depth, found);
             }
-        };
-        hang(&mut self.added, mark.added, below.added);
-        hang(&mut self.modified, mark.modified, below.modified);
-        hang(&mut self.removed, mark.removed, below.removed);
-    }
+            return mark;
+        }
+    };
+    let (was, is) = (shape.of(old), shape.of(new));
+    // Where only the value tells the shape, it may be another one now.
+    let leaf = if was.is_leaf() != is.is_leaf() {
+        let (old, new) = (Some(old).filter(|_| !was.is_leaf()), Some(new).filter(|_| !is.is_leaf()));
+        parts(if is.is_leaf() { was } else { is }, old, new, level, depth, found);
+        true
+    } else {
+        is.is_leaf() || !parts(is, Some(old), Some(new), level, depth, found)
+    };
+    Mark { modified: leaf && old != new, ..Mark::default() }
 }
 
-fn value(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, below: &mut Marks) -> Mark {
-    let mut mark = Mark::default();
-    let both = (old.map(|value| shape.of(value)), new.map(|value| shape.of(value)));
-    // Where only the value tells the shape, it may be another one now.
-    let leaf = match both {
-        (Some(was), Some(is)) if was.is_leaf() != is.is_leaf() => {
-            let (old, new) = (old.filter(|_| !was.is_leaf()), new.filter(|_| !is.is_leaf()));
-            parts(if is.is_leaf() { was } else { is }, old, new, level, depth, below);
-            true
+/// Notes the parts of a value that only one of the objects has.
+fn alone(shape: &Shape<'_>, value: &Value, mark: Mark, found: &mut Trace) {
+    match (shape, value) {
+        (Shape::Struct(_) | Shape::Map(_), Value::Map(map)) => {
+            for (name, value) in map {
+                let place = found.enter_entry(name);
+                alone(&shape.entry(name), value, mark, found);
+                found.leave(place, mark);
+            }
         }
-        (_, Some(shape)) | (Some(shape), None) => shape.is_leaf() || !parts(shape, old, new, level, depth, below),
-        (None, None) => return mark,
-    };
-    match (old, new) {
-        (None, _) => mark.added = true,
-        (_, None) => mark.removed = true,
-        (Some(old), Some(new)) => mark.modified = leaf && old != new,
+        (Shape::Set | Shape::Keyed(..), Value::List(items)) => {
+            let (item, items) = (shape.item(), identified(*shape, items));
+            for same in items.chunk_by(|a, b| a.0 == b.0) {
+                let Some((element, value)) = same.first() else { continue };
+                let place = found.enter_item(element);
+                if same.len() == 1 {
+                    alone(&item, value, mark, found);
+                }
+                found.leave(place, mark);
+            }
+        }
+        (Shape::Deduced(_), Value::Map(_)) => alone(&shape.of(value), value, mark, found),
+        _ => {}
     }
-    mark
 }
 
 /// Compares the parts of two values; false if neither has any, so that they are to be compared as a whole.
-fn parts(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, below: &mut Marks) -> bool {
+fn parts(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, found: &mut Trace) -> bool {
     match shape {
         Shape::Struct(_) | Shape::Map(_) => {
             let (old, new) = (old.and_then(Value::as_map), new.and_then(Value::as_map));
             let filled = old.is_some_and(|map| !map.is_empty()) || new.is_some_and(|map| !map.is_empty());
             if filled {
-                maps(shape, old, new, level, depth, below);
+                maps(shape, old, new, level, depth, found);
             }
             filled
         }
         Shape::Set | Shape::Keyed(..) => {
             let (old, new) = (old.and_then(Value::as_list), new.and_then(Value::as_list));
             let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-            lists(shape, old, new, depth, below);
+            lists(shape, old, new, depth, found);
             !old.is_empty() || !new.is_empty()
         }
         Shape::Leaf | Shape::Deduced(_) => false,
     }
 }
 
-fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, depth: usize, into: &mut Marks) {
+fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, depth: usize, found: &mut Trace) {
     static NONE: Map = Map::new();
     let (old, new) = (old.unwrap_or(&NONE), new.unwrap_or(&NONE));
     let mut visit = |name: &Str, old: Option<&Value>, new: Option<&Value>| {
@@ -183,9 +182,9 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, de
             return;
         }
         let deeper = if level == Level::Object && *name == "metadata" { Level::Metadata } else { Level::Other };
-        let mut below = Marks::default();
-        let mark = value(shape.entry(name), old, new, deeper, depth + 1, &mut below);
-        into.hang(|| Element::Field(shape.name(name)), mark, below);
+        let place = found.enter_entry(name);
+        let mark = value(shape.entry(name), old, new, deeper, depth + 1, found);
+        found.leave(place, mark);
     };
     // Entries mostly stand in the same order: the next one is found without a search.
     let mut others = old.iter();
@@ -203,35 +202,41 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, de
     }
 }
 
-fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], depth: usize, into: &mut Marks) {
+fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], depth: usize, found: &mut Trace) {
     let item = shape.item();
     let whole = depth < DEEPEST_WHOLE;
     let (old, new) = (identified(shape, old), identified(shape, new));
     let (mut old, mut new) = (old.as_slice(), new.as_slice());
     while let Some((element, _)) = old.first().into_iter().chain(new.first()).min_by(|a, b| a.0.cmp(&b.0)) {
         let (was, is) = (take(&mut old, element), take(&mut new, element));
-        let (mut mark, mut below) = (Mark::default(), Marks::default());
+        if let ([(_, old)], [(_, new)]) = (was, is)
+            && whole
+            && old == new
+        {
+            continue;
+        }
+        let place = found.enter_item(element);
+        let mut mark = Mark::default();
         match (was, is) {
             ([_, _, ..], [_, _, ..]) => mark.modified = !was.iter().map(|(_, value)| value).eq(is.iter().map(|(_, value)| value)),
             ([_, _, ..], new) => {
                 if let [(_, new)] = new {
-                    mark = value(item, None, Some(new), Level::Other, depth + 1, &mut below);
+                    mark = value(item, None, Some(new), Level::Other, depth + 1, found);
                 }
                 mark.removed = true;
             }
             (old, [_, _, ..]) => {
                 if let [(_, old)] = old {
-                    mark = value(item, Some(old), None, Level::Other, depth + 1, &mut below);
+                    mark = value(item, Some(old), None, Level::Other, depth + 1, found);
                 }
                 mark.added = true;
             }
-            ([(_, old)], [(_, new)]) if whole && old == new => continue,
             (old, new) => {
                 let (old, new) = (old.first().map(|(_, value)| *value), new.first().map(|(_, value)| *value));
-                mark = value(item, old, new, Level::Other, depth + 1, &mut below);
+                mark = value(item, old, new, Level::Other, depth + 1, found);
             }
         }
-        into.hang(|| element.clone(), mark, below);
+        found.leave(place, mark);
     }
 }
 

@@ -1,37 +1,37 @@
 //! `FieldsV1`: the text of a set, and sets that are kept as text until somebody looks into them.
 
+use super::cache::{Cache, hash};
 use super::element::Element;
 use super::set::{FieldSet, Node};
 use super::settle::settle;
 use crate::json::{Kind, Reader};
 use crate::{Schema, Str, json, table};
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use rustc_hash::FxHashSet;
+use std::sync::{Arc, LazyLock, OnceLock};
 
-/// Texts in a generation of the cache.
-const CACHED: usize = 2048;
 /// Longer texts are not cached.
-const LONGEST: usize = 16 * 1024;
+pub(super) const LONGEST: usize = 8 * 1024;
 
 /// The fields of one entry: text, a set, or both. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fields(Arc<Both>);
 
+/// One at least is there; the other is made when it is asked for.
 #[derive(Debug)]
 struct Both {
-    text: Option<Str>,
+    text: OnceLock<Str>,
     set: OnceLock<FieldSet>,
 }
 
 impl Fields {
     /// Fields by their text, which is checked when they are looked at.
     pub fn from_text(text: Str) -> Self {
-        Self(Arc::new(Both { text: Some(text), set: OnceLock::new() }))
+        Self(Arc::new(Both { text: OnceLock::from(text), set: OnceLock::new() }))
     }
 
     /// Fields by their set.
     pub fn from_set(set: FieldSet) -> Self {
-        Self(Arc::new(Both { text: None, set: OnceLock::from(set) }))
+        Self(Arc::new(Both { text: OnceLock::new(), set: OnceLock::from(set) }))
     }
 
     /// The set.
@@ -43,101 +43,93 @@ impl Fields {
         if let Some(set) = self.0.set.get() {
             return Ok(set.clone());
         }
-        let set = match &self.0.text {
-            Some(text) => cached(None, text)?.set,
-            None => FieldSet::new(),
-        };
+        let set = cached(None, self.text())?.read.set()?;
         Ok(self.0.set.get_or_init(|| set).clone())
     }
 
-    /// The same fields as the schema has them now; `None` if that is what they are, or if nobody can read them.
-    pub(super) fn settled(&self, schema: &Schema) -> Option<Self> {
-        if let Some(set) = self.0.set.get() {
-            return settle(schema, set).map(Self::from_set);
-        }
-        let known = cached(Some(schema), self.0.text.as_ref()?).ok()?;
-        if known.settled {
-            return Some(Self::from_set(known.set));
-        }
-        let _ = self.0.set.set(known.set);
-        None
+    /// The text.
+    pub(super) fn text(&self) -> &Str {
+        self.0.text.get_or_init(|| self.0.set.get().map_or(Str::from_static("{}"), |set| encode(set).into()))
     }
 
-    /// Writes the text.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        match (&self.0.text, self.0.set.get()) {
-            (Some(text), _) => out.extend_from_slice(text.as_bytes()),
-            (None, Some(set)) => write(set, false, out),
-            (None, None) => out.extend_from_slice(b"{}"),
+    /// The same fields as the schema has them now, which are shared with others who have the same; `None` if nobody can read
+    /// them.
+    pub(super) fn settled(&self, schema: &Schema) -> Option<Self> {
+        match (self.0.text.get(), self.0.set.get()) {
+            (None, Some(set)) => settle(schema, set).map(Self::from_set),
+            _ => cached(Some(schema), self.text()).ok().map(|known| known.settled.unwrap_or(known.read)),
         }
+    }
+
+    /// Whether these are the very same, by which others that are shared are known.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What differs between fields that are not the very same and live at the same time.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// True if their text is there and may be kept; so they are the very same as others with the same text once they are
+    /// [`settled`](Self::settled).
+    pub(super) fn is_short(&self) -> bool {
+        self.0.text.get().is_some_and(|text| text.len() <= LONGEST)
     }
 }
 
 /// Whether the sets are the same; those of which one text is broken are not.
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-            || matches!((&self.0.text, &other.0.text), (Some(a), Some(b)) if a == b)
+        self.is(other)
+            || matches!((self.0.text.get(), other.0.text.get()), (Some(a), Some(b)) if a == b)
             || matches!((self.set(), other.set()), (Ok(a), Ok(b)) if a == b)
     }
 }
 
-/// A set that was read once.
+/// A text that was read once.
 #[derive(Clone)]
 struct Known {
-    set: FieldSet,
-    /// The set is not what the text says, but what the schema makes of it.
-    settled: bool,
-}
-
-/// The schema by which a text was read (0, 0: none), and the text.
-type Key = (u64, u32, Str);
-
-/// Two generations of decoded texts: what is used again moves to the young one, the old one is dropped.
-#[derive(Default)]
-struct Cache {
-    young: HashMap<Key, Known>,
-    old: HashMap<Key, Known>,
+    /// The types and the struct by which it was read (0, 0: none).
+    schema: (u64, u32),
+    /// What the text says.
+    read: Fields,
+    /// What the schema makes of it, if that is something else.
+    settled: Option<Fields>,
 }
 
 /// Objects made by the same program own the same fields: most texts are known already.
-static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
+static KNOWN: Cache<Known> = Cache::new();
 
 fn cached(schema: Option<&Schema>, text: &Str) -> Result<Known, String> {
+    let by = schema.map_or((0, 0), |schema| (schema.types().number(), schema.root().0));
     let read = || {
         let set = decode(text)?;
-        Ok::<_, String>(match schema.and_then(|schema| settle(schema, &set)) {
-            Some(set) => Known { set, settled: true },
-            None => Known { set, settled: false },
-        })
+        let settled = schema.and_then(|schema| settle(schema, &set)).map(Fields::from_set);
+        let read = Fields(Arc::new(Both { text: OnceLock::from(text.clone()), set: OnceLock::from(set) }));
+        Ok::<_, String>(Known { schema: by, read, settled })
     };
     if text.len() > LONGEST {
         return read();
     }
-    let (types, root) = schema.map_or((0, 0), |schema| (schema.types().number(), schema.root().0));
-    let key = (types, root, text.clone());
-    let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = cache.young.get(&key) {
-        return Ok(known.clone());
+    let hash = hash(&(by, text));
+    let is_this = |known: &Known| (known.schema == by && known.read.text() == text).then(|| known.clone());
+    if let Some(known) = KNOWN.get(hash, is_this) {
+        return Ok(known);
     }
-    let known = match cache.old.remove(&key) {
-        Some(known) => known,
-        None => read()?,
-    };
-    if cache.young.len() >= CACHED {
-        cache.old = std::mem::take(&mut cache.young);
-    }
-    cache.young.insert(key, known.clone());
+    let known = read()?;
+    KNOWN.put(hash, known.clone());
     Ok(known)
 }
 
 /// The names of all fields of the kind table, so that the same name is the same text.
-static NAMES: LazyLock<HashSet<Str>> = LazyLock::new(|| {
+static NAMES: LazyLock<FxHashSet<Str>> = LazyLock::new(|| {
     let types = table().types();
     types.structs().iter().flat_map(|structure| structure.fields.iter().map(|field| field.name.clone())).collect()
 });
 
-fn name(text: &str) -> Str {
+/// A name, which is shared if it is one of those.
+pub(super) fn name(text: &str) -> Str {
     NAMES.get(text).cloned().unwrap_or_else(|| text.into())
 }
 

@@ -1,11 +1,13 @@
 //! `metadata.managedFields`: who set which fields, by what kind of write, in which version.
 
-use super::fields::Fields;
+use super::cache::{Cache, hash};
+use super::fields::{Fields, LONGEST};
 use super::set::FieldSet;
 use super::track::Versions;
 use crate::json::{self, Kind, Reader};
 use crate::{Str, Value, scalar};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Managers of plain writes that are kept apart; older ones are merged.
 const MAX_UPDATERS: usize = 10;
@@ -66,11 +68,54 @@ impl From<json::DecodeError> for ManagedError {
     }
 }
 
+/// An entry that was read once: what its text says before the time and after it.
+struct Known {
+    before: Str,
+    after: Str,
+    entry: Entry,
+}
+
+impl Known {
+    /// The same entry with the time that it has here, and the length of its text; `None` if it is not what comes here.
+    fn find(&self, text: &str) -> Option<(Entry, usize)> {
+        let rest = text.strip_prefix(self.before.as_str())?;
+        let (time, rest) = rest.split_at_checked(self.entry.time.as_ref()?.len())?;
+        let is_plain = time.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'.'));
+        let entry = || Entry { time: Some(time.into()), ..self.entry.clone() };
+        let length = self.before.len() + time.len() + self.after.len();
+        (is_plain && rest.starts_with(self.after.as_str())).then(|| (entry(), length))
+    }
+}
+
 impl Entry {
+    /// Reads an entry. Mostly it is one that was read before but for its time, and as much stands behind it: then it is known
+    /// where it ends and what it says.
     fn read(index: usize, reader: &mut Reader<'_>) -> Result<Self, ManagedError> {
+        static KNOWN: Cache<Box<Known>> = Cache::new();
+        /// Bytes by which it is looked for; mostly the manager's name is among them.
+        const BEGINNING: usize = 32;
+        let text = reader.rest();
+        let hash = hash(&(text.len(), text.as_bytes().get(..BEGINNING)));
+        if let Some((entry, length)) = KNOWN.get(hash, |known| known.find(text)) {
+            reader.pass(length);
+            return Ok(entry);
+        }
+        let (entry, time) = Self::parse(index, reader)?;
+        let length = text.len() - reader.rest().len();
+        if let Some(time) = time.filter(|_| length <= LONGEST)
+            && let (Some(before), Some(after)) = (text.get(..time.start), text.get(time.end..length))
+        {
+            KNOWN.put(hash, Box::new(Known { before: before.into(), after: after.into(), entry: entry.clone() }));
+        }
+        Ok(entry)
+    }
+
+    /// Reads an entry; and where its time stands, if it stands there as it is.
+    fn parse(index: usize, reader: &mut Reader<'_>) -> Result<(Self, Option<Range<usize>>), ManagedError> {
+        let begin = reader.rest().len();
         let mut writer =
             Writer { manager: Str::default(), operation: Operation::Update, api_version: Str::default(), subresource: Str::default() };
-        let (mut operation, mut fields_type, mut time, mut fields) = (Cow::default(), Cow::default(), None, None);
+        let (mut operation, mut fields_type, mut time, mut place, mut fields) = (Cow::default(), Cow::default(), None, None, None);
         let mut more = reader.open(b'}')?;
         while more {
             let key = reader.key()?;
@@ -78,7 +123,12 @@ impl Entry {
                 ("manager", Kind::String) => writer.manager = Str::from(&*reader.string()?),
                 ("operation", Kind::String) => operation = reader.string()?,
                 ("apiVersion", Kind::String) => writer.api_version = Str::from(&*reader.string()?),
-                ("time", Kind::String) => time = Some(Str::from(&*reader.string()?)),
+                ("time", Kind::String) => {
+                    let text = reader.string()?;
+                    let end = begin - reader.rest().len() - 1;
+                    place = matches!(text, Cow::Borrowed(_)).then(|| end - text.len()..end);
+                    time = Some(Str::from(&*text));
+                }
                 ("fieldsType", Kind::String) => fields_type = reader.string()?,
                 ("fieldsV1", Kind::Null) => reader.null()?,
                 ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known()?.into())),
@@ -101,16 +151,17 @@ impl Entry {
             "" => return Err(ManagedError(format!("missing fieldsType in managed fields entry {index}"))),
             other => return Err(ManagedError(format!("invalid fieldsType {other:?} in managed fields entry {index}"))),
         }
-        Ok(Self { writer, time, fields: fields.unwrap_or_else(|| Fields::from_set(FieldSet::new())) })
+        Ok((Self { writer, time, fields: fields.unwrap_or_else(|| Fields::from_set(FieldSet::new())) }, place))
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, text: &mut String) {
         let Writer { manager, operation, api_version, subresource } = &self.writer;
+        let mut out = Vec::with_capacity(256);
         out.push(b'{');
         let mut member = |name: &str, value: &str| {
             if !value.is_empty() {
                 out.extend_from_slice(name.as_bytes());
-                json::encode_string(value, out);
+                json::encode_string(value, &mut out);
                 out.push(b',');
             }
         };
@@ -118,13 +169,15 @@ impl Entry {
         member("\"operation\":", operation.as_str());
         member("\"apiVersion\":", api_version);
         member("\"time\":", self.time.as_deref().unwrap_or_default());
-        out.extend_from_slice(b"\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
-        self.fields.write(out);
+        text.push_str(&String::from_utf8(out).unwrap_or_default());
+        text.push_str("\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
+        text.push_str(self.fields.text());
         if !subresource.is_empty() {
-            out.extend_from_slice(b",\"subresource\":");
-            json::encode_string(subresource, out);
+            let mut out = b",\"subresource\":".to_vec();
+            json::encode_string(subresource, &mut out);
+            text.push_str(&String::from_utf8(out).unwrap_or_default());
         }
-        out.push(b'}');
+        text.push('}');
     }
 
     /// Seconds since 1970, by which entries are ordered.
@@ -230,13 +283,13 @@ impl Managed {
         if self.entries.is_empty() {
             return None;
         }
-        let mut out = Vec::with_capacity(1024);
+        let mut text = String::with_capacity(self.entries.iter().map(|entry| entry.fields.text().len() + 256).sum());
         for (index, entry) in self.entries.iter().enumerate() {
-            out.push(if index == 0 { b'[' } else { b',' });
-            entry.write(&mut out);
+            text.push(if index == 0 { '[' } else { ',' });
+            entry.write(&mut text);
         }
-        out.push(b']');
-        Some(Value::Json(String::from_utf8(out).unwrap_or_default().into()))
+        text.push(']');
+        Some(Value::Json(text.into()))
     }
 
     /// True if both say the same, apart from times.

@@ -4,11 +4,14 @@
 //! atomic, and where the schema knows nothing the value says what it is. The rules are those of KEP-555 and of the
 //! reference's documentation of server-side apply.
 //!
-//! Writes are frequent and mostly change what their writer owns already. So sets are only read where something
-//! differs ([`track`]), stay text otherwise ([`Fields`]), and texts that were read once are not read again.
+//! Writes are frequent, mostly change what their writer owns already, and are like those to other objects. So sets are only
+//! read where something differs ([`track`]), stay text otherwise ([`Fields`]), and what was found out once (what a text says,
+//! the sets of a difference, what it makes of somebody's set) is remembered.
 
+mod cache;
 mod check;
 mod compare;
+mod difference;
 mod element;
 mod fields;
 mod managed;
@@ -19,6 +22,7 @@ mod remove;
 mod set;
 mod settle;
 mod shape;
+mod trace;
 mod track;
 mod update;
 

@@ -9,6 +9,7 @@ use super::set::{FieldSet, Node};
 pub struct Paths {
     excluded: FieldSet,
     only: Vec<Vec<&'static str>>,
+    name: String,
 }
 
 impl Paths {
@@ -20,12 +21,18 @@ impl Paths {
     /// A write that cannot change what is at or below these dotted paths of fields.
     pub fn except(paths: &[&str]) -> Self {
         let path = |path: &&str| path.split('.').map(|name| Element::field(name.to_owned())).collect();
-        Self { excluded: FieldSet::of(paths.iter().map(path)), only: Vec::new() }
+        Self { excluded: FieldSet::of(paths.iter().map(path)), only: Vec::new(), name: format!("except {}", paths.join(" ")) }
     }
 
     /// A write that can only change what is at or below these dotted paths; `*` is any item or entry.
     pub fn only(paths: &[&'static str]) -> Self {
-        Self { excluded: FieldSet::new(), only: paths.iter().map(|path| path.split('.').collect()).collect() }
+        let only = paths.iter().map(|path| path.split('.').collect()).collect();
+        Self { excluded: FieldSet::new(), only, name: format!("only {}", paths.join(" ")) }
+    }
+
+    /// What tells these paths from others.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn reduce(&self, comparison: Comparison) -> Comparison {

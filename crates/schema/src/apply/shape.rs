@@ -46,17 +46,17 @@ impl<'t> Shape<'t> {
     }
 
     /// The shape of an entry of a struct or map.
-    pub(crate) fn entry(self, name: &str) -> Self {
+    pub(crate) fn entry(&self, name: &str) -> Self {
         match self {
             Self::Struct(kind) | Self::Map(kind) | Self::Deduced(kind) => Self::of_kind(kind.entry(name)),
-            other => other,
+            other => *other,
         }
     }
 
     /// The shape of a list's items.
-    pub(crate) fn item(self) -> Self {
+    pub(crate) fn item(&self) -> Self {
         match self {
-            Self::Keyed(kind, _) => Self::of_kind(kind),
+            Self::Keyed(kind, _) => Self::of_kind(*kind),
             _ => Self::Leaf,
         }
     }

@@ -1,11 +1,10 @@
 //! Who owns what after a write.
 
 use super::Paths;
-use super::compare::{Comparison, compare};
-use super::fields::Fields;
+use super::difference::Difference;
 use super::managed::{Entry, Managed, Writer};
-use super::set::FieldSet;
 use crate::{Schema, Str, Value};
+use std::sync::Arc;
 
 /// The versions of a kind, between which objects are converted to see what a write changes in each.
 pub trait Versions {
@@ -51,26 +50,24 @@ pub struct Write<'a> {
 /// What differs, in each version that somebody owns fields in.
 pub(super) struct Differences<'a> {
     write: Write<'a>,
-    known: Vec<(Str, Option<(Comparison, FieldSet)>)>,
+    known: Vec<(Str, Option<Arc<Difference>>)>,
 }
 
 impl<'a> Differences<'a> {
-    pub(super) fn new(write: Write<'a>, api_version: Str, comparison: Comparison) -> Self {
-        let changed = comparison.changed();
-        Self { write, known: vec![(api_version, Some((comparison, changed)))] }
+    /// Of a write in this version.
+    pub(super) fn new(write: Write<'a>, api_version: Str, difference: Arc<Difference>) -> Self {
+        Self { write, known: vec![(api_version, Some(difference))] }
     }
 
-    /// What differs in a version, and what of it was set; `None` if the version is not served.
-    pub(super) fn in_version(&mut self, api_version: &Str) -> Option<&(Comparison, FieldSet)> {
+    /// What differs in a version; `None` if the version is not served.
+    pub(super) fn in_version(&mut self, api_version: &Str) -> Option<&Arc<Difference>> {
         let at = match self.known.iter().position(|(version, _)| version == api_version) {
             Some(at) => at,
             None => {
                 let Write { versions, old, new, reset } = self.write;
                 let differs = versions.schema(api_version).and_then(|schema| {
                     let (old, new) = (versions.convert(old, api_version)?, versions.convert(new, api_version)?);
-                    let comparison = reset.reduce(compare(schema, &old, &new));
-                    let changed = comparison.changed();
-                    Some((comparison, changed))
+                    Some(Difference::of(schema, &old, &new, reset))
                 });
                 self.known.push((api_version.clone(), differs));
                 self.known.len() - 1
@@ -82,59 +79,32 @@ impl<'a> Differences<'a> {
 
 /// Takes from everybody what a write has set or removed. `None`: the entry goes.
 pub(super) fn dispossess(entry: Entry, differences: &mut Differences<'_>) -> Option<Entry> {
-    let (comparison, changed) = differences.in_version(&entry.writer.api_version)?;
-    let set = entry.fields.set().unwrap_or_default();
-    let (loses, reduced) = (set.intersects(changed), set.is_reduced_by(&comparison.removed));
-    if !loses && !reduced {
-        return (!set.is_empty()).then_some(entry);
-    }
-    let mut left = if loses { set.difference(changed) } else { set.clone() };
-    if reduced {
-        left = left.recursive_difference(&comparison.removed);
-    }
-    (!left.is_empty()).then(|| Entry { fields: Fields::from_set(left), ..entry })
+    let fields = differences.in_version(&entry.writer.api_version)?.leaves(&entry.fields)?;
+    Some(Entry { fields, ..entry })
 }
 
 /// Records a write that is no apply: the writer owns what it has set, and nobody what it has removed.
 ///
 /// `None` if nothing changes hands.
 pub fn track(schema: &Schema, write: Write<'_>, managed: &Managed, writer: &Writer, now: &Str) -> Option<Managed> {
-    let comparison = write.reset.reduce(compare(schema, write.old, write.new));
-    if comparison.is_empty() {
+    let difference = Difference::of(schema, write.old, write.new, write.reset);
+    if difference.comparison.is_empty() {
         return None;
     }
-    let mut differences = Differences::new(write, writer.api_version.clone(), comparison);
+    let mut differences = Differences::new(write, writer.api_version.clone(), Arc::clone(&difference));
     let mut result = Managed { entries: Vec::with_capacity(managed.entries.len() + 1) };
     let mut managed = managed.clone();
     managed.settle(write.versions);
-    let mut kept = false;
+    let mut begins = difference.fields.clone();
     for entry in managed.entries {
-        let own = entry.writer.is(writer);
-        if own && let Some((comparison, changed)) = differences.in_version(&writer.api_version) {
-            // Mostly a writer sets what it has set before.
-            let set = entry.fields.set().unwrap_or_default();
-            if set.contains_all(changed) && !set.is_reduced_by(&comparison.removed) && !set.is_empty() {
-                let time = if changed.is_empty() { entry.time.clone() } else { Some(now.clone()) };
-                result.entries.push(Entry { time, ..entry });
-                kept = true;
-                continue;
-            }
-        }
-        result.entries.extend(dispossess(entry, &mut differences));
-    }
-    let changed = differences.in_version(&writer.api_version).map(|(_, changed)| changed.clone()).unwrap_or_default();
-    if !kept && !changed.is_empty() {
-        match result.position(writer).and_then(|at| result.entries.get_mut(at)) {
-            Some(entry) => {
-                let set = entry.fields.set().unwrap_or_default().union(&changed);
-                entry.fields = Fields::from_set(set);
-                entry.time = Some(now.clone());
-            }
-            None => {
-                result.entries.push(Entry { writer: writer.clone(), time: Some(now.clone()), fields: Fields::from_set(changed) });
-            }
+        if !entry.writer.is(writer) {
+            result.entries.extend(dispossess(entry, &mut differences));
+        } else if let Some(fields) = difference.updates(&entry.fields) {
+            let time = if begins.take().is_some() { Some(now.clone()) } else { entry.time };
+            result.entries.push(Entry { time, fields, ..entry });
         }
     }
+    result.entries.extend(begins.map(|fields| Entry { writer: writer.clone(), time: Some(now.clone()), fields }));
     result.cap();
     result.sort();
     Some(result)

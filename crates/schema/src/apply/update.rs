@@ -1,6 +1,7 @@
 //! Server-side apply: an object becomes what a manager's configuration says, as far as it is the manager's to say.
 
-use super::compare::{compare, compare_values};
+use super::compare::compare_values;
+use super::difference::Difference;
 use super::element::Element;
 use super::fields::Fields;
 use super::managed::{Entry, Managed, Operation, Writer};
@@ -163,13 +164,13 @@ impl Application<'_> {
     /// Takes from others what the object has otherwise now, or says who is in the way.
     fn take(&self, managed: &mut Managed, object: &Value) -> Result<(), ApplyError> {
         let write = Write { versions: self.versions, old: self.live, new: object, reset: self.reset };
-        let comparison = self.reset.reduce(compare(self.schema, self.live, object));
-        let mut differences = Differences::new(write, self.writer.api_version.clone(), comparison);
+        let difference = Difference::of(self.schema, self.live, object, self.reset);
+        let mut differences = Differences::new(write, self.writer.api_version.clone(), difference);
         if !self.force {
             let mut conflicts = Vec::new();
             for entry in managed.entries.iter().filter(|entry| !entry.writer.is(self.writer)) {
-                let Some((_, changed)) = differences.in_version(&entry.writer.api_version) else { continue };
-                let theirs = entry.fields.set().unwrap_or_default().intersection(changed);
+                let Some(difference) = differences.in_version(&entry.writer.api_version) else { continue };
+                let theirs = entry.fields.set().unwrap_or_default().intersection(&difference.changed);
                 let manager = entry.writer.describe();
                 let conflict = |path: Vec<Element>| Conflict { manager: manager.clone(), field: Path(&path).to_string(), path };
                 conflicts.extend(theirs.paths().into_iter().map(conflict));

@@ -344,6 +344,16 @@ impl<'a> Reader<'a> {
         Err(self.unexpected("looking for the end of a value"))
     }
 
+    /// The text from here on.
+    pub(crate) fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Passes over as many bytes, which are a whole value.
+    pub(crate) const fn pass(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
     /// The text from here to a later position.
     pub(crate) fn until(&self, later: &Self) -> &'a str {
         self.text.get(self.at..later.at).unwrap_or_default()
@@ -382,13 +392,13 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
 
 /// Where a string ends that has begun before `at`.
 fn after_string(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'"' => break,
-            b'\\' => at += 1,
-            _ => {}
+    loop {
+        at += plain(bytes.get(at..).unwrap_or_default());
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return at,
         }
     }
-    at
 }

@@ -51,7 +51,7 @@ impl<'t> Kind<'t> {
     }
 
     /// The kind of an entry of a struct or map.
-    pub(crate) fn entry(self, name: &str) -> Self {
+    pub(crate) fn entry(&self, name: &str) -> Self {
         match self.what {
             What::Struct(structure) => {
                 structure.field(name).map_or_else(|| Self::unknown(self.types), |field| Self::field(self.types, field))

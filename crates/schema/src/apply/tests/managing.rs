@@ -228,6 +228,46 @@ fn reading_and_writing_entries() {
     assert!(!is_reset(Some(&value!([]))) && !is_reset(None) && !is_reset(Some(&entries)));
 }
 
+/// Entries are remembered by what stands around their times.
+#[test]
+fn entries_are_read_as_they_are() {
+    let entry = |time: &str, fields: &str, rest: &str| {
+        format!(
+            r#"{{"manager":"m","operation":"Update","apiVersion":"v1","time":"{time}","fieldsType":"FieldsV1","fieldsV1":{fields}{rest}}}"#
+        )
+    };
+    let read = |text: &str| Managed::read(Some(&Value::Json(format!("[{text}]").into()))).map_err(|error| error.to_string());
+    let shown = |text: &str| {
+        let managed = read(text).unwrap();
+        let [entry] = managed.entries() else { panic!("{text}") };
+        (entry.time.as_deref().unwrap().to_owned(), text_of(&entry.fields), entry.writer.subresource.to_string())
+    };
+    let (first, second) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");
+    // Twice, as the second time is the one that remembers.
+    for _ in 0..2 {
+        for (time, fields, rest, subresource) in [
+            (first, r#"{"f:data":{"f:x":{}}}"#, "", ""),
+            (second, r#"{"f:data":{"f:x":{}}}"#, "", ""),
+            (second, r#"{"f:data":{"f:y":{}}}"#, "", ""),
+            // A time that is the name of a field, and others that are as long.
+            (first, r#"{"f:data":{"f:2026-01-01T00:00:01Z":{}}}"#, "", ""),
+            (first, r#"{"f:data":{"f:2026-01-01T00:00:02Z":{}}}"#, "", ""),
+            (second, r#"{"f:data":{"f:2026-01-01T00:00:01Z":{}}}"#, "", ""),
+            (first, "{}", r#","subresource":"status""#, "status"),
+            (second, "{}", r#","subresource":"scales""#, "scales"),
+        ] {
+            assert_eq!(shown(&entry(time, fields, rest)), (time.to_owned(), fields.to_owned(), subresource.to_owned()));
+        }
+        // Only plain times are passed over.
+        assert_eq!(shown(&entry(r"2026-01-01T00:00:A", "{}", "")).0, "2026-01-01T00:00:A");
+        assert!(read(&entry(r#"2026-01-01T00:00"01Z"#, "{}", "")).is_err());
+        assert!(read(&entry(first, "{", "")).is_err());
+    }
+    let two = format!("{},{}", entry(first, "{}", ""), entry(second, "{}", r#","subresource":"status""#));
+    assert_eq!(read(&two).unwrap().entries().len(), 2);
+    assert_eq!(read(&two).unwrap().value(), Some(Value::Json(format!("[{two}]").into())));
+}
+
 /// A custom kind of two versions in time: first its list `l` and its struct `s` were owned by their parts, then as wholes.
 #[test]
 fn what_became_atomic_is_owned_as_a_whole() {

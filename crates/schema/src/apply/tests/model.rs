@@ -379,8 +379,8 @@ fn agree(seeds: std::ops::RangeInclusive<u64>) {
         let versions = OneVersion { api_version: "v1", schema: &schema };
         let empty = canonical(&schema, &value!({}));
         let (mut live, mut managed, mut model) = (empty.clone(), Managed::default(), Model::default());
-        let now: Str = "2026-01-01T00:00:00Z".into();
         for step in 0..25 {
+            let now: Str = format!("2026-01-01T00:00:{step:02}Z").into();
             let manager = ["a", "b", "c"][dice.roll(3)];
             let random = random(&mut dice, schema.types(), &root, &ListType::Default);
             let operation = if dice.chance(35) { Operation::Update } else { Operation::Apply };
@@ -426,6 +426,10 @@ fn agree(seeds: std::ops::RangeInclusive<u64>) {
                     Err(error) => panic!("seed {seed} step {step}: {error}"),
                 }
             }
+            // As objects are stored. What is remembered of texts is remembered from other objects, too.
+            let stored = Managed::read(managed.value().as_ref()).unwrap();
+            assert_eq!(stored, managed, "seed {seed} step {step}");
+            managed = stored;
             let (table, _) = table_of(&schema, &live);
             assert_eq!(table, model.table, "seed {seed} step {step}: {}", text(&live));
             let owners: BTreeMap<(String, bool), BTreeSet<Steps>> = managed

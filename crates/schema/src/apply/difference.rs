@@ -1,0 +1,114 @@
+//! What a write changes, and what becomes of the fields that others own. Mostly it is what it was at a write before.
+
+use super::Paths;
+use super::cache::{Cache, hash};
+use super::compare::{Comparison, trace};
+use super::fields::{Fields, LONGEST};
+use super::set::FieldSet;
+use crate::{Schema, Value};
+use std::sync::Arc;
+
+/// What differs between an object before and after a write.
+#[derive(Debug, Default)]
+pub(super) struct Difference {
+    /// By what it is known: its trace, and the paths that it cannot have. Empty if it is not.
+    key: Vec<u8>,
+    /// All that differs.
+    pub(super) comparison: Comparison,
+    /// What the writer has set.
+    pub(super) changed: FieldSet,
+    /// The same.
+    pub(super) fields: Option<Fields>,
+}
+
+static DIFFERENCES: Cache<Arc<Difference>> = Cache::new();
+
+impl Difference {
+    /// What differs between two objects of the same version, but for what the write cannot change.
+    pub(super) fn of(schema: &Schema, old: &Value, new: &Value, reset: &Paths) -> Arc<Self> {
+        let trace = trace(schema, old, new);
+        if trace.bytes.is_empty() {
+            return Arc::default();
+        }
+        let make = |key: Vec<u8>| {
+            let comparison = reset.reduce(trace.sets());
+            let changed = comparison.changed();
+            let fields = (!changed.is_empty()).then(|| Fields::from_set(changed.clone()));
+            Arc::new(Self { key, comparison, changed, fields })
+        };
+        if trace.bytes.len() > LONGEST {
+            return make(Vec::new());
+        }
+        let key = [&trace.bytes, reset.name().as_bytes()].concat();
+        let hash = hash(key.as_slice());
+        DIFFERENCES.get(hash, |known| (known.key == key).then(|| Arc::clone(known))).unwrap_or_else(|| {
+            let difference = make(key);
+            DIFFERENCES.put(hash, Arc::clone(&difference));
+            difference
+        })
+    }
+
+    /// What is left of fields that somebody owns, if others are written; `None` if nothing is.
+    pub(super) fn leaves(self: &Arc<Self>, fields: &Fields) -> Option<Fields> {
+        self.makes(fields, Role::Other)
+    }
+
+    /// What the fields of the writer become in their entry; `None` if it goes, and what is written makes another.
+    pub(super) fn updates(self: &Arc<Self>, fields: &Fields) -> Option<Fields> {
+        self.makes(fields, Role::Writer)
+    }
+
+    fn makes(self: &Arc<Self>, fields: &Fields, role: Role) -> Option<Fields> {
+        if self.key.is_empty() || !fields.is_short() {
+            return self.apply(fields, role);
+        }
+        let hash = hash(&(Arc::as_ptr(self).addr(), fields.address(), role));
+        let is_this = |known: &Change| known.role == role && known.fields.is(fields) && Arc::ptr_eq(&known.difference, self);
+        if let Some(result) = CHANGES.get(hash, |known| is_this(known).then(|| known.result.clone())) {
+            return result;
+        }
+        let result = self.apply(fields, role);
+        CHANGES.put(hash, Change { difference: Arc::clone(self), fields: fields.clone(), role, result: result.clone() });
+        result
+    }
+
+    fn apply(&self, fields: &Fields, role: Role) -> Option<Fields> {
+        let Self { changed, comparison: Comparison { removed, .. }, .. } = self;
+        let set = fields.set().unwrap_or_default();
+        let reduced = set.is_reduced_by(removed);
+        // Mostly a writer sets what it has set before, and others have set something else.
+        let as_it_is = match role {
+            Role::Writer => set.contains_all(changed),
+            Role::Other => !set.intersects(changed),
+        };
+        if as_it_is && !reduced {
+            return (!set.is_empty()).then(|| fields.clone());
+        }
+        let mut left = set.difference(changed);
+        if reduced {
+            left = left.recursive_difference(removed);
+        }
+        let result = match role {
+            Role::Writer if !left.is_empty() => left.union(changed),
+            _ => left,
+        };
+        (!result.is_empty()).then(|| Fields::from_set(result))
+    }
+}
+
+/// Who owns fields.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Role {
+    Writer,
+    Other,
+}
+
+/// What a difference made of fields. It is known by where both are, which is where nothing else is as long as they are kept.
+struct Change {
+    difference: Arc<Difference>,
+    fields: Fields,
+    role: Role,
+    result: Option<Fields>,
+}
+
+static CHANGES: Cache<Change> = Cache::new();
