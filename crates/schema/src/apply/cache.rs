@@ -10,7 +10,14 @@ const PAIRS: usize = 1024;
 /// Answers by the hashes of their questions. An answer has two places to be in; of three that want the same two, the one that
 /// was asked for longest ago goes. So a cache stays small, and a question takes the same time whatever is asked: whoever
 /// chooses questions with the same hash only makes each other's answers go.
-pub(super) struct Cache<A>(Mutex<Vec<[Option<A>; 2]>>);
+pub(super) struct Cache<A>(Mutex<Vec<Pair<A>>>);
+
+struct Pair<A> {
+    first: Option<A>,
+    second: Option<A>,
+    /// The hash of the last question that neither answers.
+    missed: u64,
+}
 
 impl<A> Cache<A> {
     pub(super) const fn new() -> Self {
@@ -20,7 +27,7 @@ impl<A> Cache<A> {
     /// What `find` finds in the answer to a question with this hash; nothing in one that is the answer to another.
     pub(super) fn get<T>(&self, hash: u64, find: impl Fn(&A) -> Option<T>) -> Option<T> {
         let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let [first, second] = pairs.get_mut(place(hash))?;
+        let Pair { first, second, .. } = pairs.get_mut(place(hash))?;
         let found = first.as_ref().and_then(&find);
         if found.is_some() {
             return found;
@@ -30,14 +37,18 @@ impl<A> Cache<A> {
         Some(found)
     }
 
-    /// Keeps an answer.
-    pub(super) fn put(&self, hash: u64, answer: A) {
+    /// Gives an answer, which is kept if the question was asked before: of what names a pod's address, most is asked once.
+    pub(super) fn put(&self, hash: u64, answer: impl FnOnce() -> A) {
         let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if pairs.is_empty() {
-            pairs.resize_with(PAIRS, || [None, None]);
+            pairs.resize_with(PAIRS, || Pair { first: None, second: None, missed: 0 });
         }
-        let Some([first, second]) = pairs.get_mut(place(hash)) else { return };
-        let gone = std::mem::replace(second, first.replace(answer));
+        let Some(pair) = pairs.get_mut(place(hash)) else { return };
+        if pair.missed != hash {
+            pair.missed = hash;
+            return;
+        }
+        let gone = std::mem::replace(&mut pair.second, pair.first.replace(answer()));
         // What goes may be large.
         drop(pairs);
         drop(gone);

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(super) struct Difference {
     /// By what it is known: its trace, and the paths that it cannot have. Empty if it is not.
     key: Vec<u8>,
+    /// The key's hash.
+    hash: u64,
     /// All that differs.
     pub(super) comparison: Comparison,
     /// What the writer has set.
@@ -30,20 +32,20 @@ impl Difference {
         if trace.bytes.is_empty() {
             return Arc::default();
         }
-        let make = |key: Vec<u8>| {
+        let make = |key: Vec<u8>, hash: u64| {
             let comparison = reset.reduce(trace.sets());
             let changed = comparison.changed();
             let fields = (!changed.is_empty()).then(|| Fields::from_set(changed.clone()));
-            Arc::new(Self { key, comparison, changed, fields })
+            Arc::new(Self { key, hash, comparison, changed, fields })
         };
         if trace.bytes.len() > LONGEST {
-            return make(Vec::new());
+            return make(Vec::new(), 0);
         }
         let key = [&trace.bytes, reset.name().as_bytes()].concat();
         let hash = hash(key.as_slice());
         DIFFERENCES.get(hash, |known| (known.key == key).then(|| Arc::clone(known))).unwrap_or_else(|| {
-            let difference = make(key);
-            DIFFERENCES.put(hash, Arc::clone(&difference));
+            let difference = make(key, hash);
+            DIFFERENCES.put(hash, || Arc::clone(&difference));
             difference
         })
     }
@@ -62,13 +64,13 @@ impl Difference {
         if self.key.is_empty() || !fields.is_short() {
             return self.apply(fields, role);
         }
-        let hash = hash(&(Arc::as_ptr(self).addr(), fields.address(), role));
+        let hash = hash(&(self.hash, fields.address(), role));
         let is_this = |known: &Change| known.role == role && known.fields.is(fields) && Arc::ptr_eq(&known.difference, self);
         if let Some(result) = CHANGES.get(hash, |known| is_this(known).then(|| known.result.clone())) {
             return result;
         }
         let result = self.apply(fields, role);
-        CHANGES.put(hash, Change { difference: Arc::clone(self), fields: fields.clone(), role, result: result.clone() });
+        CHANGES.put(hash, || Change { difference: Arc::clone(self), fields: fields.clone(), role, result: result.clone() });
         result
     }
 
@@ -103,7 +105,7 @@ enum Role {
     Other,
 }
 
-/// What a difference made of fields. It is known by where both are, which is where nothing else is as long as they are kept.
+/// What a difference made of fields. Both are known by where they are, which is where nothing else is as long as they are kept.
 struct Change {
     difference: Arc<Difference>,
     fields: Fields,

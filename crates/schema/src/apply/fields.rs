@@ -118,7 +118,7 @@ fn cached(schema: Option<&Schema>, text: &Str) -> Result<Known, String> {
         return Ok(known);
     }
     let known = read()?;
-    KNOWN.put(hash, known.clone());
+    KNOWN.put(hash, || known.clone());
     Ok(known)
 }
 

@@ -105,7 +105,7 @@ impl Entry {
         if let Some(time) = time.filter(|_| length <= LONGEST)
             && let (Some(before), Some(after)) = (text.get(..time.start), text.get(time.end..length))
         {
-            KNOWN.put(hash, Box::new(Known { before: before.into(), after: after.into(), entry: entry.clone() }));
+            KNOWN.put(hash, || Box::new(Known { before: before.into(), after: after.into(), entry: entry.clone() }));
         }
         Ok(entry)
     }
