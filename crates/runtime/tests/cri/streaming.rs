@@ -148,7 +148,11 @@ async fn stdin_ends_and_much_is_copied_over_spdy(node: &mut Node) {
     };
     let mut out = Vec::new();
     let (word, _, ()) = soon(async { tokio::join!(process.done, process.stdout.as_mut().unwrap().read_to_end(&mut out), typing) }).await;
-    assert_eq!(client::status(&word.unwrap())["status"], "Success");
+    match word {
+        Ok(word) => assert_eq!(client::status(&word)["status"], "Success"),
+        // The reference closes while windows for its last data are on their way, which may take its last word with it.
+        Err(error) => assert!(node.is_reference(), "{error}"),
+    }
     assert!(out.starts_with(b"10000000\n"));
     assert_eq!(out.len(), "10000000\n".len() + 20_000_000);
 }
