@@ -73,9 +73,8 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     })?;
     serving.end();
     let figures = NAMES.into_iter().enumerate().map(|(at, name)| {
-        let of =
-            |pick: fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>| middle(rounds.iter().filter_map(|round| pick(round).get(at).copied()).collect());
-        let (with, without) = (of(|(with, _)| with), of(|(_, without)| without));
+        let with = middle(rounds.iter().filter_map(|(with, _)| with.get(at).copied()).collect());
+        let without = middle(rounds.iter().filter_map(|(_, without)| without.get(at).copied()).collect());
         let conditions = format!(
             "more processor time, mean of the middle half of {ROUNDS} rounds of {OBJECTS}: {:.1} µs a write with, {:.1} µs without",
             with * 1e6,
