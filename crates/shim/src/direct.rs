@@ -165,7 +165,7 @@ fn fork(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: 
 
 /// Becomes the container's first process. Returns only with an error.
 fn first(args: &ContainerArgs, cgroup: &Cgroup, to_us: &mut MainSender, from_us: &mut InitReceiver) -> Result<()> {
-    // Before it has namespaces of its own: their cgroup is then the root that it sees.
+    // As long as it has the way there in sight.
     cgroup.join()?;
     let syscall = create_syscall();
     let process = args.spec.process().as_ref().context("the container has no process")?;

@@ -12,18 +12,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::thread::UnshareFlags;
 use serde_json::Value;
 
-use crate::tree::{Propagation, Tree};
+use crate::tree::{Propagation, Tree, lay_out};
 
 /// Directories that every system has and that may be covered for as long as a container is being made; the first that lies on
 /// the way to nothing that is needed is taken.
 const PLACES: [&str; 5] = ["/mnt", "/media", "/srv", "/opt", "/tmp"];
 
 /// Prepares the container in `dir`. Returns its new bundle, or nothing if it can be made as it is.
-#[allow(unsafe_code)]
 pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
     let mut spec: Value = serde_json::from_slice(&fs::read(dir.join("config.json")).context("cannot read the bundle")?)?;
     let userns = user_namespace(&spec);
@@ -31,13 +28,10 @@ pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let userns = userns.map(|path| File::open(&path).with_context(|| format!("cannot open {}", path.display()))).transpose()?;
-    // SAFETY: this program has one thread, and the file table is not unshared.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.context("cannot make a mount namespace")?;
     let mut moved = Vec::new();
     if userns.is_some() {
         moved.push(("rootfs".to_owned(), Tree::of(Path::new(text(&spec["root"]["path"])), false)?));
     }
-    // Taken before the namespace is cut off, so that what is to be shared with the node still is.
     for (index, entry) in spec["mounts"].as_array_mut().into_iter().flatten().enumerate() {
         let (bind, recursive) = (has(entry, &["bind", "rbind"]), has(entry, &["rbind"]));
         if !bind || userns.is_none() && !Path::new(text(&entry["source"])).is_dir() {
@@ -53,22 +47,11 @@ pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
                 entry.remove("gidMappings");
             });
         }
-        let propagation = match () {
-            () if has(entry, &["rshared", "shared"]) => Propagation::Shared,
-            () if has(entry, &["rslave", "slave"]) => Propagation::Slave,
-            () => Propagation::Private,
-        };
-        tree.propagate(propagation).with_context(|| format!("cannot cut off {}", text(&entry["source"])))?;
+        tree.propagate(Propagation::of(options(entry))).with_context(|| format!("cannot cut off {}", text(&entry["source"])))?;
         moved.push((format!("mount-{index}"), tree));
     }
-    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).context("cannot cut off the mount namespace")?;
-    let place = place(dir, &spec)?;
-    mount("corten", place, "tmpfs", MountFlags::NODEV | MountFlags::NOSUID, c"mode=0755")
-        .with_context(|| format!("cannot mount a tmpfs at {place}"))?;
-    let place = Path::new(place);
-    for (name, tree) in &moved {
-        tree.put(&place.join(name))?;
-    }
+    let place = Path::new(place(dir, &spec)?);
+    lay_out(&moved, place)?;
     if userns.is_some() {
         spec["root"]["path"] = Value::from(place.join("rootfs").display().to_string());
     }
@@ -84,9 +67,13 @@ pub(crate) fn prepare(dir: &Path) -> Result<Option<PathBuf>> {
     Ok(Some(bundle))
 }
 
+fn options(mount: &Value) -> impl Iterator<Item = &str> {
+    mount["options"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
 /// Whether one of the options is given.
-fn has(mount: &Value, options: &[&str]) -> bool {
-    mount["options"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|given| options.contains(&given))
+fn has(mount: &Value, wanted: &[&str]) -> bool {
+    options(mount).any(|given| wanted.contains(&given))
 }
 
 /// Whether a directory that is to be private lies on, or has below it, a mount whose changes others see.

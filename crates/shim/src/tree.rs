@@ -1,4 +1,4 @@
-//! Copies of what is mounted somewhere, attached nowhere until they are put in a place.
+//! Copies of what is mounted somewhere, attached nowhere until they are laid out in a place.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,9 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, FileType};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree};
+use rustix::thread::UnshareFlags;
 
-/// How far changes of what is mounted there are seen, in the words of a spec's options.
+/// How far changes of what is mounted there are seen.
 #[derive(Clone, Copy)]
 pub(crate) enum Propagation {
     /// As where it was taken from.
@@ -18,6 +19,18 @@ pub(crate) enum Propagation {
     Slave,
     /// Nothing is.
     Private,
+}
+
+impl Propagation {
+    /// As a mount's options ask for it; as CRI has it, private if they do not.
+    pub(crate) fn of<'o>(options: impl IntoIterator<Item = &'o str>) -> Propagation {
+        let asked = options.into_iter().find_map(|option| match option {
+            "rshared" | "shared" => Some(Propagation::Shared),
+            "rslave" | "slave" => Some(Propagation::Slave),
+            _ => None,
+        });
+        asked.unwrap_or(Propagation::Private)
+    }
 }
 
 /// A copy of mounts.
@@ -74,4 +87,21 @@ impl Tree {
         move_mount(&self.0, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .with_context(|| format!("cannot lay out {}", target.display()))
     }
+}
+
+/// Lays trees out under their names in a small file system of its own at `place`, in a mount namespace of this process's own that sees
+/// what the node mounts, and shows it nothing. They are to be taken before: what is to be shared with the node still is.
+#[allow(unsafe_code)]
+pub(crate) fn lay_out(trees: &[(String, Tree)], place: &Path) -> Result<()> {
+    // SAFETY: this program has one thread, and the file table is not unshared.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.context("cannot make a mount namespace")?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).context("cannot cut off the mount namespace")?;
+    small(place)?;
+    trees.iter().try_for_each(|(name, tree)| tree.put(&place.join(name)))
+}
+
+/// Mounts a small file system that all may enter.
+pub(crate) fn small(place: &Path) -> Result<()> {
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount("tmpfs", place, "tmpfs", flags, c"mode=0755").with_context(|| format!("cannot mount a tmpfs at {}", place.display()))
 }

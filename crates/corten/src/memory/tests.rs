@@ -105,6 +105,7 @@ fn a_program_goes_on_after_it_gave_memory_back() {
         let deadline = Instant::now() + Duration::from_secs(30);
         while tokio::spawn(async { ANSWERED.get() }).await.unwrap() != ASKED.load(Ordering::Relaxed) {
             assert!(Instant::now() < deadline, "a thread that parks gives its memory back");
+            // Nothing tells that a thread has parked.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

@@ -8,23 +8,23 @@ use crate::{Map, Schema, Str, Value};
 
 /// The paths in which two objects differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Comparison {
+pub(super) struct Comparison {
     /// What only the second has.
-    pub added: FieldSet,
+    pub(super) added: FieldSet,
     /// What both have, with different values.
-    pub modified: FieldSet,
+    pub(super) modified: FieldSet,
     /// What only the first has.
-    pub removed: FieldSet,
+    pub(super) removed: FieldSet,
 }
 
 impl Comparison {
     /// True if nothing differs.
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
 
     /// What the writer of the second object has set.
-    pub fn changed(&self) -> FieldSet {
+    pub(super) fn changed(&self) -> FieldSet {
         if self.modified.is_empty() {
             return self.added.clone();
         }
@@ -33,7 +33,7 @@ impl Comparison {
 
     /// Without what lies at or below these paths.
     #[must_use]
-    pub fn without(self, paths: &FieldSet) -> Self {
+    pub(super) fn without(self, paths: &FieldSet) -> Self {
         if paths.is_empty() {
             return self;
         }
@@ -62,18 +62,13 @@ pub(super) fn is_unowned(in_metadata: bool, name: &str) -> bool {
 }
 
 /// Compares two objects of the same version. Type, identity and what else nobody can own are left out.
-pub fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
-    trace(schema, old, new).sets()
+pub(super) fn compare(schema: &Schema, old: &Value, new: &Value) -> Trace {
+    walk(schema, old, new, Level::Object)
 }
 
 /// Compares two values of the type of `schema` as they are.
-pub fn compare_values(schema: &Schema, old: &Value, new: &Value) -> Comparison {
+pub(super) fn compare_values(schema: &Schema, old: &Value, new: &Value) -> Comparison {
     walk(schema, old, new, Level::Other).sets()
-}
-
-/// What [`compare`] finds.
-pub(super) fn trace(schema: &Schema, old: &Value, new: &Value) -> Trace {
-    walk(schema, old, new, Level::Object)
 }
 
 fn walk(schema: &Schema, old: &Value, new: &Value, level: Level) -> Trace {

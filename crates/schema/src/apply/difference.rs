@@ -2,7 +2,7 @@
 
 use super::Paths;
 use super::cache::{Cache, hash};
-use super::compare::{Comparison, trace};
+use super::compare::{Comparison, compare};
 use super::fields::{Fields, LONGEST};
 use super::set::FieldSet;
 use crate::{Schema, Value};
@@ -28,7 +28,7 @@ static DIFFERENCES: Cache<Arc<Difference>> = Cache::new();
 impl Difference {
     /// What differs between two objects of the same version, but for what the write cannot change.
     pub(super) fn of(schema: &Schema, old: &Value, new: &Value, reset: &Paths) -> Arc<Self> {
-        let trace = trace(schema, old, new);
+        let trace = compare(schema, old, new);
         if trace.bytes.is_empty() {
             return Arc::default();
         }

@@ -30,7 +30,6 @@ mod update;
 mod tests;
 
 pub use check::check;
-pub use compare::{Comparison, compare, compare_values};
 pub use element::Element;
 pub use fields::{Fields, decode as decode_fields, encode as encode_fields};
 pub use managed::{Entry, Managed, ManagedError, Operation, Writer, is_reset};

@@ -1,3 +1,4 @@
+use super::compare::Comparison;
 use super::*;
 use crate::json::{Strictness, canonicalize};
 use crate::{Schema, Str, Value, table, value};
@@ -14,6 +15,11 @@ pub(super) fn schema(api_version: &str, kind: &str) -> &'static Schema {
 
 pub(super) fn canonical(schema: &Schema, value: &Value) -> Value {
     canonicalize(schema, value, Strictness::Strict).unwrap().value
+}
+
+/// The sets of what differs.
+pub(super) fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
+    super::compare::compare(schema, old, new).sets()
 }
 
 pub(super) fn text(value: &Value) -> String {
