@@ -56,7 +56,7 @@ struct Figure {
 
 /// That of `corten`, since parts of it are measured in this process.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: corten_allocator::Allocator = corten_allocator::Allocator;
 
 fn main() -> Result<()> {
     // The runtime under measurement is this program too, in a process of its own.

@@ -2,11 +2,11 @@
 //!
 //! Counted is the processor time of the server and its store, that of the kernel for them included; the clients have a thread of
 //! their own, whose time is taken off. So waiting for the disk makes no cost look small, and other programs of the machine change
-//! little.
+//! little. Beside it stands how much longer the clients wait.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -26,63 +26,71 @@ use crate::{Figure, api};
 
 /// Objects that are written at a time: few, so that the machine is in the same mood for those with owners and those without.
 const OBJECTS: usize = 160;
-/// Times that each kind of write is measured, with owners and without.
-const ROUNDS: usize = 80;
-/// Clients that write at the same time.
-const CLIENTS: usize = 8;
+/// Clients that write at the same time, and times that each kind of write is measured, with owners and without. The write of a client
+/// alone has the disk for itself; those of several become durable together, and use all processors.
+const LOADS: [(usize, usize); 2] = [(1, 40), (8, 80)];
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 const JSON: &str = "application/json";
 
-/// The writes of a round, in order.
-const NAMES: [&str; 5] = [
-    "managedFields: creates of 1 KiB ConfigMaps",
-    "managedFields: updates of 1 KiB ConfigMaps",
-    "managedFields: creates of Pods",
-    "managedFields: status patches of Pods",
-    "managedFields: merge patches of Pods' labels",
+/// The writes of a round, in order; one at a time, and by several clients.
+const NAMES: [[&str; 2]; 5] = [
+    ["managedFields: creates of 1 KiB ConfigMaps, one at a time", "managedFields: creates of 1 KiB ConfigMaps, 8 clients"],
+    ["managedFields: updates of 1 KiB ConfigMaps, one at a time", "managedFields: updates of 1 KiB ConfigMaps, 8 clients"],
+    ["managedFields: creates of Pods, one at a time", "managedFields: creates of Pods, 8 clients"],
+    ["managedFields: status patches of Pods, one at a time", "managedFields: status patches of Pods, 8 clients"],
+    ["managedFields: merge patches of Pods' labels, one at a time", "managedFields: merge patches of Pods' labels, 8 clients"],
 ];
 
 /// A request's method, path, media type and body.
 type Write = (Method, String, &'static str, Bytes);
 
+/// What a write takes, in seconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// Of processor time of the server.
+    processor: f64,
+    /// Of the time that the clients waited, by all writes.
+    wait: f64,
+}
+
+/// What each kind of write takes in a round: with owners, and without.
+type Round = (Vec<Cost>, Vec<Cost>);
+
 pub(crate) fn measure() -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let serving = Serving::start(dir.path())?;
-    let (server, endpoint) = (serving.server.clone(), serving.endpoint.clone());
-    let rounds = run_on_a_thread(async move {
-        let mut bench = Bench { server, clients: load::connect_all(&endpoint, CLIENTS).await? };
-        let mut rounds: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
-        // The first round warms up.
-        for round in 0..=ROUNDS {
-            // Whoever begins finds the caches cold, so they take turns.
-            let (with, without) = if round % 2 == 0 {
-                let with = bench.round(true).await?;
-                (with, bench.round(false).await?)
-            } else {
-                let without = bench.round(false).await?;
-                (bench.round(true).await?, without)
-            };
-            if round > 0 {
-                rounds.push((with, without));
-            }
-        }
-        Ok(rounds)
-    })?;
+    let mut figures = Vec::new();
+    for (load, (clients, rounds)) in LOADS.into_iter().enumerate() {
+        let (server, endpoint) = (serving.server.clone(), serving.endpoint.clone());
+        let rounds = run_on_a_thread(async move {
+            let mut bench = Bench { server, clients: load::connect_all(&endpoint, clients).await? };
+            bench.rounds(rounds).await
+        })?;
+        let of_load = NAMES.iter().enumerate().filter_map(|(kind, names)| Some(figure(names.get(load)?, kind, &rounds)));
+        figures.extend(of_load);
+    }
     serving.end();
-    let figures = NAMES.into_iter().enumerate().map(|(at, name)| {
-        let with = middle(rounds.iter().filter_map(|(with, _)| with.get(at).copied()).collect());
-        let without = middle(rounds.iter().filter_map(|(_, without)| without.get(at).copied()).collect());
-        let conditions = format!(
-            "more processor time, mean of the middle half of {ROUNDS} rounds of {OBJECTS}: {:.1} µs a write with, {:.1} µs without",
-            with * 1e6,
-            without * 1e6
-        );
-        Figure { name, value: (with / without - 1.0) * 100.0, unit: "%", conditions }
-    });
-    Ok(figures.collect())
+    Ok(figures)
+}
+
+/// What owners cost a kind of write.
+fn figure(name: &'static str, kind: usize, rounds: &[Round]) -> Figure {
+    let pairs: Vec<(Cost, Cost)> = rounds.iter().filter_map(|(with, without)| Some((*with.get(kind)?, *without.get(kind)?))).collect();
+    let mean = |of: fn(&(Cost, Cost)) -> f64| middle(pairs.iter().map(of).collect());
+    // Of the same round, since the machine is another one a minute later.
+    let more = |of: fn(&(Cost, Cost)) -> f64| (mean(of) - 1.0) * 100.0;
+    let conditions = format!(
+        "more processor time, mean of the middle half of {} rounds of {OBJECTS}: {:.1} µs a write with, {:.1} µs without; \
+         {:.1} % longer to wait",
+        rounds.len(),
+        mean(|(with, _)| with.processor) * 1e6,
+        mean(|(_, without)| without.processor) * 1e6,
+        more(|(with, without)| with.wait / without.wait)
+    );
+    Figure { name, value: more(|(with, without)| with.processor / without.processor), unit: "%", conditions }
 }
 
 /// The mean of the middle half: neither moved by what else the machine did, nor by one round that happened to be in the middle.
@@ -99,14 +107,33 @@ struct Bench {
 }
 
 impl Bench {
-    /// Seconds of processor time for one write of each kind, with or without owners.
-    async fn round(&mut self, owners: bool) -> Result<Vec<f64>> {
+    async fn rounds(&mut self, count: usize) -> Result<Vec<Round>> {
+        let mut rounds = Vec::with_capacity(count);
+        // The first round warms up.
+        for round in 0..=count {
+            // Whoever begins finds the caches cold, so they take turns.
+            let (with, without) = if round % 2 == 0 {
+                let with = self.round(true).await?;
+                (with, self.round(false).await?)
+            } else {
+                let without = self.round(false).await?;
+                (self.round(true).await?, without)
+            };
+            if round > 0 {
+                rounds.push((with, without));
+            }
+        }
+        Ok(rounds)
+    }
+
+    /// What one write of each kind takes, with or without owners.
+    async fn round(&mut self, owners: bool) -> Result<Vec<Cost>> {
         self.server.record_owners(owners);
         let name = |index: usize| format!("object-{index:05}");
-        let mut times = Vec::new();
+        let mut costs = Vec::new();
         let creates = (0..OBJECTS).map(|at| (Method::POST, CONFIG_MAPS.to_owned(), JSON, api::config_map(&name(at)).into()));
-        let (time, made) = self.timed(creates.collect()).await?;
-        times.push(time);
+        let (cost, made) = self.timed(creates.collect()).await?;
+        costs.push(cost);
         // As a program that has read an object sends it back.
         let updates = made.into_iter().map(|object| {
             let mut object: Value = serde_json::from_slice(&object)?;
@@ -114,35 +141,35 @@ impl Bench {
             *object.pointer_mut("/data/n").context("its data")? = json!("1");
             Ok((Method::PUT, path, JSON, Bytes::from(object.to_string())))
         });
-        times.push(self.timed(updates.collect::<Result<_>>()?).await?.0);
+        costs.push(self.timed(updates.collect::<Result<_>>()?).await?.0);
         let creates = (0..OBJECTS).map(|at| (Method::POST, PODS.to_owned(), JSON, api::pod(&name(at)).into()));
-        times.push(self.timed(creates.collect()).await?.0);
+        costs.push(self.timed(creates.collect()).await?.0);
         let patches = (0..OBJECTS).map(|at| {
             let path = format!("{PODS}/{}/status", name(at));
             (Method::PATCH, path, "application/strategic-merge-patch+json", status(&name(at)).into())
         });
-        times.push(self.timed(patches.collect()).await?.0);
+        costs.push(self.timed(patches.collect()).await?.0);
         let labelled = Bytes::from_static(br#"{"metadata":{"labels":{"seen":"yes"}}}"#);
         let patches = (0..OBJECTS).map(|at| {
             let path = format!("{PODS}/{}", name(at));
             (Method::PATCH, path, "application/merge-patch+json", labelled.clone())
         });
-        times.push(self.timed(patches.collect()).await?.0);
+        costs.push(self.timed(patches.collect()).await?.0);
         for path in [CONFIG_MAPS, PODS] {
             let body = Bytes::from_static(br#"{"gracePeriodSeconds":0}"#);
             self.timed(vec![(Method::DELETE, path.to_owned(), JSON, body)]).await?;
         }
-        Ok(times)
+        Ok(costs)
     }
 
-    /// Makes the writes; the server's processor time for one, and the answers.
-    async fn timed(&mut self, writes: Vec<Write>) -> Result<(f64, Vec<Bytes>)> {
-        let count = writes.len();
-        let mut shares: Vec<Vec<Write>> = (0..CLIENTS).map(|_| Vec::new()).collect();
+    /// Makes the writes; what one takes, and the answers.
+    async fn timed(&mut self, writes: Vec<Write>) -> Result<(Cost, Vec<Bytes>)> {
+        let (count, clients) = (writes.len(), self.clients.len());
+        let mut shares: Vec<Vec<Write>> = (0..clients).map(|_| Vec::new()).collect();
         for (at, write) in writes.into_iter().enumerate() {
-            shares.get_mut(at % CLIENTS).context("a client")?.push(write);
+            shares.get_mut(at % clients).context("a client")?.push(write);
         }
-        let began = server_time();
+        let (began, asked) = (server_time(), Instant::now());
         let tasks = self.clients.drain(..).zip(shares).map(|(mut client, writes)| {
             tokio::spawn(async move {
                 let mut answers = Vec::with_capacity(writes.len());
@@ -159,10 +186,11 @@ impl Bench {
             clients.push(client);
             answers.extend(of_client);
         }
-        let took = server_time().saturating_sub(began);
+        let (took, waited) = (server_time().saturating_sub(began), asked.elapsed());
         self.clients = clients;
         ensure!(answers.len() == count, "{} of {count} writes were answered", answers.len());
-        Ok((took.as_secs_f64() / f64::from(u32::try_from(count)?), answers))
+        let each = |time: Duration| time.as_secs_f64() / count as f64;
+        Ok((Cost { processor: each(took), wait: each(waited) }, answers))
     }
 }
 
