@@ -15,9 +15,8 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// Serving the API is many small allocations on several threads: with the C library's allocator they were a third of its time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: corten_allocator::Allocator = corten_allocator::Allocator;
 
 /// How often the process looks at what it has done. Nothing tells that no more comes.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -42,19 +41,12 @@ thread_local! {
     static ANSWERED: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: declared as in mimalloc.h, and part of the program because the allocator is. Any thread may call it at any time: it
-// frees nothing but what is free already. The crate beneath `mimalloc` declares it only together with types of a further crate.
-#[allow(unsafe_code)]
-unsafe extern "C" {
-    safe fn mi_collect(force: bool);
-}
-
 /// For `on_thread_park` of every runtime: a heap can only be tidied by its own thread.
 pub(crate) fn at_park() {
     let asked = ASKED.load(Ordering::Relaxed);
     if ANSWERED.get() != asked {
         ANSWERED.set(asked);
-        mi_collect(true);
+        corten_allocator::collect();
     }
 }
 
@@ -128,7 +120,7 @@ async fn release(runtimes: &[Handle]) {
         Err(error) => tracing::debug!(%error, "gave back free memory; the program's pages stay"),
     }
     // The last one: of threads that tidy at the same time only one returns what all have freed.
-    mi_collect(true);
+    corten_allocator::collect();
 }
 
 /// Wakes the threads of a runtime, for they give back when they park. A thread that is woken takes one task and wakes the next

@@ -143,7 +143,7 @@ impl Answer<'_> {
 
 /// Decodes an entry, with a resourceVersion.
 pub(crate) fn read(entry: &Entry, revision: Revision) -> Result<Value, ApiError> {
-    let mut object = json::decode_stored(entry.stored_json()).map_err(ApiError::internal)?;
+    let mut object = entry.read().map_err(ApiError::internal)?;
     set_revision(&mut object, revision);
     Ok(object)
 }

@@ -93,7 +93,7 @@ impl Configuration {
             reset: managed::reset(kind, subresource),
             writer: &writer,
             force: context.info.query.bool("force") == Some(true),
-            now: &meta::now().into(),
+            now: &meta::now(),
         };
         let applied = application.run(&owners).map_err(|error| self.refused(&error))?;
         let mut object = applied.object;

@@ -107,9 +107,10 @@ fn stored(object: &Value) -> Bytes {
     let Value::Map(members) = object else { return Bytes::copy_from_slice(&json::encode(object)) };
     let first = FIRST.iter().filter_map(|name| Some((*name, members.get(name)?)));
     let rest = members.iter().map(|(name, value)| (&**name, value)).filter(|(name, _)| !FIRST.contains(name));
-    let mut out = Vec::with_capacity(1024);
-    json::encode_members(first.chain(rest), &mut out);
-    Bytes::copy_from_slice(&out)
+    json::in_buffer(|out| {
+        json::encode_members(first.chain(rest), out);
+        Bytes::copy_from_slice(out)
+    })
 }
 
 /// Sets `metadata.resourceVersion`, if there is a revision.

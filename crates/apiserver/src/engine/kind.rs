@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use corten_schema::{Resource, Table, Value, json};
+use corten_schema::{Resource, Str, Table, Value, json};
 
 use crate::{
     ledger::{Field, Index},
@@ -20,6 +20,8 @@ use crate::{
 pub(crate) struct Kind {
     /// The row by which clients name it.
     pub(crate) served: Arc<Resource>,
+    /// Its version as objects name it: `v1`, `apps/v1`.
+    pub(crate) api_version: Str,
     /// The row in whose version its objects are stored, and seen by strategies and admission.
     pub(crate) storage: Arc<Resource>,
     /// Its peculiarities.
@@ -41,11 +43,13 @@ impl Kind {
         let canonical = json::canonicalize(&storage.schema, &nothing, corten_schema::Strictness::Ignore);
         let empty_status = canonical.ok().and_then(|mut canonical| canonical.value.remove("status")).unwrap_or_else(Value::map);
         let mut empty = served.schema.empty();
-        empty.insert("apiVersion", served.api_version());
+        let api_version = Str::from(served.api_version());
+        empty.insert("apiVersion", api_version.clone());
         empty.insert("kind", served.kind.clone());
         let group = if storage.group.is_empty() { "core" } else { &storage.group };
         Self {
             served: Arc::clone(served),
+            api_version,
             storage: Arc::clone(storage),
             strategy,
             empty_status,
@@ -93,7 +97,11 @@ impl Kind {
     pub(crate) fn index(&self, object: &Value) -> Index {
         let labels = object.labels().into_iter().flatten();
         let labels = labels.map(|(key, value)| (shared(key.as_str()), shared(value.as_str().unwrap_or_default())));
-        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), shared(&text(object, of)))))
+        let owners = match object.at(&["metadata", "managedFields"]) {
+            Some(Value::Json(text)) => Some(text.len()),
+            _ => None,
+        };
+        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), shared(&text(object, of))))).with_owners(owners)
     }
 
     /// 422 for an object of this kind.

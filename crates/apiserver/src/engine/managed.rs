@@ -18,20 +18,23 @@ pub(super) const LONGEST: usize = 128;
 /// Whoever makes a request, as an owner of fields.
 pub(crate) fn writer(context: &Context, kind: &Kind, subresource: &str, operation: Operation) -> Writer {
     let manager = match context.info.query.get("fieldManager") {
-        Some(manager) if !manager.is_empty() => manager.to_owned(),
+        Some(manager) if !manager.is_empty() => manager.into(),
         _ => first_word(&context.agent),
     };
     Writer {
-        manager: if manager.is_empty() { Str::from_static("unknown") } else { manager.into() },
+        manager: if manager.is_empty() { Str::from_static("unknown") } else { manager },
         operation,
-        api_version: kind.served.api_version().into(),
+        api_version: kind.api_version.clone(),
         subresource: subresource.into(),
     }
 }
 
 /// The first word of a user agent, as far as it is printable and short enough.
-fn first_word(agent: &str) -> String {
+fn first_word(agent: &str) -> Str {
     let word = agent.split('/').next().unwrap_or_default();
+    if word.len() <= LONGEST && word.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return word.into();
+    }
     let mut name = String::new();
     for c in word.chars().filter(|c| is_printable(*c)) {
         if name.len() + c.len_utf8() > LONGEST {
@@ -39,7 +42,7 @@ fn first_word(agent: &str) -> String {
         }
         name.push(c);
     }
-    name
+    name.into()
 }
 
 /// What Go takes for printable: no control characters, and of spaces only the ordinary one.
@@ -151,7 +154,7 @@ pub(super) fn of_created(server: &Server, context: &Context, kind: &Kind, object
     let writer = writer(context, kind, "", Operation::Update);
     let versions = KindVersions(kind);
     let write = Write { versions: &versions, old: &kind.empty, new: object, reset: reset(kind, "") };
-    track(&kind.served.schema, write, &base, &writer, &meta::now().into()).unwrap_or(base).value()
+    track(&kind.served.schema, write, &base, &writer, &meta::now()).unwrap_or(base).value()
 }
 
 /// The owners of a changed object. Both are in storage version; `sent` is what the client sent as `managedFields`.
@@ -193,7 +196,7 @@ pub(super) fn of_changed(
         return None;
     }
     let writer = writer(context, kind, subresource, Operation::Update);
-    let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), meta::now().into());
+    let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), meta::now());
     let tracked = if kind.is_served_as_stored() {
         let write = Write { versions: &versions, old, new, reset };
         track(&kind.served.schema, write, &base, &writer, &now)
@@ -210,9 +213,11 @@ pub(super) fn of_changed(
     }
 }
 
-/// Brings an object into its canonical form without its owners, if they are the text that is stored, which has that form.
-pub(super) fn aside<E>(object: &mut Value, read: impl FnOnce(&Value) -> Result<Decoded, E>) -> Result<Decoded, E> {
+/// Brings an object whose metadata has changed into its canonical form without its owners, if they are the text that is stored, which
+/// has that form.
+pub(super) fn aside<E>(object: &mut Value, before: &Value, read: impl FnOnce(&Value) -> Result<Decoded, E>) -> Result<Decoded, E> {
     let metadata = match object.at_mut(&["metadata"]) {
+        Some(metadata) if before.get("metadata") == Some(metadata) => return read(object),
         Some(Value::Map(metadata)) if matches!(metadata.get("managedFields"), Some(Value::Json(_))) => metadata,
         _ => return read(object),
     };

@@ -1,6 +1,8 @@
 //! `metadata`: what the server sets, what is valid, what may change.
 
-use corten_schema::Value;
+use std::cell::RefCell;
+
+use corten_schema::{Str, Value};
 
 use super::{Kind, names};
 use crate::{
@@ -12,8 +14,16 @@ use crate::{
 const METADATA: Path<'static> = Path::Root("metadata");
 
 /// The present, as the API writes times: RFC 3339, whole seconds, UTC.
-pub(super) fn now() -> String {
-    timestamp(jiff::Timestamp::now())
+pub(super) fn now() -> Str {
+    thread_local!(static LAST: RefCell<(i64, Str)> = const { RefCell::new((i64::MIN, Str::from_static(""))) });
+    let now = jiff::Timestamp::now();
+    LAST.with_borrow_mut(|(second, text)| {
+        if *second != now.as_second() {
+            *second = now.as_second();
+            *text = timestamp(now).into();
+        }
+        text.clone()
+    })
 }
 
 /// A time in the API's form.

@@ -4,17 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corten_schema::json;
+use corten_schema::{DecodeError, Value, json};
 use corten_store::{Key, Note, Revision};
 
 use super::filter::Field;
 use super::splice::Splice;
 
-/// What selectors may ask of an object, taken out of it once.
+/// What selectors may ask of an object, taken out of it once; and how long the text of its owners is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
     labels: Box<[(Arc<str>, Arc<str>)]>,
     fields: Box<[(Field, Arc<str>)]>,
+    owners: Option<usize>,
 }
 
 impl Index {
@@ -26,7 +27,12 @@ impl Index {
     ) -> Index {
         let mut labels: Vec<_> = labels.into_iter().collect();
         labels.sort_by(|a, b| a.0.cmp(&b.0));
-        Index { labels: labels.into(), fields: fields.into_iter().collect() }
+        Index { labels: labels.into(), fields: fields.into_iter().collect(), owners: None }
+    }
+
+    /// The same of an object whose `managedFields` are a text of this length, if it is known.
+    pub(crate) fn with_owners(self, owners: Option<usize>) -> Index {
+        Index { owners, ..self }
     }
 
     /// The value of a label.
@@ -100,6 +106,15 @@ impl Entry {
         &self.derived.index
     }
 
+    /// The object without a resourceVersion.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) fn read(&self) -> Result<Value, DecodeError> {
+        json::decode_stored(&self.json, self.derived.index.owners)
+    }
+
     /// The JSON as stored: in the storage version and without a resourceVersion.
     pub(crate) fn stored_json(&self) -> &Bytes {
         &self.json
@@ -147,7 +162,7 @@ impl Entry {
         // Only what was stored in another order, by earlier versions.
         let mut whole = BytesMut::with_capacity(self.json_len());
         self.write_json_at(revision, &mut whole);
-        match json::decode_stored(&whole) {
+        match json::decode_stored(&whole, None) {
             Ok(mut object) => {
                 object.remove("kind");
                 object.remove("apiVersion");

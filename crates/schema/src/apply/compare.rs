@@ -1,6 +1,7 @@
 //! What differs between two objects, as sets of paths.
 
 use super::element::Element;
+use super::paths::Paths;
 use super::set::FieldSet;
 use super::shape::Shape;
 use super::trace::{Mark, Trace};
@@ -61,9 +62,10 @@ pub(super) fn is_unowned(in_metadata: bool, name: &str) -> bool {
     matches!(name, "apiVersion" | "kind")
 }
 
-/// Compares two objects of the same version. Type, identity and what else nobody can own are left out.
-pub(super) fn compare(schema: &Schema, old: &Value, new: &Value) -> Trace {
-    walk(schema, old, new, Level::Object)
+/// Compares two objects of the same version. Type, identity and what else nobody can own are left out, and of what a write cannot
+/// change what lies at the top.
+pub(super) fn compare(schema: &Schema, old: &Value, new: &Value, reset: &Paths) -> Trace {
+    walk(schema, old, new, Level::Object(reset))
 }
 
 /// Compares two values of the type of `schema` as they are.
@@ -71,7 +73,7 @@ pub(super) fn compare_values(schema: &Schema, old: &Value, new: &Value) -> Compa
     walk(schema, old, new, Level::Other).sets()
 }
 
-fn walk(schema: &Schema, old: &Value, new: &Value, level: Level) -> Trace {
+fn walk(schema: &Schema, old: &Value, new: &Value, level: Level<'_>) -> Trace {
     let mut found = Trace::new();
     if let (Value::Map(old), Value::Map(new)) = (old, new) {
         maps(Shape::root(schema), Some(old), Some(new), level, 0, &mut found);
@@ -83,20 +85,36 @@ fn walk(schema: &Schema, old: &Value, new: &Value, level: Level) -> Trace {
 /// is looked at once, or what stands before a difference would be compared again on every level above it.
 const DEEPEST_WHOLE: usize = 8;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Object,
+#[derive(Clone, Copy)]
+enum Level<'p> {
+    Object(&'p Paths),
     Metadata,
     Other,
 }
 
-fn value(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, found: &mut Trace) -> Mark {
+impl Level<'_> {
+    /// Whether an entry is left out.
+    fn is_without(self, name: &str) -> bool {
+        match self {
+            Self::Object(reset) => is_unowned(false, name) || reset.cover(name),
+            Self::Metadata => is_unowned(true, name),
+            Self::Other => false,
+        }
+    }
+
+    /// The level of what an entry has.
+    fn below(self, name: &str) -> Self {
+        if matches!(self, Self::Object(_)) && name == "metadata" { Self::Metadata } else { Self::Other }
+    }
+}
+
+fn value(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level<'_>, depth: usize, found: &mut Trace) -> Mark {
     let (old, new) = match (old, new) {
         (Some(old), Some(new)) => (old, new),
         (None, None) => return Mark::default(),
         (None, Some(value)) | (Some(value), None) => {
             let mark = Mark { added: old.is_none(), removed: new.is_none(), modified: false };
-            if level == Level::Other {
+            if matches!(level, Level::Other) {
                 alone(&shape, value, mark, found);
             } else {
                 parts(shape.of(value), old, new, level, depth, found);
@@ -143,7 +161,7 @@ fn alone(shape: &Shape<'_>, value: &Value, mark: Mark, found: &mut Trace) {
 }
 
 /// Compares the parts of two values; false if neither has any, so that they are to be compared as a whole.
-fn parts(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level, depth: usize, found: &mut Trace) -> bool {
+fn parts(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Level<'_>, depth: usize, found: &mut Trace) -> bool {
     match shape {
         Shape::Struct(_) | Shape::Map(_) => {
             let (old, new) = (old.and_then(Value::as_map), new.and_then(Value::as_map));
@@ -163,11 +181,11 @@ fn parts(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, level: Leve
     }
 }
 
-fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, depth: usize, found: &mut Trace) {
+fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level<'_>, depth: usize, found: &mut Trace) {
     static NONE: Map = Map::new();
     let (old, new) = (old.unwrap_or(&NONE), new.unwrap_or(&NONE));
     let mut visit = |name: &Str, old: Option<&Value>, new: Option<&Value>| {
-        if level != Level::Other && is_unowned(level == Level::Metadata, name) {
+        if level.is_without(name) {
             return;
         }
         if depth < DEEPEST_WHOLE
@@ -176,22 +194,24 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level, de
         {
             return;
         }
-        let deeper = if level == Level::Object && *name == "metadata" { Level::Metadata } else { Level::Other };
         let place = found.enter_entry(name);
-        let mark = value(shape.entry(name), old, new, deeper, depth + 1, found);
+        let mark = value(shape.entry(name), old, new, level.below(name), depth + 1, found);
         found.leave(place, mark);
     };
     // Entries mostly stand in the same order: the next one is found without a search.
     let mut others = old.iter();
+    let mut gone = old.len();
     for (name, value) in new {
         let before = match others.next() {
             Some((other, before)) if other == name => Some(before),
             _ => old.get(name),
         };
+        gone -= usize::from(before.is_some());
         visit(name, before, Some(value));
     }
     for (name, value) in old {
-        if !new.contains_key(name) {
+        if gone > 0 && !new.contains_key(name) {
+            gone -= 1;
             visit(name, Some(value), None);
         }
     }

@@ -28,7 +28,7 @@ static DIFFERENCES: Cache<Arc<Difference>> = Cache::new();
 impl Difference {
     /// What differs between two objects of the same version, but for what the write cannot change.
     pub(super) fn of(schema: &Schema, old: &Value, new: &Value, reset: &Paths) -> Arc<Self> {
-        let trace = compare(schema, old, new);
+        let trace = compare(schema, old, new, reset);
         if trace.bytes.is_empty() {
             return Arc::default();
         }

@@ -6,8 +6,7 @@ use super::set::{FieldSet, Node};
 use super::settle::settle;
 use crate::json::{Kind, Reader};
 use crate::{Schema, Str, json, table};
-use rustc_hash::FxHashSet;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 /// Longer texts are not cached.
 pub(super) const LONGEST: usize = 8 * 1024;
@@ -16,22 +15,38 @@ pub(super) const LONGEST: usize = 8 * 1024;
 #[derive(Clone, Debug)]
 pub struct Fields(Arc<Both>);
 
-/// One at least is there; the other is made when it is asked for.
-#[derive(Debug)]
+/// Text or set is there; the other is made when it is asked for.
+#[derive(Debug, Default)]
 struct Both {
     text: OnceLock<Str>,
     set: OnceLock<FieldSet>,
+    /// What they were [`settled`](Fields::settled) as, by the schema with that number.
+    settled: OnceLock<(SchemaNumber, Settled)>,
+}
+
+/// A set of types and a struct in it; none: (0, 0).
+type SchemaNumber = (u64, u32);
+
+/// What fields are as a schema has them.
+#[derive(Clone, Debug)]
+enum Settled {
+    /// What they are.
+    Same,
+    /// Fields that are shared with others who have the same.
+    As(Fields),
+    /// Nobody can read them.
+    Unknown,
 }
 
 impl Fields {
     /// Fields by their text, which is checked when they are looked at.
     pub fn from_text(text: Str) -> Self {
-        Self(Arc::new(Both { text: OnceLock::from(text), set: OnceLock::new() }))
+        Self(Arc::new(Both { text: OnceLock::from(text), ..Both::default() }))
     }
 
     /// Fields by their set.
     pub fn from_set(set: FieldSet) -> Self {
-        Self(Arc::new(Both { text: OnceLock::new(), set: OnceLock::from(set) }))
+        Self(Arc::new(Both { set: OnceLock::from(set), ..Both::default() }))
     }
 
     /// The set.
@@ -55,9 +70,20 @@ impl Fields {
     /// The same fields as the schema has them now, which are shared with others who have the same; `None` if nobody can read
     /// them.
     pub(super) fn settled(&self, schema: &Schema) -> Option<Self> {
-        match (self.0.text.get(), self.0.set.get()) {
-            (None, Some(set)) => settle(schema, set).map(Self::from_set),
-            _ => cached(Some(schema), self.text()).ok().map(|known| known.settled.unwrap_or(known.read)),
+        if let (None, Some(set)) = (self.0.text.get(), self.0.set.get()) {
+            return settle(schema, set).map(Self::from_set);
+        }
+        let by = number(Some(schema));
+        let settle = || match cached(Some(schema), self.text()).map(|known| known.settled.unwrap_or(known.read)) {
+            Ok(settled) if settled.is(self) => Settled::Same,
+            Ok(settled) => Settled::As(settled),
+            Err(_) => Settled::Unknown,
+        };
+        let (known_by, known) = self.0.settled.get_or_init(|| (by, settle()));
+        match if *known_by == by { known.clone() } else { settle() } {
+            Settled::Same => Some(self.clone()),
+            Settled::As(settled) => Some(settled),
+            Settled::Unknown => None,
         }
     }
 
@@ -90,8 +116,8 @@ impl PartialEq for Fields {
 /// A text that was read once.
 #[derive(Clone)]
 struct Known {
-    /// The types and the struct by which it was read (0, 0: none).
-    schema: (u64, u32),
+    /// By what it was read.
+    schema: SchemaNumber,
     /// What the text says.
     read: Fields,
     /// What the schema makes of it, if that is something else.
@@ -101,12 +127,16 @@ struct Known {
 /// Objects made by the same program own the same fields: most texts are known already.
 static KNOWN: Cache<Known> = Cache::new();
 
+fn number(schema: Option<&Schema>) -> SchemaNumber {
+    schema.map_or((0, 0), |schema| (schema.types().number(), schema.root().0))
+}
+
 fn cached(schema: Option<&Schema>, text: &Str) -> Result<Known, String> {
-    let by = schema.map_or((0, 0), |schema| (schema.types().number(), schema.root().0));
+    let by = number(schema);
     let read = || {
         let set = decode(text)?;
         let settled = schema.and_then(|schema| settle(schema, &set)).map(Fields::from_set);
-        let read = Fields(Arc::new(Both { text: OnceLock::from(text.clone()), set: OnceLock::from(set) }));
+        let read = Fields(Arc::new(Both { text: OnceLock::from(text.clone()), set: OnceLock::from(set), ..Both::default() }));
         Ok::<_, String>(Known { schema: by, read, settled })
     };
     if text.len() > LONGEST {
@@ -122,15 +152,9 @@ fn cached(schema: Option<&Schema>, text: &Str) -> Result<Known, String> {
     Ok(known)
 }
 
-/// The names of all fields of the kind table, so that the same name is the same text.
-static NAMES: LazyLock<FxHashSet<Str>> = LazyLock::new(|| {
-    let types = table().types();
-    types.structs().iter().flat_map(|structure| structure.fields.iter().map(|field| field.name.clone())).collect()
-});
-
-/// A name, which is shared if it is one of those.
+/// A name, which is shared if it is that of a field of the kind table.
 pub(super) fn name(text: &str) -> Str {
-    NAMES.get(text).cloned().unwrap_or_else(|| text.into())
+    table().types().field_name(text)
 }
 
 /// Reads `FieldsV1`.

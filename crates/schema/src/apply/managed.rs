@@ -7,6 +7,7 @@ use super::track::Versions;
 use crate::json::{self, Kind, Reader};
 use crate::{Str, Value, scalar};
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// Managers of plain writes that are kept apart; older ones are merged.
@@ -131,7 +132,7 @@ impl Entry {
                 }
                 ("fieldsType", Kind::String) => fields_type = reader.string()?,
                 ("fieldsV1", Kind::Null) => reader.null()?,
-                ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known()?.into())),
+                ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known(None)?.into())),
                 ("fieldsV1", _) => fields = Some(Fields::from_text(reader.raw()?.into())),
                 ("subresource", Kind::String) => writer.subresource = Str::from(&*reader.string()?),
                 _ => reader.skip()?,
@@ -154,14 +155,13 @@ impl Entry {
         Ok((Self { writer, time, fields: fields.unwrap_or_else(|| Fields::from_set(FieldSet::new())) }, place))
     }
 
-    fn write(&self, text: &mut String) {
+    fn write(&self, out: &mut Vec<u8>) {
         let Writer { manager, operation, api_version, subresource } = &self.writer;
-        let mut out = Vec::with_capacity(256);
         out.push(b'{');
         let mut member = |name: &str, value: &str| {
             if !value.is_empty() {
                 out.extend_from_slice(name.as_bytes());
-                json::encode_string(value, &mut out);
+                json::encode_string(value, out);
                 out.push(b',');
             }
         };
@@ -169,20 +169,28 @@ impl Entry {
         member("\"operation\":", operation.as_str());
         member("\"apiVersion\":", api_version);
         member("\"time\":", self.time.as_deref().unwrap_or_default());
-        text.push_str(&String::from_utf8(out).unwrap_or_default());
-        text.push_str("\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
-        text.push_str(self.fields.text());
+        out.extend_from_slice(b"\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
+        out.extend_from_slice(self.fields.text().as_bytes());
         if !subresource.is_empty() {
-            let mut out = b",\"subresource\":".to_vec();
-            json::encode_string(subresource, &mut out);
-            text.push_str(&String::from_utf8(out).unwrap_or_default());
+            out.extend_from_slice(b",\"subresource\":");
+            json::encode_string(subresource, out);
         }
-        text.push('}');
+        out.push(b'}');
     }
 
-    /// Seconds since 1970, by which entries are ordered.
+    /// Seconds since 1970.
     fn seconds(&self) -> i64 {
         self.time.as_deref().and_then(scalar::to_unix).map_or(0, |(seconds, _)| seconds)
+    }
+
+    /// Which was written first. Times of the form that they are written in are in the order of their texts.
+    fn by_time(&self, other: &Self) -> Ordering {
+        const FORM: &str = "2006-01-02T15:04:05Z";
+        let is_plain = |time: &Str| time.len() == FORM.len() && time.ends_with('Z');
+        match (&self.time, &other.time) {
+            (Some(a), Some(b)) if is_plain(a) && is_plain(b) => a.cmp(b),
+            _ => self.seconds().cmp(&other.seconds()),
+        }
     }
 
     /// True if the other entry says the same, whenever it was written.
@@ -283,13 +291,15 @@ impl Managed {
         if self.entries.is_empty() {
             return None;
         }
-        let mut text = String::with_capacity(self.entries.iter().map(|entry| entry.fields.text().len() + 256).sum());
-        for (index, entry) in self.entries.iter().enumerate() {
-            text.push(if index == 0 { '[' } else { ',' });
-            entry.write(&mut text);
-        }
-        text.push(']');
-        Some(Value::Json(text.into()))
+        let text = json::in_buffer(|out| {
+            for (index, entry) in self.entries.iter().enumerate() {
+                out.push(if index == 0 { b'[' } else { b',' });
+                entry.write(out);
+            }
+            out.push(b']');
+            Str::from(std::str::from_utf8(out).unwrap_or_default())
+        });
+        Some(Value::Json(text))
     }
 
     /// True if both say the same, apart from times.
@@ -317,7 +327,7 @@ impl Managed {
             let (x, y) = (&a.writer, &b.writer);
             x.operation
                 .cmp(&y.operation)
-                .then_with(|| a.seconds().cmp(&b.seconds()))
+                .then_with(|| a.by_time(b))
                 .then_with(|| x.manager.cmp(&y.manager))
                 .then_with(|| x.api_version.cmp(&y.api_version))
                 .then_with(|| x.subresource.cmp(&y.subresource))

@@ -30,6 +30,13 @@ impl Paths {
         Self { excluded: FieldSet::new(), only, name: format!("only {}", paths.join(" ")) }
     }
 
+    /// Whether a write cannot change anything of a field of the object.
+    pub(super) fn cover(&self, field: &str) -> bool {
+        let excluded =
+            self.excluded.nodes().iter().any(|node| node.member && matches!(&node.element, Element::Field(name) if name == field));
+        excluded || !self.only.is_empty() && !self.only.iter().any(|path| path.first().is_some_and(|first| [field, "*"].contains(first)))
+    }
+
     /// What tells these paths from others.
     pub(super) fn name(&self) -> &str {
         &self.name

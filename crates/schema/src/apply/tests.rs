@@ -19,7 +19,7 @@ pub(super) fn canonical(schema: &Schema, value: &Value) -> Value {
 
 /// The sets of what differs.
 pub(super) fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
-    super::compare::compare(schema, old, new).sets()
+    super::compare::compare(schema, old, new, &Paths::none()).sets()
 }
 
 pub(super) fn text(value: &Value) -> String {

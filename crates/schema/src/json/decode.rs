@@ -29,30 +29,32 @@ pub(super) fn decode(schema: &Schema, bytes: &[u8], strictness: Strictness) -> R
 }
 
 pub(super) fn decode_untyped(bytes: &[u8]) -> Result<Value> {
-    let text = super::text_of(bytes);
-    let mut reader = Reader::new(&text);
-    let value = opaque(&mut reader)?;
+    let source = super::text_of(bytes);
+    let mut reader = Reader::new(&source);
+    let value = opaque(&mut reader, &text)?;
     reader.end()?;
     Ok(value)
 }
 
-pub(super) fn decode_stored(bytes: &[u8]) -> Result<Value> {
+pub(super) fn decode_stored(bytes: &[u8], owners: Option<usize>) -> Result<Value> {
     let text = super::text_of(bytes);
     let mut reader = Reader::new(&text);
-    let value = kept(&mut reader, &["metadata", OWNERS])?;
+    let value = kept(&mut reader, &["metadata", OWNERS], owners)?;
     reader.end()?;
     Ok(value)
 }
 
 pub(super) fn decode_owners(text: &str) -> Result<Value> {
     let mut reader = Reader::new(text);
-    let value = kept(&mut reader, &["fieldsV1"])?;
+    let value = kept(&mut reader, &["fieldsV1"], None)?;
     reader.end()?;
     Ok(value)
 }
 
-/// Reads a value that was written here as it is, but what is at the end of the way as text.
-fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
+/// Reads a value that was written here as it is, but what is at the end of the way as text, of that length if somebody knows it.
+fn kept(reader: &mut Reader<'_>, way: &[&str], length: Option<usize>) -> Result<Value> {
+    let types = crate::table().types();
+    let name = |key: Cow<'_, str>| types.field_name(&key);
     match reader.peek()? {
         Kind::Map => {
             let mut entries = Vec::with_capacity(8);
@@ -61,12 +63,12 @@ fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
                 let key = reader.key()?;
                 let value = match way.split_first() {
                     Some((first, [])) if *first == key && matches!(reader.peek()?, Kind::Map | Kind::List) => {
-                        Value::Json(reader.known()?.into())
+                        Value::Json(reader.known(length)?.into())
                     }
-                    Some((first, rest)) if *first == key => kept(reader, rest)?,
-                    _ => opaque(reader)?,
+                    Some((first, rest)) if *first == key => kept(reader, rest, length)?,
+                    _ => opaque(reader, &name)?,
                 };
-                entries.push((text(key), value));
+                entries.push((name(key), value));
                 more = reader.next_key()?;
             }
             Ok(Value::Map(Map::from_unsorted(entries).0))
@@ -75,17 +77,17 @@ fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
             let mut items = Vec::new();
             let mut more = reader.open(b']')?;
             while more {
-                items.push(kept(reader, way)?);
+                items.push(kept(reader, way, length)?);
                 more = reader.next_item()?;
             }
             Ok(Value::List(items))
         }
-        _ => opaque(reader),
+        _ => opaque(reader, &name),
     }
 }
 
 /// Reads a value of any shape as it is; the last of repeated keys wins.
-fn opaque(reader: &mut Reader<'_>) -> Result<Value> {
+fn opaque(reader: &mut Reader<'_>, name: &impl Fn(Cow<'_, str>) -> Str) -> Result<Value> {
     Ok(match reader.peek()? {
         Kind::Null => {
             reader.null()?;
@@ -101,7 +103,7 @@ fn opaque(reader: &mut Reader<'_>) -> Result<Value> {
             let mut items = Vec::new();
             let mut more = reader.open(b']')?;
             while more {
-                items.push(opaque(reader)?);
+                items.push(opaque(reader, name)?);
                 more = reader.next_item()?;
             }
             Value::List(items)
@@ -111,7 +113,7 @@ fn opaque(reader: &mut Reader<'_>) -> Result<Value> {
             let mut more = reader.open(b'}')?;
             while more {
                 let key = reader.key()?;
-                entries.push((text(key), opaque(reader)?));
+                entries.push((name(key), opaque(reader, name)?));
                 more = reader.next_key()?;
             }
             Value::Map(Map::from_unsorted(entries).0)
@@ -227,7 +229,7 @@ impl<'t> Decoder<'_, 't> {
                 spaced if is_spaced(spaced) => Ok(Value::Json(super::text(&decode_untyped(spaced.as_bytes())?))),
                 text => Ok(Value::Json(text.into())),
             },
-            (Type::Json | Type::RawExtension | Type::FieldsV1, _) => opaque(&mut self.reader),
+            (Type::Json | Type::RawExtension | Type::FieldsV1, _) => opaque(&mut self.reader, &text),
             (Type::Time, Kind::String) => self.scalar(|text| scalar::time(text).map_err(|error| error.to_string())),
             (Type::MicroTime, Kind::String) => self.scalar(|text| scalar::micro_time(text).map_err(|error| error.to_string())),
             (Type::Quantity, Kind::String) => self.scalar(quantity),

@@ -17,6 +17,7 @@ pub(crate) use decode::is_spaced;
 pub(crate) use encode::escape as escape_into;
 pub(crate) use reader::{Kind, Reader};
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// What to do with unknown and repeated fields (`fieldValidation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,7 +115,25 @@ pub fn decode(schema: &Schema, bytes: &[u8], strictness: Strictness) -> Result<D
 /// Brings a tree that came from somewhere else (a patch, a typed view, YAML)
 /// into the canonical form.
 pub fn canonicalize(schema: &Schema, value: &Value, strictness: Strictness) -> Result<Decoded, DecodeError> {
-    decode(schema, &encode(value), strictness)
+    in_buffer(|out| {
+        encode::encode_into(value, out);
+        decode(schema, out, strictness)
+    })
+}
+
+/// Brings an object that was made of a canonical one into the canonical form. Its fields that are still what they were `before` are
+/// taken as they are.
+pub fn canonicalize_changed(schema: &Schema, before: &Value, object: &Value, strictness: Strictness) -> Result<Decoded, DecodeError> {
+    let (Value::Map(before), Value::Map(members)) = (before, object) else { return canonicalize(schema, object, strictness) };
+    let (same, changed): (Vec<_>, Vec<_>) = members.iter().partition(|(name, value)| before.get(name) == Some(*value));
+    let mut decoded = in_buffer(|out| {
+        encode::members(changed.into_iter().map(|(name, value)| (name.as_str(), value)), out);
+        decode(schema, out, strictness)
+    })?;
+    for (name, value) in same {
+        decoded.value.insert(name.clone(), value.clone());
+    }
+    Ok(decoded)
 }
 
 /// Reads JSON of any shape as it is.
@@ -128,9 +147,10 @@ pub fn decode_owners(text: &str) -> Result<Value, DecodeError> {
 }
 
 /// Reads a stored object as it is. The object's own `metadata.managedFields` stay text; those in the metadata of a template,
-/// which nobody keeps, are a tree here and text where [`decode`] read them, which is the same value.
-pub fn decode_stored(bytes: &[u8]) -> Result<Value, DecodeError> {
-    decode::decode_stored(bytes)
+/// which nobody keeps, are a tree here and text where [`decode`] read them, which is the same value. Whoever knows how long that
+/// text is may say so, or it is looked through for its end.
+pub fn decode_stored(bytes: &[u8], owners: Option<usize>) -> Result<Value, DecodeError> {
+    decode::decode_stored(bytes, owners)
 }
 
 /// Writes a tree as JSON without spaces.
@@ -142,7 +162,24 @@ pub fn encode(value: &Value) -> Vec<u8> {
 
 /// A tree as JSON without spaces.
 pub(crate) fn text(value: &Value) -> Str {
-    String::from_utf8(encode(value)).unwrap_or_default().into()
+    in_buffer(|out| {
+        encode::encode_into(value, out);
+        std::str::from_utf8(out).unwrap_or_default().into()
+    })
+}
+
+/// Writes into a buffer that the next one uses again, so that nothing must be made larger again and again.
+pub fn in_buffer<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    /// A larger one is not kept.
+    const LARGEST: usize = 64 * 1024;
+    thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+    let mut buffer = BUFFER.take();
+    let written = write(&mut buffer);
+    if buffer.capacity() <= LARGEST {
+        buffer.clear();
+        BUFFER.set(buffer);
+    }
+    written
 }
 
 /// Writes a tree as JSON at the end of `out`.

@@ -284,12 +284,31 @@ fn stored_owners_end_where_their_brackets_do() {
         r#"[{"fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:]}":{}}}}}]"#,
     ] {
         let stored = format!(r#"{{"kind":"Pod","metadata":{{"managedFields":{owners},"name":"a"}},"spec":{{}}}}"#);
-        let object = decode_stored(stored.as_bytes()).unwrap();
-        assert_eq!((object.at(&path), object.name()), (Some(&Value::Json(owners.into())), "a"));
-        assert_eq!(encode(&object), stored.as_bytes());
-        // What ends too early is no object, wherever it ends.
-        for end in 0..stored.len() {
-            assert!(decode_stored(&stored.as_bytes()[..end]).is_err(), "{end}");
+        for length in [None, Some(owners.len())] {
+            let object = decode_stored(stored.as_bytes(), length).unwrap();
+            assert_eq!((object.at(&path), object.name()), (Some(&Value::Json(owners.into())), "a"));
+            assert_eq!(encode(&object), stored.as_bytes());
+            // What ends too early is no object, wherever it ends.
+            for end in 0..stored.len() {
+                assert!(decode_stored(&stored.as_bytes()[..end], length).is_err(), "{end}");
+            }
         }
     }
+}
+
+/// What a change left as it was is taken over, and comes to the same as if all were brought into the form again.
+#[test]
+fn only_what_has_changed_is_brought_into_the_canonical_form() {
+    let text = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"},"spec":{"containers":[{"name":"c","image":"i"}]}}"#;
+    let before = decode(&pod(), text.as_bytes(), Strictness::Strict).unwrap().value;
+    let mut after = before.clone();
+    after.set_at(&["metadata", "labels"], Value::map());
+    after.set_at(&["metadata", "annotations", "a"], "b");
+    after.set_at(&["metadata", "odd"], 1);
+    let changed = canonicalize_changed(&pod(), &before, &after, Strictness::Warn).unwrap();
+    let all = canonicalize(&pod(), &after, Strictness::Warn).unwrap();
+    assert_eq!((&changed.value, &changed.warnings), (&all.value, &all.warnings));
+    assert_eq!(changed.warnings, [r#"unknown field "metadata.odd""#]);
+    assert_eq!(changed.value.at(&["metadata", "annotations", "a"]), Some(&Value::from("b")));
+    assert!(canonicalize_changed(&pod(), &before, &value!({"kind": "Pod", "spec": {"containers": 1}}), Strictness::Warn).is_err());
 }

@@ -1,6 +1,7 @@
 //! Structural types: what a field is, and what its absence means.
 
 use crate::{Str, Value};
+use rustc_hash::FxHashSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -263,15 +264,28 @@ impl Struct {
 pub struct TypeSet {
     structs: Vec<Struct>,
     by_name: HashMap<Str, TypeId>,
+    field_names: FxHashSet<Str>,
     number: u64,
 }
 
 impl TypeSet {
     /// A set of these structs; `TypeId`s in them are positions.
-    pub(crate) fn new(structs: Vec<Struct>) -> Self {
+    pub(crate) fn new(mut structs: Vec<Struct>) -> Self {
+        let mut field_names: FxHashSet<Str> = FxHashSet::default();
+        for field in structs.iter_mut().flat_map(|structure| &mut structure.fields) {
+            match field_names.get(&field.name) {
+                Some(known) => field.name = known.clone(),
+                None => drop(field_names.insert(field.name.clone())),
+            }
+        }
         let by_name = structs.iter().zip(0..).map(|(s, index)| (s.name.clone(), TypeId(index))).collect();
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { structs, by_name, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+        Self { structs, by_name, field_names, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// A name; if it is that of a field of this set, the very same text as in every struct that has such a field.
+    pub(crate) fn field_name(&self, name: &str) -> Str {
+        self.field_names.get(name).cloned().unwrap_or_else(|| name.into())
     }
 
     /// A number that no other set of this process has, for what is remembered of sets.

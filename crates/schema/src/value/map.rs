@@ -1,19 +1,51 @@
 //! Maps of a [`Value`](super::Value): small, ordered, searched by name.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use super::{Str, Value};
 
 /// Up to this many entries a scan is faster than a binary search.
 const SCAN: usize = 16;
 
-/// An ordered map from field name or key to value.
+/// An ordered map from field name or key to value. Clones share their entries until one of them is changed.
 ///
 /// Entries keep the order in which they came. A map that grows beyond a few
 /// entries in sorted order (labels, ConfigMap data) is searched by bisection.
 #[derive(Clone, Debug, Default)]
 pub struct Map {
-    entries: Vec<(Str, Value)>,
+    entries: Entries,
     /// The entries are in strictly ascending order of their keys.
     sorted: bool,
+}
+
+/// Entries that clones share; `None` if there are none.
+#[derive(Clone, Debug, Default)]
+struct Entries(Option<Arc<Vec<(Str, Value)>>>);
+
+impl Entries {
+    /// To change them; what others see stays as it is.
+    fn edit(&mut self) -> &mut Vec<(Str, Value)> {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+
+    /// Whether these are the very same.
+    fn are(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
+    }
+}
+
+impl Deref for Entries {
+    type Target = [(Str, Value)];
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl From<Vec<(Str, Value)>> for Entries {
+    fn from(entries: Vec<(Str, Value)>) -> Self {
+        Self((!entries.is_empty()).then(|| Arc::new(entries)))
+    }
 }
 
 /// Entries of a map, borrowed.
@@ -26,17 +58,17 @@ pub type IntoIter = std::vec::IntoIter<(Str, Value)>;
 impl Map {
     /// An empty map.
     pub const fn new() -> Self {
-        Self { entries: Vec::new(), sorted: false }
+        Self { entries: Entries(None), sorted: false }
     }
 
     /// An empty map that keeps its keys in order.
     pub(crate) const fn sorted() -> Self {
-        Self { entries: Vec::new(), sorted: true }
+        Self { entries: Entries(None), sorted: true }
     }
 
     /// An empty map with room for `capacity` entries.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { entries: Vec::with_capacity(capacity), sorted: false }
+        Self { entries: Entries(Some(Arc::new(Vec::with_capacity(capacity)))), sorted: false }
     }
 
     /// Sorts the map when many entries are to be added, each of which would be searched for.
@@ -48,7 +80,7 @@ impl Map {
 
     /// Takes entries as they are; the keys must be different.
     pub(crate) fn from_entries(entries: Vec<(Str, Value)>) -> Self {
-        Self { entries, sorted: false }
+        Self { entries: entries.into(), sorted: false }
     }
 
     /// Sorts entries by key and keeps the last of equal ones, as Go maps do.
@@ -66,7 +98,7 @@ impl Map {
                 same
             });
         }
-        (Self { entries, sorted: true }, repeated)
+        (Self { entries: entries.into(), sorted: true }, repeated)
     }
 
     /// Number of entries.
@@ -98,7 +130,7 @@ impl Map {
     /// The value of `key`, mutable.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         let index = self.position(key).ok()?;
-        self.entries.get_mut(index).map(|(_, value)| value)
+        self.entries.edit().get_mut(index).map(|(_, value)| value)
     }
 
     /// True if there is an entry for `key`, even a null one.
@@ -110,9 +142,9 @@ impl Map {
     pub fn insert(&mut self, key: impl Into<Str>, value: impl Into<Value>) -> Option<Value> {
         let (key, value) = (key.into(), value.into());
         match self.position(&key) {
-            Ok(index) => self.entries.get_mut(index).map(|(_, old)| std::mem::replace(old, value)),
+            Ok(index) => self.entries.edit().get_mut(index).map(|(_, old)| std::mem::replace(old, value)),
             Err(index) => {
-                self.entries.insert(index, (key, value));
+                self.entries.edit().insert(index, (key, value));
                 None
             }
         }
@@ -124,11 +156,11 @@ impl Map {
         let index = match self.position(&key) {
             Ok(index) => index,
             Err(index) => {
-                self.entries.insert(index, (key, Value::Null));
+                self.entries.edit().insert(index, (key, Value::Null));
                 index
             }
         };
-        let slot = &mut self.entries[index].1;
+        let slot = &mut self.entries.edit()[index].1;
         if slot.is_null() {
             *slot = make();
         }
@@ -138,12 +170,12 @@ impl Map {
     /// Removes `key` and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let index = self.position(key).ok()?;
-        Some(self.entries.remove(index).1)
+        Some(self.entries.edit().remove(index).1)
     }
 
     /// Keeps the entries for which `keep` is true.
     pub fn retain(&mut self, mut keep: impl FnMut(&Str, &mut Value) -> bool) {
-        self.entries.retain_mut(|(key, value)| keep(key, value));
+        self.entries.edit().retain_mut(|(key, value)| keep(key, value));
     }
 
     /// Entries in order.
@@ -153,7 +185,7 @@ impl Map {
 
     /// Entries in order, values mutable.
     pub fn iter_mut(&mut self) -> IterMut<'_> {
-        self.entries.iter_mut().map(|entry| (&entry.0, &mut entry.1))
+        self.entries.edit().iter_mut().map(|entry| (&entry.0, &mut entry.1))
     }
 
     /// Keys in order.
@@ -169,11 +201,12 @@ impl Map {
 
 impl PartialEq for Map {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len()
-            && self.entries.iter().enumerate().all(|(index, (key, value))| match other.entries.get(index) {
-                Some((name, theirs)) if name == key => value == theirs,
-                _ => other.get(key).is_some_and(|theirs| value == theirs),
-            })
+        self.entries.are(&other.entries)
+            || self.len() == other.len()
+                && self.entries.iter().enumerate().all(|(index, (key, value))| match other.entries.get(index) {
+                    Some((name, theirs)) if name == key => value == theirs,
+                    _ => other.get(key).is_some_and(|theirs| value == theirs),
+                })
     }
 }
 
@@ -181,7 +214,7 @@ impl IntoIterator for Map {
     type Item = (Str, Value);
     type IntoIter = IntoIter;
     fn into_iter(self) -> IntoIter {
-        self.entries.into_iter()
+        self.entries.0.map(Arc::unwrap_or_clone).unwrap_or_default().into_iter()
     }
 }
 

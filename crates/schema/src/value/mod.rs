@@ -13,8 +13,7 @@ mod tests;
 
 /// A JSON value whose strings are shared and whose field names cost nothing.
 ///
-/// Cloning copies the spine (one allocation per list and map) and shares all
-/// text. Equality ignores the order of map entries; `Int` and `Float` are
+/// Cloning copies lists and shares maps and all text. Equality ignores the order of map entries; `Int` and `Float` are
 /// different values; JSON text is what it says.
 #[derive(Clone, Debug, Default)]
 pub enum Value {

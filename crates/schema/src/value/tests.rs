@@ -1,4 +1,5 @@
 use super::*;
+use crate::json::{decode_untyped, encode};
 use crate::value;
 
 #[test]
@@ -42,4 +43,25 @@ fn typed_views() {
     assert_eq!(view, View { name: "a".to_owned(), count: Some(3), kind: Kind::Simple });
     assert_eq!(Value::from_view(&view).unwrap(), value!({"name": "a", "count": 3, "kind": "Simple"}));
     assert!(value!({"name": 1}).view::<View>().is_err());
+}
+
+#[test]
+fn a_clone_that_is_changed_leaves_the_other_as_it_is() {
+    let text = r#"{"a":{"b":{"c":"d"},"e":"f"},"g":[{"h":1}]}"#;
+    let one = decode_untyped(text.as_bytes()).unwrap();
+    let changes: [fn(&mut Value); 6] = [
+        |other| other.set_at(&["a", "b", "c"], "x"),
+        |other| drop(other.at_mut(&["a"]).unwrap().remove("e")),
+        |other| other.insert("new", 1),
+        |other| other.get_mut("g").unwrap().as_list_mut().unwrap().iter_mut().for_each(|item| item.insert("h", 2)),
+        |other| other.at_mut(&["a"]).unwrap().as_map_mut().unwrap().retain(|_, _| false),
+        |other| other.as_map_mut().unwrap().iter_mut().for_each(|(_, value)| *value = Value::Null),
+    ];
+    for change in changes {
+        let mut other = one.clone();
+        assert_eq!(other, one);
+        change(&mut other);
+        assert_ne!(other, one);
+        assert_eq!(encode(&one), text.as_bytes());
+    }
 }

@@ -1,4 +1,4 @@
-//! Shared text: a static string of the kind table, or a counted one.
+//! Shared text: a static string of the kind table, a short one, or a counted one.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,29 +6,21 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A string that is cheap to clone: names of the kind table are static, all
-/// others are reference-counted.
-#[derive(Clone)]
-pub struct Str(Repr);
+use smol_str::SmolStr;
 
+/// A string that is cheap to clone: names of the kind table are static, short ones are in place, all others are reference-counted.
 #[derive(Clone)]
-enum Repr {
-    Static(&'static str),
-    Shared(Arc<str>),
-}
+pub struct Str(SmolStr);
 
 impl Str {
     /// Wraps a static string without allocating.
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Repr::Static(text))
+        Self(SmolStr::new_static(text))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Repr::Static(text) => text,
-            Repr::Shared(text) => text,
-        }
+        self.0.as_str()
     }
 }
 
@@ -59,7 +51,7 @@ impl Borrow<str> for Str {
 
 impl From<&str> for Str {
     fn from(text: &str) -> Self {
-        if text.is_empty() { Self::default() } else { Self(Repr::Shared(text.into())) }
+        Self(SmolStr::new(text))
     }
 }
 
@@ -77,7 +69,7 @@ impl From<String> for Str {
 
 impl From<Arc<str>> for Str {
     fn from(text: Arc<str>) -> Self {
-        Self(Repr::Shared(text))
+        Self(text.into())
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::disk::{Batch, Disk, Image};
@@ -181,7 +182,7 @@ impl Committer {
                 Write::Put { value, ttl, note } => {
                     let revision = self.next_revision();
                     let until = ttl.map(|ttl| group.clock.after(ttl));
-                    let record = record::encode_put(&key, &value, until);
+                    let (record, value) = record::encode_put(&key, &value, until);
                     let superseded = self.keys.put(&key, revision, until);
                     self.append(group, revision, record, superseded, true);
                     group.changes.push(Change { key, revision, event: Event::Put { value, note } });
@@ -201,7 +202,7 @@ impl Committer {
         Some(revision)
     }
 
-    fn append(&mut self, group: &mut Group, at: Revision, record: Vec<u8>, superseded: Option<Revision>, put: bool) {
+    fn append(&mut self, group: &mut Group, at: Revision, record: Bytes, superseded: Option<Revision>, put: bool) {
         group.bytes += record.len();
         self.space.spent(record.len());
         self.keys.remember(at, group.now, record.len(), superseded, put);

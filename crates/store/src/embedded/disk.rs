@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use bytes::Bytes;
+use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::record::{self, Record, Written};
@@ -59,7 +61,8 @@ impl Disk {
         let storage = |error: fjall::Error| storage(dir, &error);
         let database = open_database(dir)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER);
-        let log = database.keyspace("log", options).map_err(storage)?;
+        // Nobody looks for a single record in the log.
+        let log = database.keyspace("log", || options().filter_policy(FilterPolicy::disabled())).map_err(storage)?;
         let meta = database.keyspace("meta", options).map_err(storage)?;
         let disk = Disk { database, log, meta, dir: dir.display().to_string() };
         disk.check_format()?;
@@ -155,7 +158,7 @@ fn open_database(dir: &Path) -> Result<Database, LoadError> {
 }
 
 impl Batch {
-    pub(super) fn append(&mut self, revision: Revision, record: Vec<u8>) {
+    pub(super) fn append(&mut self, revision: Revision, record: Bytes) {
         self.batch.insert(&self.log, record::log_key(revision), record);
     }
 

@@ -49,24 +49,28 @@ pub(super) fn log_revision(key: &[u8]) -> Option<Revision> {
     Some(Revision(u64::from_be_bytes(key.try_into().ok()?)))
 }
 
-/// `tag, key length (2 bytes), key, [expiry (8 bytes)], value`; integers are little-endian. The engine below has checksums.
-pub(super) fn encode_put(key: &str, value: &[u8], until: Option<Millis>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(11 + key.len() + value.len());
+/// `tag, key length (2 bytes), key, [expiry (8 bytes)], value`; integers are little-endian. The engine below has checksums. Returns the
+/// value in it as well, so that whoever keeps the value shares the record's memory.
+pub(super) fn encode_put(key: &str, value: &[u8], until: Option<Millis>) -> (Bytes, Bytes) {
+    let mut out = Vec::with_capacity(3 + key.len() + until.map_or(0, |_| size_of::<Millis>()) + value.len());
     out.push(if until.is_some() { PUT_UNTIL } else { PUT });
     push_key(&mut out, key);
     if let Some(Millis(until)) = until {
         out.extend_from_slice(&until.to_le_bytes());
     }
+    let begin = out.len();
     out.extend_from_slice(value);
-    out
+    let record = Bytes::from(out);
+    let value = record.slice(begin..);
+    (record, value)
 }
 
 /// `tag, key length, key`.
-pub(super) fn encode_delete(key: &str) -> Vec<u8> {
+pub(super) fn encode_delete(key: &str) -> Bytes {
     let mut out = Vec::with_capacity(3 + key.len());
     out.push(DELETE);
     push_key(&mut out, key);
-    out
+    out.into()
 }
 
 fn push_key(out: &mut Vec<u8>, key: &str) {
