@@ -1,6 +1,6 @@
 //! PATCH: from a patch document to the changed object.
 
-use corten_schema::{Schema, Str, Strictness, Value, apply_defaults, convert, go, json, patch, patch::PatchError};
+use corten_schema::{Schema, Strictness, Value, apply_defaults, convert, go, json, patch, patch::PatchError};
 use http::{HeaderMap, StatusCode, header};
 
 use super::{FieldValidation, Kind, WriteOptions, answer::served, apply::repeated, managed};
@@ -125,12 +125,7 @@ impl Patch {
         let (name, namespace) = (current.name().to_owned(), current.namespace().to_owned());
         let mut value = self.patched(&row.schema, &current, options, context)?;
         check_identity(&mut value, row, &name, &namespace)?;
-        // Fields that are what they were have their defaults; only metadata can get any that follow from others.
-        let is_same = |(name, field): &(&Str, &Value)| *name != "metadata" && current.get(name) == Some(field);
-        let same: Vec<(Str, Value)> =
-            value.as_map().into_iter().flatten().filter(is_same).map(|(name, field)| (name.clone(), field.clone())).collect();
         apply_defaults(row, &mut value);
-        same.into_iter().for_each(|(name, field)| value.insert(name, field));
         Ok(if kind.is_served_as_stored() { value } else { convert(row, &kind.storage, value) })
     }
 }

@@ -28,6 +28,19 @@ async fn strategic_merge_patches_merge_lists_by_key() {
     assert_eq!(patched["metadata"]["generation"], 2);
 }
 
+/// The fields that a patch names need not be those that change.
+#[tokio::test]
+async fn patches_of_string_data_change_data() {
+    let api = Api::start().await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    api.created(secrets, json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Yg==", "b": "Yg=="}}))
+        .await;
+    for (kind, word, data) in [("merge", "c", "Yw=="), ("strategic", "d", "ZA==")] {
+        let patched = api.patch(&format!("{secrets}/s"), kind, json!({"stringData": {"a": word}})).ok().await;
+        assert_eq!((&patched["data"], patched.get("stringData")), (&json!({"a": data, "b": "Yg=="}), None), "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn json_patches() {
     let api = Api::start().await;
