@@ -66,8 +66,11 @@ fn logs_and_exec(runtime: Options) {
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     let mut writer =
         cluster.kubectl_command(&["exec", "-i", "talker", "--", "sh", "-c", "cat > /proc/1/fd/1"]).stdin(Stdio::piped()).spawn().unwrap();
-    writer.stdin.take().unwrap().write_all(b"late line\n").unwrap();
+    // It ends when the line has come: containerd may lose what is typed right before the end.
+    let mut stdin = writer.stdin.take().unwrap();
+    stdin.write_all(b"late line\n").unwrap();
     assert!(lines.any(|line| line.unwrap() == "late line"));
+    drop(stdin);
     follow.kill().unwrap();
     follow.wait().unwrap();
     assert!(writer.wait().unwrap().success());
