@@ -4,7 +4,7 @@ use corten_cri::v1::{self, ContainerState, PodSandboxState};
 use tonic::Code;
 
 use crate::limits::limited;
-use crate::support::{Node, children, eventually, log, shell};
+use crate::support::{Node, children, eventually, log, settled, shell};
 
 fn alive(pid: i64) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
@@ -144,8 +144,12 @@ async fn a_shared_pid_namespace_does_not_outlive_its_shim() {
     let id = node.launch(&sandbox, config).await;
     let pid = node.pid(&id).await;
     let shim = node.shims()[0];
-    let held: Vec<i64> = children(shim).into_iter().map(i64::from).collect();
-    assert!(held.contains(&pid) && held.len() == 2, "the container and the namespace's first process: {held:?}");
+    // Whatever started the container is still on its way out.
+    let held = settled("it has the container and the namespace's first process", async || {
+        let held: Vec<i64> = children(shim).into_iter().map(i64::from).collect();
+        if held.contains(&pid) && held.len() == 2 { Ok(held) } else { Err(held) }
+    })
+    .await;
     rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
     eventually("both are gone", async || (!held.iter().any(|pid| alive(*pid))).then_some(())).await;
     node.remove(&sandbox).await;
