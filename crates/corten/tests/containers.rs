@@ -19,6 +19,8 @@ on_every_runtime!(
 );
 
 fn logs_and_exec(runtime: Options) {
+    // It may lose what is typed right before the end.
+    let on_containerd = runtime.runtime().unwrap().is_some();
     let cluster = Cluster::up(CORTEN, Options { busybox: true, ..runtime });
     cluster.run(&Pod::new(
         "talker",
@@ -64,9 +66,11 @@ fn logs_and_exec(runtime: Options) {
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     let mut writer =
         cluster.kubectl_command(&["exec", "-i", "talker", "--", "sh", "-c", "cat > /proc/1/fd/1"]).stdin(Stdio::piped()).spawn().unwrap();
-    // It ends when the line has come: containerd may lose what is typed right before the end.
-    let mut stdin = writer.stdin.take().unwrap();
-    stdin.write_all(b"late line\n").unwrap();
+    let mut stdin = writer.stdin.take();
+    stdin.as_mut().unwrap().write_all(b"late line\n").unwrap();
+    if !on_containerd {
+        drop(stdin.take());
+    }
     assert!(lines.any(|line| line.unwrap() == "late line"));
     drop(stdin);
     follow.kill().unwrap();
