@@ -126,6 +126,8 @@ impl Patch {
         let mut value = self.patched(&row.schema, &current, options, context)?;
         check_identity(&mut value, row, &name, &namespace)?;
         apply_defaults(row, &mut value);
+        // Whoever looks for what is missing leaves nothing shared.
+        value.share(&current);
         Ok(if kind.is_served_as_stored() { value } else { convert(row, &kind.storage, value) })
     }
 }

@@ -78,6 +78,17 @@ impl Value {
         }
     }
 
+    /// Makes the entries of a map that say the same as those of another the very same, so that to compare them again is one look.
+    pub fn share(&mut self, other: &Self) {
+        if let (Self::Map(map), Self::Map(other)) = (self, other) {
+            for (name, value) in map.iter_mut() {
+                if let Some(same) = other.get(name).filter(|other| *other == value) {
+                    value.clone_from(same);
+                }
+            }
+        }
+    }
+
     /// The entry `key` of a map; `None` for anything else.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.as_map()?.get(key)

@@ -65,3 +65,18 @@ fn a_clone_that_is_changed_leaves_the_other_as_it_is() {
         assert_eq!(encode(&one), text.as_bytes());
     }
 }
+
+#[test]
+fn what_says_the_same_becomes_the_very_same() {
+    let one = value!({"a": {"b": 1}, "c": {"d": 2}, "e": [{"f": 3}], "g": 4});
+    let mut other = value!({"h": 5, "e": [{"f": 3}], "c": {"d": 6}, "a": {"b": 1}});
+    let before = other.clone();
+    other.share(&one);
+    assert_eq!(other, before);
+    let entries = |value: &Value, name: &str| value.get(name).and_then(Value::as_map).unwrap().keys().next().map(std::ptr::from_ref);
+    assert_eq!(entries(&other, "a"), entries(&one, "a"));
+    assert_ne!(entries(&other, "c"), entries(&one, "c"));
+    // What was shared is still nobody else's to change.
+    other.set_at(&["a", "b"], 7);
+    assert_eq!(one.at(&["a", "b"]), Some(&Value::Int(1)));
+}
