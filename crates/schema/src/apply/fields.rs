@@ -28,14 +28,12 @@ struct Both {
 type SchemaNumber = (u64, u32);
 
 /// What fields are as a schema has them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Settled {
-    /// What they are.
+    /// These, which do not hold themselves.
     Same,
-    /// Fields that are shared with others who have the same.
-    As(Fields),
-    /// Nobody can read them.
-    Unknown,
+    /// What is shared with others who have the same; `None` if nobody can read them.
+    As(Option<Fields>),
 }
 
 impl Fields {
@@ -74,16 +72,15 @@ impl Fields {
             return settle(schema, set).map(Self::from_set);
         }
         let by = number(Some(schema));
-        let settle = || match cached(Some(schema), self.text()).map(|known| known.settled.unwrap_or(known.read)) {
-            Ok(settled) if settled.is(self) => Settled::Same,
-            Ok(settled) => Settled::As(settled),
-            Err(_) => Settled::Unknown,
-        };
-        let (known_by, known) = self.0.settled.get_or_init(|| (by, settle()));
-        match if *known_by == by { known.clone() } else { settle() } {
+        let find = || cached(Some(schema), self.text()).ok().map(|known| known.settled.unwrap_or(known.read));
+        let (known_by, known) = self.0.settled.get_or_init(|| {
+            let found = find();
+            (by, if found.as_ref().is_some_and(|found| found.is(self)) { Settled::Same } else { Settled::As(found) })
+        });
+        match known {
+            _ if *known_by != by => find(),
             Settled::Same => Some(self.clone()),
-            Settled::As(settled) => Some(settled),
-            Settled::Unknown => None,
+            Settled::As(settled) => settled.clone(),
         }
     }
 

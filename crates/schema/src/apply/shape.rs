@@ -4,7 +4,6 @@ use super::element::Element;
 use crate::merge::{Kind, What};
 use crate::model::{Field, ListType, Presence, Struct, Type};
 use crate::{Map, Schema, Str, Value};
-use std::sync::Arc;
 
 /// What owners can have of a value.
 #[derive(Clone, Copy, Debug)]
@@ -116,12 +115,6 @@ fn key(kind: Kind<'_>, keys: &[Str], map: &Map) -> Result<Element, String> {
         What::Struct(structure) => Some(structure),
         _ => None,
     };
-    // Mostly there is one.
-    if let [key] = keys
-        && let Some(value) = map.get(key)
-    {
-        return Ok(Element::Key(Arc::from([(key.clone(), value.clone())])));
-    }
     let mut fields = Vec::with_capacity(keys.len());
     for key in keys {
         if let Some(value) = map.get(key) {
