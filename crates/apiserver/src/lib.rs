@@ -28,6 +28,7 @@ mod strategies;
 mod strategy;
 mod subresources;
 mod table;
+mod time;
 mod upkeep;
 mod view;
 

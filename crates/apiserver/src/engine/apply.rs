@@ -7,8 +7,8 @@ use corten_schema::{
 };
 use http::{HeaderMap, StatusCode, header};
 
-use super::{FieldValidation, Kind, WriteOptions, answer::served, managed, meta};
-use crate::{request::Context, status::ApiError};
+use super::{FieldValidation, Kind, WriteOptions, answer::served, managed};
+use crate::{request::Context, status::ApiError, time::now};
 
 /// The media type of configurations.
 pub(crate) const MEDIA_TYPE: &str = "application/apply-patch+yaml";
@@ -93,7 +93,7 @@ impl Configuration {
             reset: managed::reset(kind, subresource),
             writer: &writer,
             force: context.info.query.bool("force") == Some(true),
-            now: &meta::now(),
+            now: &now(),
         };
         let applied = application.run(&owners).map_err(|error| self.refused(&error))?;
         let mut object = applied.object;

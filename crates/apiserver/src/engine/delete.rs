@@ -7,7 +7,7 @@ use super::{
     Answer, Kind, answer,
     commit::{Change, Failure},
     decode::BodyObject,
-    meta, options,
+    options,
 };
 use crate::{
     admission::{Attributes, Operation},
@@ -17,6 +17,7 @@ use crate::{
     server::Server,
     status::{self, ApiError, Details, FieldError},
     strategy::{self, Expect, Scope},
+    time::timestamp,
 };
 
 /// How often a deletion is tried on fresh state before giving up.
@@ -301,7 +302,7 @@ fn shorten(object: &mut Value, running: i64, seconds: i64) {
 fn mark_at(object: &mut Value, end: jiff::Timestamp, seconds: i64) {
     let generation = object.generation();
     let metadata = object.metadata_mut();
-    metadata.insert("deletionTimestamp", meta::timestamp(end));
+    metadata.insert("deletionTimestamp", timestamp(end));
     metadata.insert("deletionGracePeriodSeconds", seconds);
     if generation > 0 {
         metadata.insert("generation", generation + 1);

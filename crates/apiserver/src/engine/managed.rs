@@ -9,8 +9,8 @@ use corten_schema::{
 };
 use std::sync::{LazyLock, atomic::Ordering};
 
-use super::{Kind, meta};
-use crate::{request::Context, server::Server};
+use super::Kind;
+use crate::{request::Context, server::Server, time::now};
 
 /// The most bytes of a manager's name.
 pub(super) const LONGEST: usize = 128;
@@ -18,11 +18,11 @@ pub(super) const LONGEST: usize = 128;
 /// Whoever makes a request, as an owner of fields.
 pub(crate) fn writer(context: &Context, kind: &Kind, subresource: &str, operation: Operation) -> Writer {
     let manager = match context.info.query.get("fieldManager") {
-        Some(manager) if !manager.is_empty() => manager.into(),
+        Some(manager) if !manager.is_empty() => manager.to_owned(),
         _ => first_word(&context.agent),
     };
     Writer {
-        manager: if manager.is_empty() { Str::from_static("unknown") } else { manager },
+        manager: if manager.is_empty() { Str::from_static("unknown") } else { manager.into() },
         operation,
         api_version: kind.api_version.clone(),
         subresource: subresource.into(),
@@ -30,11 +30,8 @@ pub(crate) fn writer(context: &Context, kind: &Kind, subresource: &str, operatio
 }
 
 /// The first word of a user agent, as far as it is printable and short enough.
-fn first_word(agent: &str) -> Str {
+fn first_word(agent: &str) -> String {
     let word = agent.split('/').next().unwrap_or_default();
-    if word.len() <= LONGEST && word.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return word.into();
-    }
     let mut name = String::new();
     for c in word.chars().filter(|c| is_printable(*c)) {
         if name.len() + c.len_utf8() > LONGEST {
@@ -42,7 +39,7 @@ fn first_word(agent: &str) -> Str {
         }
         name.push(c);
     }
-    name.into()
+    name
 }
 
 /// What Go takes for printable: no control characters, and of spaces only the ordinary one.
@@ -154,7 +151,7 @@ pub(super) fn of_created(server: &Server, context: &Context, kind: &Kind, object
     let writer = writer(context, kind, "", Operation::Update);
     let versions = KindVersions(kind);
     let write = Write { versions: &versions, old: &kind.empty, new: object, reset: reset(kind, "") };
-    track(&kind.served.schema, write, &base, &writer, &meta::now()).unwrap_or(base).value()
+    track(&kind.served.schema, write, &base, &writer, &now()).unwrap_or(base).value()
 }
 
 /// The owners of a changed object. Both are in storage version; `sent` is what the client sent as `managedFields`.
@@ -196,7 +193,7 @@ pub(super) fn of_changed(
         return None;
     }
     let writer = writer(context, kind, subresource, Operation::Update);
-    let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), meta::now());
+    let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), now());
     let tracked = if kind.is_served_as_stored() {
         let write = Write { versions: &versions, old, new, reset };
         track(&kind.served.schema, write, &base, &writer, &now)

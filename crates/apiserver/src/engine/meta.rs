@@ -1,35 +1,16 @@
 //! `metadata`: what the server sets, what is valid, what may change.
 
-use std::cell::RefCell;
-
-use corten_schema::{Str, Value};
+use corten_schema::Value;
 
 use super::{Kind, names};
 use crate::{
     status::FieldError,
     strategies::validation::{Path, labels, names::qualified_name},
     strategy::NameRule,
+    time::now,
 };
 
 const METADATA: Path<'static> = Path::Root("metadata");
-
-/// The present, as the API writes times: RFC 3339, whole seconds, UTC.
-pub(super) fn now() -> Str {
-    thread_local!(static LAST: RefCell<(i64, Str)> = const { RefCell::new((i64::MIN, Str::from_static(""))) });
-    let now = jiff::Timestamp::now();
-    LAST.with_borrow_mut(|(second, text)| {
-        if *second != now.as_second() {
-            *second = now.as_second();
-            *text = timestamp(now).into();
-        }
-        text.clone()
-    })
-}
-
-/// A time in the API's form.
-pub(super) fn timestamp(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
 
 /// Completes the metadata of a new object: nothing that the server decides is taken from the client.
 pub(super) fn complete(kind: &Kind, object: &mut Value, namespace: &str) {

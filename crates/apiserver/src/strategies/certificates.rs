@@ -107,7 +107,7 @@ impl Strategy for Requests {
                 *condition = before;
             }
         }
-        stamp(&mut all, old, &jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        stamp(&mut all, old, &crate::time::now());
         let mut status = at(if approval { old } else { object }, "status").cloned().unwrap_or_else(Value::map);
         if all.is_empty() {
             status.remove("conditions");

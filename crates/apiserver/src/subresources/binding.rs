@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use corten_schema::{Value, value};
 
-use super::exchange::{Exchange, now};
+use super::exchange::Exchange;
 use crate::body::Response;
 use crate::engine::{Part, Target};
 use crate::request::Call;
 use crate::status::{ApiError, FieldError, GroupResource};
+use crate::time::now;
 use crate::view::{list, text};
 
 /// Handles `pods/binding`, and the older `bindings`, which name the pod in their metadata.

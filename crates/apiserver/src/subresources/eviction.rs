@@ -6,7 +6,7 @@ use std::sync::Arc;
 use corten_schema::{Value, json};
 use http::HeaderMap;
 
-use super::exchange::{Exchange, now};
+use super::exchange::Exchange;
 use crate::body::Response;
 use crate::engine::DeleteOptions;
 use crate::ledger::Snapshot;
@@ -15,6 +15,7 @@ use crate::request::{Call, Query};
 use crate::status::{ApiError, GroupResource};
 use crate::strategies::validation::labels;
 use crate::strategy::{Effect, Expect};
+use crate::time::now;
 use crate::view::{at, condition_true, entries, int, text};
 
 const GROUP: &str = "policy";

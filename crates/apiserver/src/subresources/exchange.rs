@@ -106,13 +106,3 @@ impl Exchange {
         self.answer(StatusCode::CREATED, &status)
     }
 }
-
-/// The present time as objects carry it.
-pub(super) fn now() -> String {
-    timestamp(jiff::Timestamp::now())
-}
-
-/// A time as objects carry it.
-pub(super) fn timestamp(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}

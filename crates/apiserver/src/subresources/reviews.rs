@@ -5,13 +5,14 @@ mod validate;
 use corten_schema::{Map, Value, json, value};
 use http::StatusCode;
 
-use super::exchange::{Exchange, now};
+use super::exchange::Exchange;
 use crate::authn::UserInfo;
 use crate::authz::{Attributes, Decision};
 use crate::body::Response;
 use crate::engine::WriteOptions;
 use crate::request::Call;
 use crate::status::ApiError;
+use crate::time::now;
 use crate::view::{at, entries, text, texts};
 
 const AUTHORIZATION: &str = "authorization.k8s.io";

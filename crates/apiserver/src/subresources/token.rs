@@ -5,13 +5,14 @@ use corten_schema::Value;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 
-use super::exchange::{Exchange, now, timestamp};
+use super::exchange::Exchange;
 use crate::admission::{Attributes, Operation};
 use crate::body::Response;
 use crate::engine;
 use crate::reads;
 use crate::request::Call;
 use crate::status::{ApiError, FieldError, GroupResource};
+use crate::time::{now, timestamp};
 use crate::view::{at, int, text, texts};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";

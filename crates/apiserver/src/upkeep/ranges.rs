@@ -91,8 +91,7 @@ impl Keeper {
         }
         let set = |range: &mut Value| {
             let before = condition(range, "Ready").filter(|ready| text(ready, "status") == status);
-            let since = before.map(|ready| text(ready, "lastTransitionTime").to_owned());
-            let since = since.unwrap_or_else(|| jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+            let since = before.map_or_else(crate::time::now, |ready| text(ready, "lastTransitionTime").into());
             let ready = value!({
                 "type": "Ready", "status": (status), "reason": (reason), "message": (message), "lastTransitionTime": (since),
             });

@@ -109,7 +109,7 @@ pub(crate) fn canonical(address: &str) -> String {
 /// The IPAddress object of an address that a Service has.
 fn object(address: &str, namespace: &str, service: &str) -> Value {
     let family = if address.contains(':') { Family::V6 } else { Family::V4 }.as_str();
-    let created = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let created = crate::time::now();
     let uid = uuid::Uuid::new_v4().to_string();
     value!({
         "apiVersion": "networking.k8s.io/v1",

@@ -22,8 +22,7 @@ impl Strategy for Volumes {
     fn prepare_status(&self, _: Scope<'_>, volume: &mut Value, old: &Value) -> Result<(), ApiError> {
         // When the phase changed is for the server to say.
         if text(volume, "status.phase") != text(old, "status.phase") && at(volume, "status.lastPhaseTransitionTime").is_none() {
-            let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            volume.set_at(&["status", "lastPhaseTransitionTime"], now);
+            volume.set_at(&["status", "lastPhaseTransitionTime"], crate::time::now());
         }
         Ok(())
     }
