@@ -13,9 +13,10 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::disk::{Batch, Disk, Image};
-use super::keys::{Keys, Limits};
+use super::keys::{Held, Keys, Limits};
 use super::record::{self, Millis};
 use super::space::Space;
+use super::step::{Action, Put, Step};
 use super::{OnFatal, Options};
 use crate::{Change, CommitError, Committed, Event, Key, LoadError, Loaded, Op, Revision, Sink, Txn, Write};
 
@@ -32,7 +33,7 @@ const GROUP_COMPACTED: usize = 2048;
 const EXPIRY_GRAIN: Duration = Duration::from_secs(5);
 
 pub(super) enum Request {
-    Commit { txn: Txn, reply: oneshot::Sender<Answer>, permit: OwnedSemaphorePermit },
+    Commit { steps: Vec<Step>, reply: oneshot::Sender<Answer>, permit: OwnedSemaphorePermit },
     Load { sink: Box<dyn Sink>, reply: oneshot::Sender<Result<Loaded, LoadError>> },
     Close,
 }
@@ -105,8 +106,8 @@ impl Committer {
             let mut after = None;
             while let Some(request) = next.take() {
                 match request {
-                    Request::Commit { txn, reply, permit } => {
-                        self.take(&mut group, txn, reply);
+                    Request::Commit { steps, reply, permit } => {
+                        self.take(&mut group, steps, reply);
                         group.permits.push(permit);
                     }
                     other => {
@@ -150,41 +151,40 @@ impl Committer {
     }
 
     /// Checks a transaction and adds its writes to the group.
-    fn take(&mut self, group: &mut Group, txn: Txn, reply: oneshot::Sender<Answer>) {
-        let answer = match self.check(&txn) {
-            Ok(()) => Ok(self.write(group, txn)),
+    fn take(&mut self, group: &mut Group, steps: Vec<Step>, reply: oneshot::Sender<Answer>) {
+        let answer = match self.check(&steps) {
+            Ok(()) => Ok(self.write(group, steps)),
             Err(error) => Err(error),
         };
         group.answers.push((reply, answer));
     }
 
-    fn check(&mut self, txn: &Txn) -> Result<(), CommitError> {
+    fn check(&mut self, steps: &[Step]) -> Result<(), CommitError> {
         if let Some(fatal) = &self.fatal {
             return Err(CommitError::Fatal(Arc::clone(fatal)));
         }
-        for (index, Op { key, expect, .. }) in txn.ops.iter().enumerate() {
+        for (index, Step { key, expect, .. }) in steps.iter().enumerate() {
             if !self.keys.holds(key, *expect) {
                 return Err(CommitError::Conflict { index, current: self.keys.revision(key) });
             }
         }
-        if txn.ops.iter().any(|op| matches!(op.write, Write::Put { .. })) {
+        if steps.iter().any(|step| matches!(step.action, Action::Put(_))) {
             self.space.check()?;
         }
         Ok(())
     }
 
-    fn write(&mut self, group: &mut Group, txn: Txn) -> Committed {
-        let mut revisions = Vec::with_capacity(txn.ops.len());
-        for Op { key, write, .. } in txn.ops {
-            let revision = match write {
-                Write::Check => None,
-                Write::Delete => self.delete(group, key),
-                Write::Put { value, ttl, note } => {
+    fn write(&mut self, group: &mut Group, steps: Vec<Step>) -> Committed {
+        let mut revisions = Vec::with_capacity(steps.len());
+        for Step { key, action, .. } in steps {
+            let revision = match action {
+                Action::Check => None,
+                Action::Delete => self.delete(group, key),
+                Action::Put(Put { value, until, note, record }) => {
                     let revision = self.next_revision();
-                    let until = ttl.map(|ttl| group.clock.after(ttl));
-                    let (record, value) = record::encode_put(&key, &value, until);
                     let superseded = self.keys.put(&key, revision, until);
-                    self.append(group, revision, record, superseded, true);
+                    let held = Held { bytes: key.len() + value.len(), superseded, put: true };
+                    self.append(group, revision, record, held);
                     group.changes.push(Change { key, revision, event: Event::Put { value, note } });
                     Some(revision)
                 }
@@ -197,15 +197,16 @@ impl Committer {
     fn delete(&mut self, group: &mut Group, key: Key) -> Option<Revision> {
         let superseded = self.keys.delete(&key)?;
         let revision = self.next_revision();
-        self.append(group, revision, record::encode_delete(&key), Some(superseded), false);
+        let held = Held { bytes: key.len(), superseded: Some(superseded), put: false };
+        self.append(group, revision, record::encode_delete(&key), held);
         group.changes.push(Change { key, revision, event: Event::Delete });
         Some(revision)
     }
 
-    fn append(&mut self, group: &mut Group, at: Revision, record: Bytes, superseded: Option<Revision>, put: bool) {
+    fn append(&mut self, group: &mut Group, at: Revision, record: Bytes, held: Held) {
         group.bytes += record.len();
         self.space.spent(record.len());
-        self.keys.remember(at, group.now, record.len(), superseded, put);
+        self.keys.remember(at, group.now, held);
         group.batch.append(at, record);
     }
 

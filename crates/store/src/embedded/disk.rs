@@ -15,7 +15,9 @@ use super::torn::Cut;
 use crate::{Change, Event, LoadError, Loaded, Revision};
 
 /// The format of what is written here. Raise it when an older version would misread.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The last one of the formats that differ from it, but can be read.
+const FORMER: u64 = 1;
 
 /// Memory for writes that are not yet sorted into tables; also what is replayed at most at the next start.
 const WRITE_BUFFER: u64 = 16 << 20;
@@ -51,6 +53,7 @@ pub(super) struct Image {
 pub(super) struct Summary {
     pub(super) revision: Revision,
     pub(super) key: crate::Key,
+    /// Of its key and value.
     pub(super) bytes: usize,
     pub(super) put: bool,
     pub(super) until: Option<record::Millis>,
@@ -71,10 +74,15 @@ impl Disk {
 
     fn check_format(&self) -> Result<(), LoadError> {
         match self.number(META_FORMAT)? {
-            None => self.set_number(META_FORMAT, u64::from(FORMAT)),
-            Some(found) if found <= u64::from(FORMAT) => Ok(()),
+            Some(found) if found == u64::from(FORMAT) => Ok(()),
+            // What an earlier version wrote is read as it is; from now on that version cannot.
+            None | Some(..=FORMER) => self.set_format(FORMAT),
             Some(found) => Err(LoadError::Format { dir: self.dir.clone(), found: u32::try_from(found).unwrap_or(u32::MAX), known: FORMAT }),
         }
+    }
+
+    pub(super) fn set_format(&self, format: u32) -> Result<(), LoadError> {
+        self.set_number(META_FORMAT, u64::from(format))
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>, LoadError> {
@@ -111,11 +119,11 @@ impl Disk {
             let revision = record::log_revision(&key).ok_or(damaged)?;
             let Record { key, write } = record::decode(revision, &bytes)?;
             last = last.max(revision);
-            let (put, until) = match &write {
-                Written::Put { until, .. } => (true, *until),
-                Written::Delete => (false, None),
+            let (put, until, length) = match &write {
+                Written::Put { until, value } => (true, *until, value.len()),
+                Written::Delete => (false, None, 0),
             };
-            records.push(Summary { revision, key: key.clone(), bytes: bytes.len(), put, until });
+            records.push(Summary { revision, key: key.clone(), bytes: key.len() + length, put, until });
             let event = match write {
                 Written::Put { value, .. } => Event::Put { value, note: None },
                 Written::Delete => Event::Delete,

@@ -12,7 +12,7 @@ use crate::{Expect, Key, Revision};
 pub(super) struct Keys {
     live: HashMap<Key, Live>,
     expiring: BTreeSet<(Millis, Key)>,
-    history: VecDeque<Held>,
+    history: VecDeque<(Revision, Instant, Held)>,
     history_bytes: usize,
 }
 
@@ -22,12 +22,11 @@ struct Live {
 }
 
 /// A write in history, and which records its compaction frees.
-struct Held {
-    revision: Revision,
-    since: Instant,
-    bytes: usize,
-    superseded: Option<Revision>,
-    put: bool,
+pub(super) struct Held {
+    /// Of its key and value.
+    pub(super) bytes: usize,
+    pub(super) superseded: Option<Revision>,
+    pub(super) put: bool,
 }
 
 /// How much history is held.
@@ -56,7 +55,7 @@ impl Keys {
         for record in records {
             let superseded = if record.put { keys.put(&record.key, record.revision, record.until) } else { keys.delete(&record.key) };
             if record.revision > compacted {
-                keys.remember(record.revision, now, record.bytes, superseded, record.put);
+                keys.remember(record.revision, now, Held { bytes: record.bytes, superseded, put: record.put });
             } else {
                 garbage.extend(superseded);
                 garbage.extend((!record.put).then_some(record.revision));
@@ -106,9 +105,9 @@ impl Keys {
     }
 
     /// Adds a write to history.
-    pub(super) fn remember(&mut self, revision: Revision, since: Instant, bytes: usize, superseded: Option<Revision>, put: bool) {
-        self.history_bytes += bytes;
-        self.history.push_back(Held { revision, since, bytes, superseded, put });
+    pub(super) fn remember(&mut self, revision: Revision, since: Instant, held: Held) {
+        self.history_bytes += held.bytes;
+        self.history.push_back((revision, since, held));
     }
 
     /// The keys whose time has passed, at most `limit`.
@@ -126,16 +125,15 @@ impl Keys {
     pub(super) fn compact(&mut self, limits: &Limits, now: Instant, durable: Revision, step: usize) -> Compaction {
         let mut compaction = Compaction::default();
         for _ in 0..step {
-            let Some(oldest) = self.history.front() else { break };
-            let held = self.history.len() <= limits.changes
-                && self.history_bytes <= limits.bytes
-                && now.duration_since(oldest.since) <= limits.age;
-            if held || oldest.revision > durable {
+            let Some((revision, since, oldest)) = self.history.front() else { break };
+            let held =
+                self.history.len() <= limits.changes && self.history_bytes <= limits.bytes && now.duration_since(*since) <= limits.age;
+            if held || *revision > durable {
                 break;
             }
-            compaction.compacted = Some(oldest.revision);
+            compaction.compacted = Some(*revision);
             compaction.garbage.extend(oldest.superseded);
-            compaction.garbage.extend((!oldest.put).then_some(oldest.revision));
+            compaction.garbage.extend((!oldest.put).then_some(*revision));
             self.history_bytes -= oldest.bytes;
             self.history.pop_front();
         }

@@ -4,10 +4,14 @@ mod committer;
 mod disk;
 mod keys;
 mod lock;
+mod pack;
 mod record;
 mod space;
+mod step;
 mod torn;
 
+#[cfg(test)]
+mod pack_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
@@ -26,6 +30,7 @@ use tokio::sync::{Semaphore, oneshot};
 use self::committer::{Committer, Request};
 use self::disk::Disk;
 use self::lock::DirLock;
+use self::step::Step;
 use crate::{BoxFuture, CommitError, Committed, LoadError, Loaded, Revision, Sink, Store, Txn};
 
 /// How an embedded store is opened.
@@ -150,7 +155,8 @@ impl Store for Embedded {
             committer::check_shape(&txn, self.max_value_bytes)?;
             let permit = Arc::clone(&self.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
             let (reply, answer) = oneshot::channel();
-            self.send(Request::Commit { txn, reply, permit }).ok_or(CommitError::Closed)?;
+            let steps = txn.ops.into_iter().map(Step::from).collect();
+            self.send(Request::Commit { steps, reply, permit }).ok_or(CommitError::Closed)?;
             answer.await.map_err(|_| CommitError::Closed)?
         })
     }

@@ -4,11 +4,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::pack::{packed, unpack};
 use crate::{Key, LoadError, Revision};
 
 const PUT: u8 = 1;
 const PUT_UNTIL: u8 = 2;
 const DELETE: u8 = 3;
+/// With a put: its value is packed.
+const PACKED: u8 = 0x80;
 
 /// A point in time, in milliseconds since 1970. Expiry is kept in wall clock time: it goes on while the process is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,20 +52,26 @@ pub(super) fn log_revision(key: &[u8]) -> Option<Revision> {
     Some(Revision(u64::from_be_bytes(key.try_into().ok()?)))
 }
 
-/// `tag, key length (2 bytes), key, [expiry (8 bytes)], value`; integers are little-endian. The engine below has checksums. Returns the
-/// value in it as well, so that whoever keeps the value shares the record's memory.
-pub(super) fn encode_put(key: &str, value: &[u8], until: Option<Millis>) -> (Bytes, Bytes) {
-    let mut out = Vec::with_capacity(3 + key.len() + until.map_or(0, |_| size_of::<Millis>()) + value.len());
-    out.push(if until.is_some() { PUT_UNTIL } else { PUT });
-    push_key(&mut out, key);
-    if let Some(Millis(until)) = until {
-        out.extend_from_slice(&until.to_le_bytes());
-    }
-    let begin = out.len();
-    out.extend_from_slice(value);
-    let record = Bytes::from(out);
-    let value = record.slice(begin..);
-    (record, value)
+/// `tag, key length (2 bytes), key, [expiry (8 bytes)], [length of the packed value (4 bytes)], value`; integers are little-endian. The
+/// engine below has checksums.
+pub(super) fn encode_put(key: &str, value: &[u8], until: Option<Millis>) -> Bytes {
+    packed(value, |packed| {
+        let (flag, length, value) = match u32::try_from(value.len()).ok().zip(packed) {
+            Some((length, packed)) => (PACKED, Some(length), packed),
+            None => (0, None, value),
+        };
+        let mut out = Vec::with_capacity(1 + size_of::<u16>() + key.len() + size_of::<Millis>() + size_of::<u32>() + value.len());
+        out.push(flag | if until.is_some() { PUT_UNTIL } else { PUT });
+        push_key(&mut out, key);
+        if let Some(Millis(until)) = until {
+            out.extend_from_slice(&until.to_le_bytes());
+        }
+        if let Some(length) = length {
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+        out.extend_from_slice(value);
+        out.into()
+    })
 }
 
 /// `tag, key length, key`.
@@ -87,12 +96,18 @@ pub(super) fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LoadErr
     let (length, rest) = rest.split_first_chunk::<2>().ok_or(damaged("no key"))?;
     let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))).ok_or(damaged("the key is cut short"))?;
     let key: Key = std::str::from_utf8(key).map_err(|_| damaged("the key is not UTF-8"))?.into();
-    let write = match *tag {
-        PUT => Written::Put { value: Bytes::copy_from_slice(rest), until: None },
+    let value = |rest: &[u8]| {
+        if tag & PACKED == 0 {
+            return Ok(Bytes::copy_from_slice(rest));
+        }
+        let (length, packed) = rest.split_first_chunk::<4>().ok_or(damaged("no length"))?;
+        unpack(packed, u32::from_le_bytes(*length)).ok_or(damaged("the value cannot be unpacked"))
+    };
+    let write = match tag & !PACKED {
+        PUT => Written::Put { value: value(rest)?, until: None },
         PUT_UNTIL => {
-            let (until, value) = rest.split_first_chunk::<8>().ok_or(damaged("no expiry"))?;
-            let until = Some(Millis(u64::from_le_bytes(*until)));
-            Written::Put { value: Bytes::copy_from_slice(value), until }
+            let (until, rest) = rest.split_first_chunk::<8>().ok_or(damaged("no expiry"))?;
+            Written::Put { value: value(rest)?, until: Some(Millis(u64::from_le_bytes(*until))) }
         }
         DELETE => Written::Delete,
         _ => return Err(damaged("unknown kind of record")),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::tests::options;
+use super::tests::{noise, options};
 use super::{Embedded, OnFatal, Options};
 use crate::model::{Recorder, plain};
 use crate::{CommitError, Expect, LoadError, Loaded, Revision, Store, Txn};
@@ -157,8 +157,7 @@ fn a_torn_tail_is_cut_off() {
     runtime().block_on(async {
         let store = Embedded::open(options(dir.path())).unwrap();
         for n in 0..40 {
-            let txn =
-                Txn::new().put(format!("/a/{n}"), Expect::Absent, vec![b'x'; 300]).put(format!("/b/{n}"), Expect::Absent, vec![b'y'; 300]);
+            let txn = Txn::new().put(format!("/a/{n}"), Expect::Absent, noise(300)).put(format!("/b/{n}"), Expect::Absent, noise(300));
             store.commit(txn).await.unwrap();
         }
         store.close().await;
@@ -210,11 +209,8 @@ fn a_hole_in_the_last_write_is_discarded_and_one_before_it_is_an_error() {
     runtime().block_on(async {
         let store = Embedded::open(options(dir.path())).unwrap();
         for n in 0..3 {
-            let txn = Txn::new().put(format!("/a/{n}"), Expect::Absent, vec![b'x'; 10_000]).put(
-                format!("/b/{n}"),
-                Expect::Absent,
-                vec![b'y'; 10_000],
-            );
+            let txn =
+                Txn::new().put(format!("/a/{n}"), Expect::Absent, noise(10_000)).put(format!("/b/{n}"), Expect::Absent, noise(10_000));
             store.commit(txn).await.unwrap();
             ends.push(content_length(&journal(dir.path())));
         }
@@ -250,7 +246,7 @@ fn fills_the_disk() {
         let dir = dir();
         let reserve = 6 << 20;
         let store = Embedded::open(Options { reserve_bytes: reserve, ..options(&dir) }).unwrap();
-        let put = |n: u64| Txn::new().put(format!("/k/{n}"), Expect::Absent, vec![b'x'; 100_000]);
+        let put = |n: u64| Txn::new().put(format!("/k/{n}"), Expect::Absent, noise(100_000));
         let mut written = 0;
         let error = loop {
             match store.commit(put(written)).await {

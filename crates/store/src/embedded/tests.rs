@@ -31,6 +31,18 @@ pub(super) fn options(dir: &Path) -> Options {
     Options { reserve_bytes: 0, on_fatal: OnFatal::Refuse, ..Options::new(dir.join("store")) }
 }
 
+/// What cannot be said shorter.
+pub(super) fn noise(length: usize) -> bytes::Bytes {
+    let mut state = 1_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[7]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
 async fn load(store: &Embedded) -> Loaded {
     store.load(Box::new(Recorder::default())).await.unwrap()
 }
