@@ -97,7 +97,11 @@ impl Kind {
     pub(crate) fn index(&self, object: &Value) -> Index {
         let labels = object.labels().into_iter().flatten();
         let labels = labels.map(|(key, value)| (shared(key.as_str()), shared(value.as_str().unwrap_or_default())));
-        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), shared(&text(object, of)))))
+        let owners = match object.at(&["metadata", "managedFields"]) {
+            Some(Value::Json(text)) => Some(text.len()),
+            _ => None,
+        };
+        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), shared(&text(object, of))))).with_owners(owners)
     }
 
     /// 422 for an object of this kind.

@@ -4,19 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corten_schema::apply::Managed;
 use corten_schema::{DecodeError, Value, json};
 use corten_store::{Key, Note, Revision};
 
 use super::filter::Field;
-use super::sets::Sets;
 use super::splice::Splice;
 
-/// What selectors may ask of an object, taken out of it once.
+/// What selectors may ask of an object, taken out of it once; and how long the text of its owners is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
     labels: Box<[(Arc<str>, Arc<str>)]>,
     fields: Box<[(Field, Arc<str>)]>,
+    owners: Option<usize>,
 }
 
 impl Index {
@@ -28,7 +27,12 @@ impl Index {
     ) -> Index {
         let mut labels: Vec<_> = labels.into_iter().collect();
         labels.sort_by(|a, b| a.0.cmp(&b.0));
-        Index { labels: labels.into(), fields: fields.into_iter().collect() }
+        Index { labels: labels.into(), fields: fields.into_iter().collect(), owners: None }
+    }
+
+    /// The same of an object whose `managedFields` are a text of this length, if it is known.
+    pub(crate) fn with_owners(self, owners: Option<usize>) -> Index {
+        Index { owners, ..self }
     }
 
     /// The value of a label.
@@ -47,23 +51,20 @@ impl Index {
 /// along: those read at start, and those written by another process.
 pub(crate) type Indexer = Arc<dyn Fn(&str, &[u8]) -> Index + Send + Sync>;
 
-/// What is derived from an object once, by its writer, and kept beside its JSON.
+/// What is derived from an object's bytes once, by its writer, and kept beside them.
 #[derive(Debug)]
 pub(super) struct Derived {
-    /// How long the JSON is.
-    length: usize,
-    splice: Option<Splice>,
-    owners: Managed,
     index: Index,
+    splice: Option<Splice>,
 }
 
 impl Derived {
-    pub(super) fn new(json: &[u8], owners: Managed, index: Index) -> Derived {
-        Derived { length: json.len(), splice: Splice::find(json), owners, index }
+    pub(super) fn new(json: &[u8], index: Index) -> Derived {
+        Derived { index, splice: Splice::find(json) }
     }
 }
 
-/// An object at one revision: its key, its stored JSON, its owners and its index.
+/// An object at one revision: its key, its stored JSON and its index.
 pub(crate) struct Entry {
     key: Key,
     revision: Revision,
@@ -72,14 +73,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Of a value in the store.
-    pub(super) fn new(key: Key, revision: Revision, value: &Bytes, note: Option<Note>, indexer: &Indexer, sets: &Sets) -> Entry {
-        if let Some(derived) = note.and_then(|note| note.downcast::<Derived>().ok()) {
-            return Entry { key, revision, json: value.slice(..derived.length.min(value.len())), derived };
-        }
-        let (json, owners) = sets.decode(value);
-        let index = indexer(&key, &json);
-        Entry { key, revision, derived: Arc::new(Derived::new(&json, owners, index)), json }
+    pub(super) fn new(key: Key, revision: Revision, json: Bytes, note: Option<Note>, indexer: &Indexer) -> Entry {
+        let derived =
+            note.and_then(|note| note.downcast::<Derived>().ok()).unwrap_or_else(|| Arc::new(Derived::new(&json, indexer(&key, &json))));
+        Entry { key, revision, json, derived }
     }
 
     /// The key.
@@ -115,14 +112,10 @@ impl Entry {
     ///
     /// When it cannot be read.
     pub(crate) fn read(&self) -> Result<Value, DecodeError> {
-        let mut object = json::decode_stored(&self.json)?;
-        if let Some(owners) = self.derived.owners.value() {
-            object.metadata_mut().insert("managedFields", owners);
-        }
-        Ok(object)
+        json::decode_stored(&self.json, self.derived.index.owners)
     }
 
-    /// The JSON as stored: in the storage version, without a resourceVersion and without its owners.
+    /// The JSON as stored: in the storage version and without a resourceVersion.
     pub(crate) fn stored_json(&self) -> &Bytes {
         &self.json
     }
@@ -138,7 +131,7 @@ impl Entry {
             Some(splice) => {
                 let (before, after) = splice.split(&self.json);
                 out.put_slice(before);
-                self.write_members(splice, revision, out);
+                out.put_slice(splice.member(revision).as_bytes());
                 out.put_slice(after);
             }
             None => out.put_slice(&self.json),
@@ -151,30 +144,10 @@ impl Entry {
         let Some(splice) = self.derived.splice else { return false };
         let Some(members) = splice.members(&self.json) else { return false };
         out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
-        self.write_members(splice, revision, out);
+        out.put_slice(splice.member(revision).as_bytes());
         out.put_slice(members);
         out.put_slice(b"}}");
         true
-    }
-
-    /// Appends the members of the metadata that are not among the stored ones.
-    fn write_members(&self, splice: Splice, revision: Revision, out: &mut impl BufMut) {
-        // What is stored nowhere has no revision, and shows none.
-        let shown = revision != Revision::ZERO;
-        if shown {
-            out.put_slice(format!("\"resourceVersion\":\"{revision}\"").as_bytes());
-        }
-        let owned = !self.derived.owners.is_empty();
-        if owned {
-            json::in_buffer(|text| {
-                self.derived.owners.write(text);
-                out.put_slice(if shown { b",\"managedFields\":" } else { b"\"managedFields\":" });
-                out.put_slice(text);
-            });
-        }
-        if splice.has_members() && (shown || owned) {
-            out.put_u8(b',');
-        }
     }
 
     /// Appends the JSON as an item of a list of its kind: `kind` and `apiVersion` are the list's to tell.
@@ -182,14 +155,14 @@ impl Entry {
         if let Some(splice) = self.derived.splice.filter(|splice| splice.follows_type(&self.json)) {
             let (_, after) = splice.split(&self.json);
             out.put_slice(b"{\"metadata\":{");
-            self.write_members(splice, revision, out);
+            out.put_slice(splice.member(revision).as_bytes());
             out.put_slice(after);
             return;
         }
         // Only what was stored in another order, by earlier versions.
         let mut whole = BytesMut::with_capacity(self.json_len());
         self.write_json_at(revision, &mut whole);
-        match json::decode_stored(&whole) {
+        match json::decode_stored(&whole, None) {
             Ok(mut object) => {
                 object.remove("kind");
                 object.remove("apiVersion");
@@ -206,9 +179,9 @@ impl Entry {
         out.freeze()
     }
 
-    /// About how long the JSON with resourceVersion and owners is, for buffers.
+    /// About how long the JSON with resourceVersion is, for buffers.
     pub(crate) fn json_len(&self) -> usize {
-        self.json.len() + self.derived.owners.length() + 48
+        self.json.len() + 48
     }
 }
 

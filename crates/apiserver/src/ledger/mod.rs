@@ -9,16 +9,12 @@
 //! - a [`Watcher`] is a cursor over a log of events that only has what it asked for (a kind, a namespace, a name, or a
 //!   field such as `spec.nodeName`): an event costs a watcher nothing that does not want it, and a slow watcher costs nobody anything.
 //!
-//! The owners of fields (`managedFields`) are kept beside an object's bytes, as what they say is mostly said of many objects: the sets of
-//! fields that come again are stored once, under names.
-//!
 //! Keys are `/registry/<group or core>/<plural>/<namespace>/<name>`, cluster-scoped ones without the namespace.
 
 mod entry;
 mod event;
 mod filter;
 mod log;
-mod sets;
 mod snapshot;
 mod splice;
 mod state;
@@ -34,5 +30,5 @@ pub(crate) use event::{Event, EventType};
 pub(crate) use filter::{Field, Filter};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use state::{Ledger, Limits, OpenError};
-pub(crate) use txn::{Stored, Transaction};
+pub(crate) use txn::Transaction;
 pub(crate) use watcher::{Expired, Watcher};

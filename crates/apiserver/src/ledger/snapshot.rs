@@ -8,7 +8,6 @@ use corten_store::{Key, Revision};
 use rpds::RedBlackTreeMapSync;
 
 use super::entry::{Entry, Index, Indexer};
-use super::sets::Sets;
 
 /// An ordered map that shares its nodes with its earlier and later versions.
 pub(super) type Map = RedBlackTreeMapSync<Key, Arc<Entry>>;
@@ -47,11 +46,11 @@ impl Snapshot {
 
     /// The same state with objects of no revision that are stored nowhere.
     pub(crate) fn with(&self, objects: impl Iterator<Item = (String, Bytes)>) -> Snapshot {
-        let (nothing, sets): (Indexer, _) = (Arc::new(|_, _| Index::default()), Sets::default());
+        let nothing: Indexer = Arc::new(|_, _| Index::default());
         let mut map = self.root.map.clone();
         for (key, json) in objects {
             let key = Key::from(key);
-            map.insert_mut(key.clone(), Arc::new(Entry::new(key, Revision::ZERO, &json, None, &nothing, &sets)));
+            map.insert_mut(key.clone(), Arc::new(Entry::new(key, Revision::ZERO, json, None, &nothing)));
         }
         Snapshot { root: Arc::new(Root { revision: self.root.revision, map }) }
     }

@@ -1,7 +1,9 @@
-//! Where the resourceVersion and the owners go into stored JSON.
+//! Where the resourceVersion goes into stored JSON.
 //!
-//! A revision is only known when the bytes are already on the disk, and owners are kept beside them, so they are stored without both, and
-//! every reader's copy is glued together: bytes up to the place, the members, the rest.
+//! A revision is only known when the bytes are already on the disk, so they are stored without it, and every
+//! reader's copy is glued together: bytes up to the place, the member, the rest.
+
+use corten_store::Revision;
 
 /// The place in an object's JSON: right after the brace that opens `metadata`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +86,12 @@ impl Splice {
         }
     }
 
-    /// Whether members follow the place.
-    pub(super) fn has_members(self) -> bool {
-        self.members
+    /// The member to insert at the place. What is stored nowhere has no revision, and shows none.
+    pub(super) fn member(self, revision: Revision) -> String {
+        if revision == Revision::ZERO {
+            return String::new();
+        }
+        format!("\"resourceVersion\":\"{revision}\"{}", if self.members { "," } else { "" })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use corten_store::{Change as StoreChange, CommitError, Committed, Event as StoreEvent, Expect, LoadError, Revision, Sink, Store};
+use corten_store::{Change as StoreChange, CommitError, Committed, Event as StoreEvent, LoadError, Revision, Sink, Store};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -13,7 +13,6 @@ use super::entry::{Entry, Indexer};
 use super::event::Change;
 use super::filter::Filter;
 use super::log::Expired;
-use super::sets::{self, Sets};
 use super::snapshot::{Map, Root, Snapshot};
 use super::topics::Topics;
 use super::txn::Transaction;
@@ -58,22 +57,7 @@ impl Ledger {
         let follower = Follower { shared: Arc::clone(&shared) };
         let loaded = store.load(Box::new(follower)).await?;
         shared.start(loaded);
-        let ledger = Ledger { store, shared };
-        ledger.clean().await;
-        Ok(ledger)
-    }
-
-    /// Removes the sets of fields that no object names any more.
-    async fn clean(&self) {
-        /// In one transaction.
-        const STEP: usize = 200;
-        for names in self.shared.sets.unused().chunks(STEP) {
-            let gone = names.iter().fold(Transaction::new(), |txn, name| txn.delete(sets::key(name), Expect::Any));
-            if let Err(error) = self.commit(gone).await {
-                tracing::warn!(%error, "what nobody uses any more stays in the store until the next start");
-                return;
-            }
-        }
+        Ok(Ledger { store, shared })
     }
 
     /// The state as far as this process knows it: for reads that accept any revision. Writes that this process has
@@ -130,7 +114,7 @@ impl Ledger {
 
     /// Commits a transaction. Once it returns, every snapshot has its effects.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
-        let committed = self.store.commit(transaction.into_txn(&self.shared.sets)).await?;
+        let committed = self.store.commit(transaction.into_txn()).await?;
         self.wait_for(committed.revision).await;
         Ok(committed)
     }
@@ -165,7 +149,6 @@ pub(super) struct Shared {
     reached: AtomicU64,
     published: watch::Sender<Revision>,
     indexer: Indexer,
-    sets: Sets,
     limits: Limits,
 }
 
@@ -185,7 +168,6 @@ impl Shared {
             reached: AtomicU64::new(0),
             published: watch::Sender::new(Revision::ZERO),
             indexer,
-            sets: Sets::starting(),
             limits,
         }
     }
@@ -196,10 +178,9 @@ impl Shared {
         let early = inner.early.take().unwrap_or_default();
         inner.topics = Topics::new(loaded.compacted);
         let mut map = Map::new_sync();
-        self.sets.learn(loaded.base.iter().chain(&loaded.history));
         for change in loaded.base {
             if let StoreEvent::Put { value, note } = change.event {
-                let entry = Entry::new(change.key.clone(), change.revision, &value, note, &self.indexer, &self.sets);
+                let entry = Entry::new(change.key.clone(), change.revision, value, note, &self.indexer);
                 map.insert_mut(change.key, Arc::new(entry));
             }
         }
@@ -221,7 +202,6 @@ impl Shared {
     /// State first, then the logs, then the revision: whoever sees an event finds its object in a snapshot, and
     /// whoever sees the revision finds everything up to it in the logs.
     fn apply_locked(&self, inner: &mut Inner, changes: &[StoreChange], revision: Revision) {
-        self.sets.learn(changes);
         let root = self.root.load();
         let mut map = root.map.clone();
         let mut log = Vec::with_capacity(changes.len());
@@ -230,8 +210,7 @@ impl Shared {
             let after = match &change.event {
                 StoreEvent::Put { value, note } => {
                     let key = before.as_ref().map_or(&change.key, |entry| entry.key()).clone();
-                    let entry = Entry::new(key.clone(), change.revision, value, note.clone(), &self.indexer, &self.sets);
-                    let entry = Arc::new(entry);
+                    let entry = Arc::new(Entry::new(key.clone(), change.revision, value.clone(), note.clone(), &self.indexer));
                     map.insert_mut(key, Arc::clone(&entry));
                     Some(entry)
                 }

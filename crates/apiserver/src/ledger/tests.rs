@@ -11,7 +11,6 @@ use super::splice::Splice;
 use corten_store::{CommitError, Expect, Key, Revision};
 
 use super::entry::Indexer;
-use super::sets::Sets;
 use super::*;
 
 const PODS: &str = "/registry/core/pods/";
@@ -82,10 +81,9 @@ fn the_resource_version_is_spliced_into_metadata() {
         let entry = Entry::new(
             "/registry/core/pods/ns/x".into(),
             Revision(7),
-            &Bytes::from(stored),
+            Bytes::from(stored),
             None,
             &(Arc::new(|_: &str, _: &[u8]| Index::default()) as Indexer),
-            &Sets::default(),
         );
         assert_eq!(entry.json(), expected, "{stored}");
         assert_eq!(Splice::find(stored.as_bytes()).is_some(), stored != expected);
@@ -473,8 +471,7 @@ async fn none_lost_and_none_twice_under_load() {
 fn metadata_is_cut_out_of_the_stored_bytes() {
     let plain: Indexer = Arc::new(|_, _| Index::default());
     let cut = |json: &'static str| {
-        let value = Bytes::from_static(json.as_bytes());
-        let entry = super::entry::Entry::new("/k".into(), Revision(7), &value, None, &plain, &Sets::default());
+        let entry = super::entry::Entry::new("/k".into(), Revision(7), Bytes::from_static(json.as_bytes()), None, &plain);
         let mut out = Vec::new();
         entry.write_metadata(Revision(9), &mut out).then(|| String::from_utf8(out).unwrap())
     };
@@ -498,7 +495,7 @@ async fn only_the_latest_changes_keep_encoded_bytes() {
     let padding = "x".repeat(1 << 20);
     for number in 0..8 {
         let json = format!(r#"{{"kind":"Pod","metadata":{{"name":"{number}"}},"app":"a","node":"n","padding":"{padding}"}}"#);
-        let txn = Transaction::new().put(format!("{PODS}default/{number}"), Expect::Absent, Bytes::from(json), index("a", "n"), None);
+        let txn = Transaction::new().put(format!("{PODS}default/{number}"), Expect::Absent, json.into(), index("a", "n"), None);
         ledger.commit(txn).await.unwrap();
     }
     let mut watcher = ledger.watch(Revision::ZERO, Filter::prefix(PODS)).unwrap();

@@ -61,7 +61,7 @@ impl Fields {
     }
 
     /// The text.
-    pub fn text(&self) -> &Str {
+    pub(super) fn text(&self) -> &Str {
         self.0.text.get_or_init(|| self.0.set.get().map_or(Str::from_static("{}"), |set| encode(set).into()))
     }
 

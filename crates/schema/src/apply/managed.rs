@@ -132,7 +132,7 @@ impl Entry {
                 }
                 ("fieldsType", Kind::String) => fields_type = reader.string()?,
                 ("fieldsV1", Kind::Null) => reader.null()?,
-                ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known()?.into())),
+                ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known(None)?.into())),
                 ("fieldsV1", _) => fields = Some(Fields::from_text(reader.raw()?.into())),
                 ("subresource", Kind::String) => writer.subresource = Str::from(&*reader.string()?),
                 _ => reader.skip()?,
@@ -155,7 +155,7 @@ impl Entry {
         Ok((Self { writer, time, fields: fields.unwrap_or_else(|| Fields::from_set(FieldSet::new())) }, place))
     }
 
-    fn write(&self, out: &mut Vec<u8>, fields: &mut impl FnMut(&Fields, &mut Vec<u8>)) {
+    fn write(&self, out: &mut Vec<u8>) {
         let Writer { manager, operation, api_version, subresource } = &self.writer;
         out.push(b'{');
         let mut member = |name: &str, value: &str| {
@@ -170,7 +170,7 @@ impl Entry {
         member("\"apiVersion\":", api_version);
         member("\"time\":", self.time.as_deref().unwrap_or_default());
         out.extend_from_slice(b"\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
-        fields(&self.fields, out);
+        out.extend_from_slice(self.fields.text().as_bytes());
         if !subresource.is_empty() {
             out.extend_from_slice(b",\"subresource\":");
             json::encode_string(subresource, out);
@@ -292,43 +292,14 @@ impl Managed {
             return None;
         }
         let text = json::in_buffer(|out| {
-            self.write(out);
+            for (index, entry) in self.entries.iter().enumerate() {
+                out.push(if index == 0 { b'[' } else { b',' });
+                entry.write(out);
+            }
+            out.push(b']');
             Str::from(std::str::from_utf8(out).unwrap_or_default())
         });
         Some(Value::Json(text))
-    }
-
-    /// Writes them as JSON.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        self.write_with(out, |fields, out| out.extend_from_slice(fields.text().as_bytes()));
-    }
-
-    /// The same with something else in place of each entry's fields.
-    pub fn write_with(&self, out: &mut Vec<u8>, mut fields: impl FnMut(&Fields, &mut Vec<u8>)) {
-        out.push(b'[');
-        for (index, entry) in self.entries.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            entry.write(out, &mut fields);
-        }
-        out.push(b']');
-    }
-
-    /// About how long they are as JSON.
-    pub fn length(&self) -> usize {
-        /// What stands in each entry beside its fields, about.
-        const MORE: usize = 160;
-        self.entries.iter().map(|entry| entry.fields.text().len() + MORE).sum()
-    }
-
-    /// Puts other fields in place of those that stand for them.
-    pub fn replace(&mut self, mut with: impl FnMut(&Fields) -> Option<Fields>) {
-        for entry in &mut self.entries {
-            if let Some(fields) = with(&entry.fields) {
-                entry.fields = fields;
-            }
-        }
     }
 
     /// True if both say the same, apart from times.

@@ -36,23 +36,23 @@ pub(super) fn decode_untyped(bytes: &[u8]) -> Result<Value> {
     Ok(value)
 }
 
-pub(super) fn decode_stored(bytes: &[u8]) -> Result<Value> {
+pub(super) fn decode_stored(bytes: &[u8], owners: Option<usize>) -> Result<Value> {
     let text = super::text_of(bytes);
     let mut reader = Reader::new(&text);
-    let value = kept(&mut reader, &["metadata", OWNERS])?;
+    let value = kept(&mut reader, &["metadata", OWNERS], owners)?;
     reader.end()?;
     Ok(value)
 }
 
 pub(super) fn decode_owners(text: &str) -> Result<Value> {
     let mut reader = Reader::new(text);
-    let value = kept(&mut reader, &["fieldsV1"])?;
+    let value = kept(&mut reader, &["fieldsV1"], None)?;
     reader.end()?;
     Ok(value)
 }
 
-/// Reads a value that was written here as it is, but what is at the end of the way as text.
-fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
+/// Reads a value that was written here as it is, but what is at the end of the way as text, of that length if somebody knows it.
+fn kept(reader: &mut Reader<'_>, way: &[&str], length: Option<usize>) -> Result<Value> {
     let types = crate::table().types();
     let name = |key: Cow<'_, str>| types.field_name(&key);
     match reader.peek()? {
@@ -63,9 +63,9 @@ fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
                 let key = reader.key()?;
                 let value = match way.split_first() {
                     Some((first, [])) if *first == key && matches!(reader.peek()?, Kind::Map | Kind::List) => {
-                        Value::Json(reader.known()?.into())
+                        Value::Json(reader.known(length)?.into())
                     }
-                    Some((first, rest)) if *first == key => kept(reader, rest)?,
+                    Some((first, rest)) if *first == key => kept(reader, rest, length)?,
                     _ => opaque(reader, &name)?,
                 };
                 entries.push((name(key), value));
@@ -77,7 +77,7 @@ fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
             let mut items = Vec::new();
             let mut more = reader.open(b']')?;
             while more {
-                items.push(kept(reader, way)?);
+                items.push(kept(reader, way, length)?);
                 more = reader.next_item()?;
             }
             Ok(Value::List(items))

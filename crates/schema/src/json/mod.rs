@@ -147,9 +147,10 @@ pub fn decode_owners(text: &str) -> Result<Value, DecodeError> {
 }
 
 /// Reads a stored object as it is. The object's own `metadata.managedFields` stay text; those in the metadata of a template,
-/// which nobody keeps, are a tree here and text where [`decode`] read them, which is the same value.
-pub fn decode_stored(bytes: &[u8]) -> Result<Value, DecodeError> {
-    decode::decode_stored(bytes)
+/// which nobody keeps, are a tree here and text where [`decode`] read them, which is the same value. Whoever knows how long that
+/// text is may say so, or it is looked through for its end.
+pub fn decode_stored(bytes: &[u8], owners: Option<usize>) -> Result<Value, DecodeError> {
+    decode::decode_stored(bytes, owners)
 }
 
 /// Writes a tree as JSON without spaces.
