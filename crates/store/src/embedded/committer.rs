@@ -3,7 +3,6 @@
 //! Everything that waits when it looks becomes one group: one batch, one fsync. While the disk works, the next group gathers. Expectations are checked
 //! against the state after all accepted writes; nothing is answered or published before the fsync returned.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,7 +17,7 @@ use super::record::{self, Millis};
 use super::space::Space;
 use super::step::{Action, Put, Step};
 use super::{OnFatal, Options};
-use crate::{Change, CommitError, Committed, Event, Key, LoadError, Loaded, Op, Revision, Sink, Txn, Write};
+use crate::{Change, CommitError, Committed, Event, Key, LoadError, Loaded, Revision, Sink};
 
 /// Transactions in a group, at most.
 const GROUP_TXNS: usize = 1024;
@@ -282,28 +281,4 @@ impl Committer {
         }
         let _gone = reply.send(loaded);
     }
-}
-
-/// Checks what does not depend on the state.
-pub(super) fn check_shape(txn: &Txn, max_bytes: usize) -> Result<(), CommitError> {
-    /// As long as a name, a namespace, a group and a plural can be.
-    const MAX_KEY: usize = 1024;
-    const MAX_OPS: usize = 256;
-    if txn.ops.len() > MAX_OPS {
-        return Err(CommitError::TooManyOps { ops: txn.ops.len(), limit: MAX_OPS });
-    }
-    let mut size = 0;
-    let mut keys = HashSet::with_capacity(txn.ops.len());
-    for Op { key, write, .. } in &txn.ops {
-        if key.is_empty() || key.len() > MAX_KEY {
-            return Err(CommitError::KeyLength { length: key.len(), limit: MAX_KEY });
-        }
-        if !keys.insert(key) {
-            return Err(CommitError::DuplicateKey { key: key.clone() });
-        }
-        if let Write::Put { value, .. } = write {
-            size += value.len();
-        }
-    }
-    if size > max_bytes { Err(CommitError::TooLarge { size, limit: max_bytes }) } else { Ok(()) }
 }

@@ -152,7 +152,7 @@ impl Store for Embedded {
 
     fn commit(&self, txn: Txn) -> BoxFuture<'_, Result<Committed, CommitError>> {
         Box::pin(async move {
-            committer::check_shape(&txn, self.max_value_bytes)?;
+            step::check_shape(&txn, self.max_value_bytes)?;
             let permit = Arc::clone(&self.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
             let (reply, answer) = oneshot::channel();
             let steps = txn.ops.into_iter().map(Step::from).collect();

@@ -1,10 +1,12 @@
-//! Steps of a transaction, as far as they can be prepared before it is their turn: by whoever asks, so that the thread that writes only
-//! writes.
+//! Steps of a transaction, as far as they can be checked and prepared before it is their turn: by whoever asks, so that the thread that
+//! writes only writes.
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
 use super::record::{self, Millis};
-use crate::{Expect, Key, Note, Op, Write};
+use crate::{CommitError, Expect, Key, Note, Op, Txn, Write};
 
 pub(super) struct Step {
     pub(super) key: Key,
@@ -39,4 +41,28 @@ impl From<Op> for Step {
         };
         Step { key, expect, action }
     }
+}
+
+/// Checks what does not depend on the state.
+pub(super) fn check_shape(txn: &Txn, max_bytes: usize) -> Result<(), CommitError> {
+    /// As long as a name, a namespace, a group and a plural can be.
+    const MAX_KEY: usize = 1024;
+    const MAX_OPS: usize = 256;
+    if txn.ops.len() > MAX_OPS {
+        return Err(CommitError::TooManyOps { ops: txn.ops.len(), limit: MAX_OPS });
+    }
+    let mut size = 0;
+    let mut keys = HashSet::with_capacity(txn.ops.len());
+    for Op { key, write, .. } in &txn.ops {
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Err(CommitError::KeyLength { length: key.len(), limit: MAX_KEY });
+        }
+        if !keys.insert(key) {
+            return Err(CommitError::DuplicateKey { key: key.clone() });
+        }
+        if let Write::Put { value, .. } = write {
+            size += value.len();
+        }
+    }
+    if size > max_bytes { Err(CommitError::TooLarge { size, limit: max_bytes }) } else { Ok(()) }
 }
