@@ -73,12 +73,17 @@ impl Disk {
     }
 
     fn check_format(&self) -> Result<(), LoadError> {
-        match self.number(META_FORMAT)? {
+        match self.format()? {
             Some(found) if found == u64::from(FORMAT) => Ok(()),
             // What an earlier version wrote is read as it is; from now on that version cannot.
             None | Some(..=FORMER) => self.set_format(FORMAT),
             Some(found) => Err(LoadError::Format { dir: self.dir.clone(), found: u32::try_from(found).unwrap_or(u32::MAX), known: FORMAT }),
         }
+    }
+
+    /// The number of the format that is written here, if any is.
+    pub(super) fn format(&self) -> Result<Option<u64>, LoadError> {
+        self.number(META_FORMAT)
     }
 
     pub(super) fn set_format(&self, format: u32) -> Result<(), LoadError> {

@@ -11,7 +11,7 @@ use lz4_flex::block::{CompressTable, compress, compress_into_with_table, decompr
 const SHORTEST: usize = 256;
 /// Up to this length values are packed where the ones before were.
 const USUAL: usize = 32 << 10;
-/// No value is longer, or it is none.
+/// Longer values stay as they are: what claims to be one that was packed is damaged.
 const LONGEST: usize = 64 << 20;
 
 /// Gives `with` a value in less room (LZ4); nothing if it would gain less than an eighth.
@@ -35,7 +35,8 @@ impl Packer {
                 let length = compress_into_with_table(value, &mut self.packed, &mut self.table).ok()?;
                 Cow::Borrowed(self.packed.get(..length)?)
             }
-            _ => Cow::Owned(compress(value)),
+            _ if value.len() <= LONGEST => Cow::Owned(compress(value)),
+            _ => return None,
         };
         Some(packed).filter(|packed| packed.len() <= value.len() - value.len() / 8)
     }

@@ -14,6 +14,9 @@ use super::{Embedded, Options};
 use crate::model::Recorder;
 use crate::{Event, Expect, LoadError, Revision, Store, Txn};
 
+/// A pod as the API server stores it.
+const POD: &str = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web-5d69f7c8b4-x2x7k","generateName":"web-5d69f7c8b4-","namespace":"default","uid":"0c6f5a5e-52b4-4a1c-9d8e-3f1d0b7c2a91","creationTimestamp":"2026-01-01T00:00:00Z","labels":{"app":"web","pod-template-hash":"5d69f7c8b4"},"managedFields":[{"manager":"kube-controller-manager","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:generateName":{},"f:labels":{".":{},"f:app":{},"f:pod-template-hash":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:resources":{},"f:terminationMessagePath":{},"f:terminationMessagePolicy":{}}},"f:dnsPolicy":{},"f:enableServiceLinks":{},"f:restartPolicy":{},"f:schedulerName":{},"f:securityContext":{},"f:terminationGracePeriodSeconds":{}}}}]},"spec":{"containers":[{"name":"web","image":"nginx:1.27","resources":{},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"IfNotPresent"}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","serviceAccountName":"default","nodeName":"node-1","securityContext":{},"schedulerName":"default-scheduler","tolerations":[{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}],"priority":0,"enableServiceLinks":true,"preemptionPolicy":"PreemptLowerPriority"},"status":{"phase":"Pending","qosClass":"BestEffort"}}"#;
+
 /// Text as objects have it: much of it was said before.
 fn wordy(length: usize) -> Bytes {
     let text: String = (0..length / 20 + 1).map(|n| format!("{{\"name\":\"n{n:07}\"}},")).collect();
@@ -51,7 +54,9 @@ async fn values_come_back_as_they_were() {
 fn what_was_said_before_takes_little_room() {
     let length = |value: Bytes| record::encode_put("/k", &value, None).len();
     assert!(length(wordy(4096)) < 2048 && length(wordy(1 << 20)) < 512 << 10);
-    for value in [noise(4096), noise(1 << 20), wordy(200)] {
+    assert!(length(POD.into()) * 3 < POD.len() * 2, "{} of {}", length(POD.into()), POD.len());
+    let huge = Bytes::from(vec![b'x'; (64 << 20) + 1]);
+    for value in [noise(4096), noise(1 << 20), wordy(200), huge] {
         assert_eq!(length(value.clone()), 5 + value.len(), "what gains nothing stays as it is");
     }
 }
@@ -63,6 +68,7 @@ async fn what_an_earlier_version_wrote_is_read() {
     {
         let disk = Disk::open(&place.join("log")).unwrap();
         disk.set_format(1).unwrap();
+        assert_eq!(disk.format().unwrap(), Some(1));
         let mut batch = disk.batch();
         let plain = [b"\x01\x02\x00/k".as_slice(), &value].concat();
         batch.append(Revision(1), plain.into());
@@ -73,8 +79,9 @@ async fn what_an_earlier_version_wrote_is_read() {
     assert!(matches!(&loaded.history[0].event, Event::Put { value: found, .. } if *found == value));
     store.close().await;
     drop(store);
-    // From then on that version must not read it.
+    // From then on that version must not read it, as this one does not read what later ones write.
     let disk = Disk::open(&place.join("log")).unwrap();
+    assert_eq!(disk.format().unwrap(), Some(2));
     disk.set_format(u32::MAX).unwrap();
     drop(disk);
     let error = Embedded::open(options(dir.path())).unwrap_err();
@@ -96,7 +103,9 @@ fn damage_is_told() {
         record
     });
     let cut = [15, 17, record.len() / 2, record.len() - 1].map(|length| record[..length].to_vec());
-    for broken in lengths.into_iter().chain(cut) {
+    // Nothing is packed where there is no value.
+    let deleted = [&[0x83], &record::encode_delete("/k")[1..]].concat();
+    for broken in lengths.into_iter().chain(cut).chain([deleted]) {
         let error = record::decode(at, &broken).unwrap_err();
         assert!(matches!(error, LoadError::Damaged { revision: Revision(5), .. }), "{error}");
     }

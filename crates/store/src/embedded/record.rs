@@ -96,8 +96,9 @@ pub(super) fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LoadErr
     let (length, rest) = rest.split_first_chunk::<2>().ok_or(damaged("no key"))?;
     let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))).ok_or(damaged("the key is cut short"))?;
     let key: Key = std::str::from_utf8(key).map_err(|_| damaged("the key is not UTF-8"))?.into();
+    let is_packed = tag & PACKED != 0;
     let value = |rest: &[u8]| {
-        if tag & PACKED == 0 {
+        if !is_packed {
             return Ok(Bytes::copy_from_slice(rest));
         }
         let (length, packed) = rest.split_first_chunk::<4>().ok_or(damaged("no length"))?;
@@ -109,7 +110,7 @@ pub(super) fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LoadErr
             let (until, rest) = rest.split_first_chunk::<8>().ok_or(damaged("no expiry"))?;
             Written::Put { value: value(rest)?, until: Some(Millis(u64::from_le_bytes(*until))) }
         }
-        DELETE => Written::Delete,
+        DELETE if !is_packed => Written::Delete,
         _ => return Err(damaged("unknown kind of record")),
     };
     Ok(Record { key, write })
