@@ -1,4 +1,6 @@
-//! What `managedFields` cost: the same writes with and without them, in turn, by HTTPS to an API server in this process.
+//! What `managedFields` cost: the same writes with and without them, in turn, by HTTPS to an API server in this process; and without
+//! them but with as many bytes in an annotation, which are read, stored, encrypted and sent as well. What owners cost beyond that is to
+//! find out whose fields are whose.
 //!
 //! Counted is the processor time of the server and its store, that of the kernel for them included; the clients have a thread of
 //! their own, whose time is taken off. So waiting for the disk makes no cost look small, and other programs of the machine change
@@ -34,15 +36,33 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// The writes of a round, in order; one at a time, and by several clients.
-const NAMES: [[&str; 2]; 5] = [
+const NAMES: [[&str; 2]; KINDS] = [
     ["managedFields: creates of 1 KiB ConfigMaps, one at a time", "managedFields: creates of 1 KiB ConfigMaps, 8 clients"],
     ["managedFields: updates of 1 KiB ConfigMaps, one at a time", "managedFields: updates of 1 KiB ConfigMaps, 8 clients"],
     ["managedFields: creates of Pods, one at a time", "managedFields: creates of Pods, 8 clients"],
     ["managedFields: status patches of Pods, one at a time", "managedFields: status patches of Pods, 8 clients"],
     ["managedFields: merge patches of Pods' labels, one at a time", "managedFields: merge patches of Pods' labels, 8 clients"],
 ];
+const KINDS: usize = 5;
+
+/// What the objects of a round carry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Neither owners nor anything in their place.
+    Bare,
+    /// An annotation as long as the owners would be.
+    Weighed,
+    /// Owners.
+    Owned,
+}
+
+/// Whoever begins finds the caches cold, so they take turns.
+const TURNS: [[Form; 3]; 3] =
+    [[Form::Owned, Form::Bare, Form::Weighed], [Form::Bare, Form::Weighed, Form::Owned], [Form::Weighed, Form::Owned, Form::Bare]];
 
 /// A request's method, path, media type and body.
 type Write = (Method, String, &'static str, Bytes);
@@ -56,8 +76,16 @@ struct Cost {
     wait: f64,
 }
 
-/// What each kind of write takes in a round: with owners, and without.
-type Round = (Vec<Cost>, Vec<Cost>);
+/// What a kind of write takes in a round.
+#[derive(Clone, Copy)]
+struct Costs {
+    bare: Cost,
+    weighed: Cost,
+    owned: Cost,
+}
+
+/// What each kind of write takes in a round.
+type Round = Vec<Costs>;
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
@@ -66,7 +94,7 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     for (load, (clients, rounds)) in LOADS.into_iter().enumerate() {
         let (server, endpoint) = (serving.server.clone(), serving.endpoint.clone());
         let rounds = run_on_a_thread(async move {
-            let mut bench = Bench { server, clients: load::connect_all(&endpoint, clients).await? };
+            let mut bench = Bench { server, clients: load::connect_all(&endpoint, clients).await?, sizes: [Size::default(); KINDS] };
             bench.rounds(rounds).await
         })?;
         let of_load = NAMES.iter().enumerate().filter_map(|(kind, names)| Some(figure(names.get(load)?, kind, &rounds)));
@@ -78,19 +106,21 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
 
 /// What owners cost a kind of write.
 fn figure(name: &'static str, kind: usize, rounds: &[Round]) -> Figure {
-    let pairs: Vec<(Cost, Cost)> = rounds.iter().filter_map(|(with, without)| Some((*with.get(kind)?, *without.get(kind)?))).collect();
-    let mean = |of: fn(&(Cost, Cost)) -> f64| middle(pairs.iter().map(of).collect());
+    let costs: Vec<Costs> = rounds.iter().filter_map(|round| round.get(kind).copied()).collect();
+    let mean = |of: fn(&Costs) -> f64| middle(costs.iter().map(of).collect());
     // Of the same round, since the machine is another one a minute later.
-    let more = |of: fn(&(Cost, Cost)) -> f64| (mean(of) - 1.0) * 100.0;
+    let more = |of: fn(&Costs) -> f64| (mean(of) - 1.0) * 100.0;
     let conditions = format!(
-        "more processor time, mean of the middle half of {} rounds of {OBJECTS}: {:.1} µs a write with, {:.1} µs without; \
-         {:.1} % longer to wait",
+        "more processor time than with as many bytes in an annotation, mean of the middle half of {} rounds of {OBJECTS}: {:.1} µs a write \
+         with owners, {:.1} µs with the annotation, {:.1} µs with neither; {:.1} % more than with neither, {:.1} % longer to wait",
         rounds.len(),
-        mean(|(with, _)| with.processor) * 1e6,
-        mean(|(_, without)| without.processor) * 1e6,
-        more(|(with, without)| with.wait / without.wait)
+        mean(|costs| costs.owned.processor) * 1e6,
+        mean(|costs| costs.weighed.processor) * 1e6,
+        mean(|costs| costs.bare.processor) * 1e6,
+        more(|costs| costs.owned.processor / costs.bare.processor),
+        more(|costs| costs.owned.wait / costs.bare.wait)
     );
-    Figure { name, value: more(|(with, without)| with.processor / without.processor), unit: "%", conditions }
+    Figure { name, value: more(|costs| costs.owned.processor / costs.weighed.processor), unit: "%", conditions }
 }
 
 /// The mean of the middle half: neither moved by what else the machine did, nor by one round that happened to be in the middle.
@@ -104,62 +134,92 @@ fn middle(mut values: Vec<f64>) -> f64 {
 struct Bench {
     server: ApiServer,
     clients: Vec<Client>,
+    /// What each kind of write leaves where there are owners.
+    sizes: [Size; KINDS],
+}
+
+/// Of an object, in bytes.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    whole: usize,
+    /// Of an annotation that takes as much room as the owners.
+    annotation: usize,
 }
 
 impl Bench {
     async fn rounds(&mut self, count: usize) -> Result<Vec<Round>> {
         let mut rounds = Vec::with_capacity(count);
-        // The first round warms up.
+        // The first round warms up, and tells how long owners are.
         for round in 0..=count {
-            // Whoever begins finds the caches cold, so they take turns.
-            let (with, without) = if round % 2 == 0 {
-                let with = self.round(true).await?;
-                (with, self.round(false).await?)
-            } else {
-                let without = self.round(false).await?;
-                (self.round(true).await?, without)
-            };
+            let mut costs = [const { Vec::new() }; 3];
+            for form in TURNS.get(round % TURNS.len()).into_iter().flatten() {
+                *costs.get_mut(*form as usize).context("a form")? = self.round(*form).await?;
+            }
+            let [bare, weighed, owned] = costs;
+            let each = bare.into_iter().zip(weighed).zip(owned).map(|((bare, weighed), owned)| Costs { bare, weighed, owned });
             if round > 0 {
-                rounds.push((with, without));
+                rounds.push(each.collect());
             }
         }
         Ok(rounds)
     }
 
-    /// What one write of each kind takes, with or without owners.
-    async fn round(&mut self, owners: bool) -> Result<Vec<Cost>> {
-        self.server.record_owners(owners);
+    /// What one write of each kind takes.
+    async fn round(&mut self, form: Form) -> Result<Vec<Cost>> {
+        self.server.record_owners(form == Form::Owned);
         let name = |index: usize| format!("object-{index:05}");
-        let mut costs = Vec::new();
-        let creates = (0..OBJECTS).map(|at| (Method::POST, CONFIG_MAPS.to_owned(), JSON, api::config_map(&name(at)).into()));
-        let (cost, made) = self.timed(creates.collect()).await?;
-        costs.push(cost);
+        let annotations = self.sizes.map(|size| if form == Form::Weighed { size.annotation } else { 0 });
+        let [of_config_maps, of_updates, of_pods, of_statuses, of_labels] = annotations;
+        let create =
+            |path: &str, object: &[u8], annotation| anyhow::Ok((Method::POST, path.to_owned(), JSON, weighed(object, annotation)?));
+
+        let creates = (0..OBJECTS).map(|at| create(CONFIG_MAPS, &api::config_map(&name(at)), of_config_maps));
+        let config_maps = self.timed(creates.collect::<Result<_>>()?).await?;
         // As a program that has read an object sends it back.
-        let updates = made.into_iter().map(|object| {
-            let mut object: Value = serde_json::from_slice(&object)?;
+        let updates = config_maps.1.iter().map(|object| {
+            let mut object: Value = serde_json::from_slice(object)?;
             let path = format!("{CONFIG_MAPS}/{}", object.pointer("/metadata/name").and_then(Value::as_str).context("a name")?);
             *object.pointer_mut("/data/n").context("its data")? = json!("1");
-            Ok((Method::PUT, path, JSON, Bytes::from(object.to_string())))
+            Ok((Method::PUT, path, JSON, weighed(object.to_string().as_bytes(), of_updates)?))
         });
-        costs.push(self.timed(updates.collect::<Result<_>>()?).await?.0);
-        let creates = (0..OBJECTS).map(|at| (Method::POST, PODS.to_owned(), JSON, api::pod(&name(at)).into()));
-        costs.push(self.timed(creates.collect()).await?.0);
-        let patches = (0..OBJECTS).map(|at| {
-            let path = format!("{PODS}/{}/status", name(at));
-            (Method::PATCH, path, "application/strategic-merge-patch+json", status(&name(at)).into())
-        });
-        costs.push(self.timed(patches.collect()).await?.0);
+        let updates = self.timed(updates.collect::<Result<_>>()?).await?;
+
+        let creates = (0..OBJECTS).map(|at| create(PODS, &api::pod(&name(at)), of_pods));
+        let pods = self.timed(creates.collect::<Result<_>>()?).await?;
+        let path = |at: usize, part: &str| format!("{PODS}/{}{part}", name(at));
+        let patches = (0..OBJECTS).map(|at| (Method::PATCH, path(at, "/status"), STRATEGIC, status(&name(at)).into()));
+        let statuses = self.patched(of_statuses, patches.collect()).await?;
         let labelled = Bytes::from_static(br#"{"metadata":{"labels":{"seen":"yes"}}}"#);
-        let patches = (0..OBJECTS).map(|at| {
-            let path = format!("{PODS}/{}", name(at));
-            (Method::PATCH, path, "application/merge-patch+json", labelled.clone())
-        });
-        costs.push(self.timed(patches.collect()).await?.0);
+        let patches = (0..OBJECTS).map(|at| (Method::PATCH, path(at, ""), MERGE, labelled.clone()));
+        let labels = self.patched(of_labels, patches.collect()).await?;
+
         for path in [CONFIG_MAPS, PODS] {
             let body = Bytes::from_static(br#"{"gracePeriodSeconds":0}"#);
             self.timed(vec![(Method::DELETE, path.to_owned(), JSON, body)]).await?;
         }
+        let mut costs = Vec::with_capacity(KINDS);
+        for ((cost, made), known) in [config_maps, updates, pods, statuses, labels].into_iter().zip(&mut self.sizes) {
+            costs.push(cost);
+            let size = Size::of(made.first().context("an object")?)?;
+            match form {
+                Form::Owned => *known = size,
+                Form::Weighed => {
+                    ensure!(known.whole.abs_diff(size.whole) < 32, "{} bytes are to weigh as much as {}", size.whole, known.whole)
+                }
+                Form::Bare => {}
+            }
+        }
         Ok(costs)
+    }
+
+    /// Makes patches of all Pods, which carry an annotation of this length.
+    async fn patched(&mut self, annotation: usize, patches: Vec<Write>) -> Result<(Cost, Vec<Bytes>)> {
+        if annotation > 0 {
+            let body = weighed(b"{}", annotation)?;
+            let paths = patches.iter().map(|(_, path, ..)| path.trim_end_matches("/status").to_owned());
+            self.timed(paths.map(|path| (Method::PATCH, path, MERGE, body.clone())).collect()).await?;
+        }
+        self.timed(patches).await
     }
 
     /// Makes the writes; what one takes, and the answers.
@@ -201,6 +261,31 @@ fn server_time() -> Duration {
         Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
     };
     of(ClockId::ProcessCPUTime).saturating_sub(of(ClockId::ThreadCPUTime))
+}
+
+/// An object or a patch with an annotation of this length, if it is to have one. As in the text of owners, names come again and again.
+fn weighed(object: &[u8], annotation: usize) -> Result<Bytes> {
+    if annotation == 0 {
+        return Ok(Bytes::copy_from_slice(object));
+    }
+    let mut object: Value = serde_json::from_slice(object)?;
+    let words = ["f:metadata", "f:spec", "f:containers", "f:terminationMessagePath", "f:status", "f:lastTransitionTime"];
+    let text: String = (0..)
+        .flat_map(|count| words.map(|word| format!("{{'{word}':{{}}}}{count},")))
+        .flat_map(String::into_bytes)
+        .take(annotation)
+        .map(char::from)
+        .collect();
+    object["metadata"]["annotations"] = json!({"weight": text});
+    Ok(object.to_string().into())
+}
+
+impl Size {
+    fn of(json: &[u8]) -> Result<Self> {
+        let object: Value = serde_json::from_slice(json)?;
+        let owners = object.pointer("/metadata/managedFields").map(|owners| format!("\"managedFields\":{owners}").len());
+        Ok(Self { whole: json.len(), annotation: owners.unwrap_or_default().saturating_sub("\"annotations\":{\"weight\":\"\"}".len()) })
+    }
 }
 
 /// What a kubelet says of a pod that runs.

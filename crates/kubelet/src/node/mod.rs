@@ -17,14 +17,17 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource as _};
 use serde_json::json;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::machine;
 use crate::runtime::request;
 
-/// While the node is not ready it is looked at more often, since somebody waits for it.
+/// While the node is not ready it is looked at more often, since somebody waits for it: this often at first.
 const LOOK_UNREADY: Duration = Duration::from_millis(100);
+/// And this often when it has not been ready for long.
+const LOOK_UNREADY_LATER: Duration = Duration::from_secs(5);
 /// Pause between attempts while the API server is away.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -50,6 +53,11 @@ pub(crate) fn labels(node: &str, given: BTreeMap<String, String>) -> BTreeMap<St
     standard.into_iter().chain(given).collect()
 }
 
+/// After how long a node that has been unready for this long is looked at again: so that it is at most a tenth later than it could be.
+fn look(unready: Duration) -> Duration {
+    (unready / 10).clamp(LOOK_UNREADY, LOOK_UNREADY_LATER)
+}
+
 /// The Node's keeper.
 struct Keeper {
     context: Arc<Context>,
@@ -59,7 +67,7 @@ struct Keeper {
     info: NodeSystemInfo,
     /// The pod range that the runtime was told.
     told_cidr: Option<String>,
-    last_post: Option<tokio::time::Instant>,
+    last_post: Option<Instant>,
     /// The uid of the Node that the lease being kept belongs to, and what ends its renewal.
     lease: Option<(String, CancellationToken)>,
     token: CancellationToken,
@@ -85,11 +93,14 @@ impl Keeper {
             tracing::warn!(%error, "registering the node");
             tokio::time::sleep(RETRY).await;
         }
+        let mut unready: Option<Instant> = None;
         loop {
-            let pause = match self.round().await {
+            let result = self.round().await;
+            unready = if matches!(result, Ok(true)) { None } else { unready.or_else(|| Some(Instant::now())) };
+            let pause = match result {
                 // CRI has no event for the runtime's condition.
                 Ok(true) => context.config.status_update,
-                Ok(false) => LOOK_UNREADY,
+                Ok(false) => look(unready.map_or(Duration::ZERO, |since| since.elapsed())),
                 Err(error) => {
                     tracing::warn!(%error, "posting the node's status");
                     RETRY
@@ -180,7 +191,7 @@ impl Keeper {
             let patch = Patch::Strategic(patch);
             let name = &self.context.node_name;
             self.api.patch_status(name, &PatchParams::default(), &patch).await?;
-            self.last_post = Some(tokio::time::Instant::now());
+            self.last_post = Some(Instant::now());
             if ready && !was_ready {
                 let text = format!("Node {name} status is now: NodeReady");
                 self.context.recorder.event(node.as_ref(), Normal, "NodeReady", text);
@@ -227,5 +238,16 @@ impl Keeper {
             Ok(_) => self.told_cidr = cidr,
             Err(status) => tracing::warn!(%status, "telling the runtime the node's pod range"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unready_node_is_looked_at_less_and_less() {
+        let looked = [0, 500, 3_000, 20_000, 3_600_000].map(|millis| look(Duration::from_millis(millis)).as_millis());
+        assert_eq!(looked, [100, 100, 300, 2_000, 5_000]);
     }
 }
