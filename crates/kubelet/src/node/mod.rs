@@ -95,12 +95,13 @@ impl Keeper {
         }
         let mut unready: Option<Instant> = None;
         loop {
-            let result = self.round().await;
-            unready = if matches!(result, Ok(true)) { None } else { unready.or_else(|| Some(Instant::now())) };
-            let pause = match result {
-                // CRI has no event for the runtime's condition.
-                Ok(true) => context.config.status_update,
-                Ok(false) => look(unready.map_or(Duration::ZERO, |since| since.elapsed())),
+            let pause = match self.round().await {
+                Ok(true) => {
+                    unready = None;
+                    // CRI has no event for the runtime's condition.
+                    context.config.status_update
+                }
+                Ok(false) => look(unready.get_or_insert_with(Instant::now).elapsed()),
                 Err(error) => {
                     tracing::warn!(%error, "posting the node's status");
                     RETRY
