@@ -6,6 +6,8 @@
 //! `malloc` gives.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::{c_int, c_long};
+use std::time::Duration;
 
 use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
 
@@ -56,11 +58,18 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-// SAFETY: declared as in mimalloc.h, and part of the program because the allocator is. Any thread may call it at any time: it
-// frees nothing but what is free already. The crate beneath declares it only together with types of a further crate.
+/// mimalloc's number of the option that says for how many milliseconds free memory is kept.
+const PURGE_DELAY: c_int = 15;
+
+// SAFETY: declared as in mimalloc.h, and part of the program because the allocator is. Any thread may call them at any time: they
+// free nothing but what is free already, and numbers that are no option's do nothing. The crate beneath declares them only together
+// with types of a further crate.
 #[allow(unsafe_code)]
 unsafe extern "C" {
     safe fn mi_collect(force: bool);
+    #[cfg(test)]
+    safe fn mi_option_get(option: c_int) -> c_long;
+    safe fn mi_option_set(option: c_int, value: c_long);
 }
 
 /// Gives back what is free in this thread's heap.
@@ -68,10 +77,24 @@ pub fn collect() {
     mi_collect(true);
 }
 
+/// For how long a page that is free is kept for what needs one next. Longer is quicker; but what is taken again is in memory as a
+/// whole, however little of it is needed this time.
+pub fn keep_free_pages_for(delay: Duration) {
+    mi_option_set(PURGE_DELAY, c_long::try_from(delay.as_millis()).unwrap_or(c_long::MAX));
+}
+
 #[cfg(test)]
 #[allow(unsafe_code)]
 mod tests {
     use super::*;
+
+    /// The number is still that of the option that is a second unless somebody sets it.
+    #[test]
+    fn delay() {
+        assert_eq!(mi_option_get(PURGE_DELAY), 1000);
+        keep_free_pages_for(Duration::from_millis(7));
+        assert_eq!(mi_option_get(PURGE_DELAY), 7);
+    }
 
     /// Memory is aligned as it must be, zero where that is asked for, and keeps what is in it when it grows and shrinks.
     #[test]

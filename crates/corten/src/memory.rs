@@ -33,12 +33,22 @@ const HOLD: Duration = Duration::from_millis(2);
 /// How long threads have for giving back. One that is busy for longer does it when it is not.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How long a process that works in bursts keeps a free page.
+const KEEP: Duration = Duration::from_millis(10);
+
 /// How often memory was asked back.
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// The last of these times that this thread knows of.
     static ANSWERED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// For a process that works in bursts and then rests, as one with nothing but a node does: what a burst frees is taken up by the rest
+/// of the burst, which then leaves much of it in memory for little that stays. A server makes long lists again and again, and would
+/// wait for their pages each time.
+pub(crate) fn keep_little() {
+    corten_allocator::keep_free_pages_for(KEEP);
 }
 
 /// For `on_thread_park` of every runtime: a heap can only be tidied by its own thread.

@@ -50,6 +50,7 @@ pub(crate) async fn publish_join_token(layout: &Layout, api: &ApiServer, authori
 pub(crate) fn start(options: &AgentOptions, phases: Phases) -> Result<()> {
     require_root("agent")?;
     crate::start_logging();
+    memory::keep_little();
     let layout = Layout::create(&options.data.data_dir)?;
     let _lock = Lock::take(&layout.lock())?;
     let runtime = side("node")?;
