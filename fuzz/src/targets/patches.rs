@@ -100,8 +100,8 @@ fn applied(
 /// What somebody owns who applies.
 fn set_of(managed: &Managed, manager: &'static str) -> Option<FieldSet> {
     let writer = writer(manager);
-    let entry = managed.entries().iter().find(|entry| entry.writer == writer)?;
-    entry.fields.set().ok()
+    let entry = managed.entries().iter().find(|entry| *entry.writer() == writer)?;
+    entry.fields().set().ok()
 }
 
 /// Apply: what is applied is owned, and applying it again changes nothing. With force somebody else gets the same as without,

@@ -7,7 +7,10 @@ use corten_schema::{
     json::{self, Decoded},
     model::split_api_version,
 };
-use std::sync::{LazyLock, atomic::Ordering};
+use std::{
+    borrow::Cow,
+    sync::{LazyLock, atomic::Ordering},
+};
 
 use super::Kind;
 use crate::{request::Context, server::Server, time::now};
@@ -18,11 +21,11 @@ pub(super) const LONGEST: usize = 128;
 /// Whoever makes a request, as an owner of fields.
 pub(crate) fn writer(context: &Context, kind: &Kind, subresource: &str, operation: Operation) -> Writer {
     let manager = match context.info.query.get("fieldManager") {
-        Some(manager) if !manager.is_empty() => manager.to_owned(),
+        Some(manager) if !manager.is_empty() => manager.into(),
         _ => first_word(&context.agent),
     };
     Writer {
-        manager: if manager.is_empty() { Str::from_static("unknown") } else { manager.into() },
+        manager: if manager.is_empty() { Str::from_static("unknown") } else { (&*manager).into() },
         operation,
         api_version: kind.api_version.clone(),
         subresource: subresource.into(),
@@ -30,8 +33,11 @@ pub(crate) fn writer(context: &Context, kind: &Kind, subresource: &str, operatio
 }
 
 /// The first word of a user agent, as far as it is printable and short enough.
-fn first_word(agent: &str) -> String {
+fn first_word(agent: &str) -> Cow<'_, str> {
     let word = agent.split('/').next().unwrap_or_default();
+    if word.len() <= LONGEST && word.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return word.into();
+    }
     let mut name = String::new();
     for c in word.chars().filter(|c| is_printable(*c)) {
         if name.len() + c.len_utf8() > LONGEST {
@@ -39,7 +45,7 @@ fn first_word(agent: &str) -> String {
         }
         name.push(c);
     }
-    name
+    name.into()
 }
 
 /// What Go takes for printable: no control characters, and of spaces only the ordinary one.
@@ -147,11 +153,12 @@ pub(super) fn of_created(server: &Server, context: &Context, kind: &Kind, object
     if !server.records_owners.load(Ordering::Relaxed) {
         return None;
     }
-    let base = if is_reset(sent) { Managed::default() } else { Managed::read_sent(sent).unwrap_or_default() };
+    let mut base = if is_reset(sent) { Managed::default() } else { Managed::read_sent(sent).unwrap_or_default() };
     let writer = writer(context, kind, "", Operation::Update);
     let versions = KindVersions(kind);
     let write = Write { versions: &versions, old: &kind.empty, new: object, reset: reset(kind, "") };
-    track(&kind.served.schema, write, &base, &writer, &now()).unwrap_or(base).value()
+    track(&kind.served.schema, write, &mut base, &writer, &now());
+    base.value()
 }
 
 /// The owners of a changed object. Both are in storage version; `sent` is what the client sent as `managedFields`.
@@ -185,7 +192,7 @@ pub(super) fn of_changed(
     if is_reset(given) {
         return None;
     }
-    let (base, kept) = match given.and_then(|sent| Managed::read_sent(Some(sent)).ok()) {
+    let (mut base, kept) = match given.and_then(|sent| Managed::read_sent(Some(sent)).ok()) {
         Some(base) => (base, false),
         None => (stored, true),
     };
@@ -196,18 +203,14 @@ pub(super) fn of_changed(
     let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), now());
     let tracked = if kind.is_served_as_stored() {
         let write = Write { versions: &versions, old, new, reset };
-        track(&kind.served.schema, write, &base, &writer, &now)
+        track(&kind.served.schema, write, &mut base, &writer, &now)
     } else {
         let seen = |object: &Value| convert(&kind.storage, &kind.served, object.clone());
         let (old, new) = (seen(old), seen(new));
         let write = Write { versions: &versions, old: &old, new: &new, reset };
-        track(&kind.served.schema, write, &base, &writer, &now)
+        track(&kind.served.schema, write, &mut base, &writer, &now)
     };
-    match tracked {
-        Some(managed) => managed.value(),
-        None if kept => before.cloned(),
-        None => base.value(),
-    }
+    if tracked || !kept { base.value() } else { before.cloned() }
 }
 
 /// Brings an object whose metadata has changed into its canonical form without its owners, if they are the text that is stored, which

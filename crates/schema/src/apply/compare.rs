@@ -199,20 +199,25 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level<'_>
         found.leave(place, mark);
     };
     // Entries mostly stand in the same order: the next one is found without a search.
-    let mut others = old.iter();
-    let mut gone = old.len();
+    let (mut gone, mut at) = (old.len(), 0);
     for (name, value) in new {
-        let before = match others.next() {
-            Some((other, before)) if other == name => Some(before),
-            _ => old.get(name),
-        };
-        gone -= usize::from(before.is_some());
-        visit(name, before, Some(value));
+        let before = old.find(name, at);
+        if let Some((found, _)) = before {
+            (gone, at) = (gone - 1, found + 1);
+        }
+        visit(name, before.map(|(_, before)| before), Some(value));
     }
+    at = 0;
     for (name, value) in old {
-        if gone > 0 && !new.contains_key(name) {
-            gone -= 1;
-            visit(name, Some(value), None);
+        if gone == 0 {
+            return;
+        }
+        match new.find(name, at) {
+            Some((found, _)) => at = found + 1,
+            None => {
+                gone -= 1;
+                visit(name, Some(value), None);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod check;
 mod compare;
 mod difference;
 mod element;
+mod entry;
 mod fields;
 mod managed;
 mod merge;
@@ -31,8 +32,9 @@ mod tests;
 
 pub use check::check;
 pub use element::Element;
+pub use entry::{Entry, Operation, Writer};
 pub use fields::{Fields, decode as decode_fields, encode as encode_fields};
-pub use managed::{Entry, Managed, ManagedError, Operation, Writer, is_reset};
+pub use managed::{Managed, ManagedError, is_reset};
 pub use merge::merge;
 pub use owned::owned;
 pub use paths::Paths;

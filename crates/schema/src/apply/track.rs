@@ -2,7 +2,8 @@
 
 use super::Paths;
 use super::difference::Difference;
-use super::managed::{Entry, Managed, Writer};
+use super::entry::{Entry, Writer};
+use super::managed::Managed;
 use crate::{Schema, Str, Value};
 use std::sync::Arc;
 
@@ -77,35 +78,36 @@ impl<'a> Differences<'a> {
     }
 }
 
-/// Takes from everybody what a write has set or removed. `None`: the entry goes.
-pub(super) fn dispossess(entry: Entry, differences: &mut Differences<'_>) -> Option<Entry> {
-    let fields = differences.in_version(&entry.writer.api_version)?.leaves(&entry.fields)?;
-    Some(Entry { fields, ..entry })
+/// Takes from somebody what a write has set or removed; false if nothing is left, so that the entry goes.
+pub(super) fn dispossess(entry: &mut Entry, differences: &mut Differences<'_>) -> bool {
+    let left = differences.in_version(&entry.writer().api_version).and_then(|difference| difference.leaves(entry.fields()));
+    left.map(|fields| entry.set_fields(fields)).is_some()
 }
 
 /// Records a write that is no apply: the writer owns what it has set, and nobody what it has removed.
 ///
-/// `None` if nothing changes hands.
-pub fn track(schema: &Schema, write: Write<'_>, managed: &Managed, writer: &Writer, now: &Str) -> Option<Managed> {
+/// False if nothing changes hands.
+pub fn track(schema: &Schema, write: Write<'_>, managed: &mut Managed, writer: &Writer, now: &Str) -> bool {
     let difference = Difference::of(schema, write.old, write.new, write.reset);
     if difference.comparison.is_empty() {
-        return None;
+        return false;
     }
     let mut differences = Differences::new(write, writer.api_version.clone(), Arc::clone(&difference));
-    let mut result = Managed { entries: Vec::with_capacity(managed.entries.len() + 1) };
-    let mut managed = managed.clone();
     managed.settle(write.versions);
     let mut begins = difference.fields.clone();
-    for entry in managed.entries {
-        if !entry.writer.is(writer) {
-            result.entries.extend(dispossess(entry, &mut differences));
-        } else if let Some(fields) = difference.updates(&entry.fields) {
-            let time = if begins.take().is_some() { Some(now.clone()) } else { entry.time };
-            result.entries.push(Entry { time, fields, ..entry });
+    managed.entries.retain_mut(|entry| {
+        if !entry.writer().is(writer) {
+            return dispossess(entry, &mut differences);
         }
-    }
-    result.entries.extend(begins.map(|fields| Entry { writer: writer.clone(), time: Some(now.clone()), fields }));
-    result.cap();
-    result.sort();
-    Some(result)
+        let Some(fields) = difference.updates(entry.fields()) else { return false };
+        if begins.take().is_some() {
+            entry.time = Some(now.clone());
+        }
+        entry.set_fields(fields);
+        true
+    });
+    managed.entries.extend(begins.map(|fields| Entry::new(writer.clone(), Some(now.clone()), fields)));
+    managed.cap();
+    managed.sort();
+    true
 }

@@ -3,8 +3,9 @@
 use super::compare::compare_values;
 use super::difference::Difference;
 use super::element::Element;
+use super::entry::{Entry, Operation, Writer};
 use super::fields::Fields;
-use super::managed::{Entry, Managed, Operation, Writer};
+use super::managed::Managed;
 use super::owned::{all, owned, with_parents};
 use super::set::{FieldSet, Path};
 use super::track::{Differences, Versions, Write, dispossess};
@@ -128,9 +129,8 @@ impl Application<'_> {
         let merged = merge(self.schema, self.live, self.configuration);
         let last = managed.position(self.writer).map(|at| managed.entries.remove(at));
         let set = self.reset.reduce_set(owned(self.schema, self.configuration));
-        let own =
-            Entry { writer: self.writer.clone(), time: last.as_ref().and_then(|last| last.time.clone()), fields: Fields::from_set(set) };
-        managed.entries.push(own);
+        let time = last.as_ref().and_then(|last| last.time.clone());
+        managed.entries.push(Entry::new(self.writer.clone(), time, Fields::from_set(set)));
         let pruned = match &last {
             Some(last) => self.prune(merged, &managed, last),
             None => merged,
@@ -158,7 +158,9 @@ impl Application<'_> {
             subresource: self.writer.subresource.clone(),
         };
         let write = Write { versions: self.versions, old: self.empty, new: self.live, reset: self.reset };
-        track(self.schema, write, &Managed::default(), &writer, self.now).unwrap_or_default()
+        let mut managed = Managed::default();
+        track(self.schema, write, &mut managed, &writer, self.now);
+        managed
     }
 
     /// Takes from others what the object has otherwise now, or says who is in the way.
@@ -168,10 +170,10 @@ impl Application<'_> {
         let mut differences = Differences::new(write, self.writer.api_version.clone(), difference);
         if !self.force {
             let mut conflicts = Vec::new();
-            for entry in managed.entries.iter().filter(|entry| !entry.writer.is(self.writer)) {
-                let Some(difference) = differences.in_version(&entry.writer.api_version) else { continue };
-                let theirs = entry.fields.set().unwrap_or_default().intersection(&difference.changed);
-                let manager = entry.writer.describe();
+            for entry in managed.entries.iter().filter(|entry| !entry.writer().is(self.writer)) {
+                let Some(difference) = differences.in_version(&entry.writer().api_version) else { continue };
+                let theirs = entry.fields().set().unwrap_or_default().intersection(&difference.changed);
+                let manager = entry.writer().describe();
                 let conflict = |path: Vec<Element>| Conflict { manager: manager.clone(), field: Path(&path).to_string(), path };
                 conflicts.extend(theirs.paths().into_iter().map(conflict));
             }
@@ -180,23 +182,17 @@ impl Application<'_> {
                 return Err(ApplyError::Conflicts(conflicts));
             }
         }
-        let entries = std::mem::take(&mut managed.entries).into_iter();
-        managed.entries = entries
-            .filter_map(|entry| {
-                if entry.writer.is(self.writer) {
-                    let empty = entry.fields.set().is_ok_and(|set| set.is_empty());
-                    return (!empty).then_some(entry);
-                }
-                dispossess(entry, &mut differences)
-            })
-            .collect();
+        managed.entries.retain_mut(|entry| match entry.writer().is(self.writer) {
+            true => !entry.fields().set().is_ok_and(|set| set.is_empty()),
+            false => dispossess(entry, &mut differences),
+        });
         Ok(())
     }
 
     /// Removes what the manager applied last time and does not now, as far as nobody else wants it.
     fn prune(&self, merged: Value, managed: &Managed, last: &Entry) -> Value {
-        let Ok(last_set) = last.fields.set() else { return merged };
-        let version = &last.writer.api_version;
+        let Ok(last_set) = last.fields().set() else { return merged };
+        let version = &last.writer().api_version;
         let (Some(schema), false) = (self.versions.schema(version), last_set.is_empty()) else { return merged };
         let Some(mut whole) = self.converted(&merged, &self.writer.api_version, version) else { return merged };
         let last_set = with_parents(schema, &last_set);
@@ -206,14 +202,14 @@ impl Application<'_> {
         // What anybody owns comes back; first in the version pruned, since others may not see what is missing there.
         let mut versions: Vec<&Str> = vec![version];
         for entry in &managed.entries {
-            if !versions.contains(&&entry.writer.api_version) {
-                versions.push(&entry.writer.api_version);
+            if !versions.contains(&&entry.writer().api_version) {
+                versions.push(&entry.writer().api_version);
             }
         }
         for version in versions {
             let Some(schema) = self.versions.schema(version) else { continue };
-            let owners = managed.entries.iter().filter(|entry| entry.writer.api_version == *version);
-            let wanted = owners.fold(FieldSet::new(), |all, entry| all.union(&entry.fields.set().unwrap_or_default()));
+            let owners = managed.entries.iter().filter(|entry| entry.writer().api_version == *version);
+            let wanted = owners.fold(FieldSet::new(), |all, entry| all.union(&entry.fields().set().unwrap_or_default()));
             let (Some(all_of_it), Some(left)) = (self.converted(&whole, &at, version), self.converted(&pruned, &at, version)) else {
                 continue;
             };

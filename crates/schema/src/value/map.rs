@@ -127,6 +127,12 @@ impl Map {
         self.entries.get(index).map(|(_, value)| value)
     }
 
+    /// The place and value of `key`, which is probably at this place.
+    pub(crate) fn find(&self, key: &Str, at: usize) -> Option<(usize, &Value)> {
+        let index = if self.entries.get(at).is_some_and(|(name, _)| name == key) { at } else { self.position(key).ok()? };
+        self.entries.get(index).map(|(_, value)| (index, value))
+    }
+
     /// The value of `key`, mutable.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         let index = self.position(key).ok()?;

@@ -223,7 +223,7 @@ impl Committer {
         }
         if !group.changes.is_empty() {
             self.compact(&mut group);
-            if let Err(reason) = group.batch.commit() {
+            if let Err(reason) = self.disk.commit(group.batch) {
                 self.stop(&reason);
                 let Some(fatal) = self.fatal.clone() else { return };
                 for (reply, answer) in group.answers {
@@ -240,6 +240,9 @@ impl Committer {
         for (reply, answer) in group.answers {
             // Whoever asked may have left; the transaction stands.
             let _gone = reply.send(answer);
+        }
+        if !group.changes.is_empty() {
+            self.disk.prepare();
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
+use super::journal::Blocks;
 use super::record::{self, Record, Written};
 use super::torn::Cut;
 use crate::{Change, Event, LoadError, Loaded, Revision};
@@ -24,6 +25,9 @@ const WRITE_BUFFER: u64 = 16 << 20;
 /// The contents are read once, at start: a cache would be wasted.
 const CACHE: u64 = 1 << 20;
 
+/// Bytes of the journal for an item beside its value, at most about.
+const ITEM: u64 = 64;
+
 const META_FORMAT: &str = "format";
 const META_COMPACTED: &str = "compacted";
 const META_FLOOR: &str = "floor";
@@ -32,6 +36,7 @@ pub(super) struct Disk {
     database: Database,
     log: Keyspace,
     meta: Keyspace,
+    blocks: Blocks,
     dir: String,
 }
 
@@ -40,6 +45,8 @@ pub(super) struct Batch {
     batch: OwnedWriteBatch,
     log: Keyspace,
     meta: Keyspace,
+    /// Bytes that it takes in the journal, about.
+    bytes: u64,
 }
 
 /// The contents, with what only this engine needs to know of them.
@@ -67,7 +74,7 @@ impl Disk {
         // Nobody looks for a single record in the log.
         let log = database.keyspace("log", || options().filter_policy(FilterPolicy::disabled())).map_err(storage)?;
         let meta = database.keyspace("meta", options).map_err(storage)?;
-        let disk = Disk { database, log, meta, dir: dir.display().to_string() };
+        let disk = Disk { database, log, meta, blocks: Blocks::new(dir), dir: dir.display().to_string() };
         disk.check_format()?;
         Ok(disk)
     }
@@ -148,7 +155,23 @@ impl Disk {
     }
 
     pub(super) fn batch(&self) -> Batch {
-        Batch { batch: self.database.batch().durability(Some(PersistMode::SyncData)), log: self.log.clone(), meta: self.meta.clone() }
+        Batch {
+            batch: self.database.batch().durability(Some(PersistMode::SyncData)),
+            log: self.log.clone(),
+            meta: self.meta.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Makes the batch durable. After an error nobody knows whether it is.
+    pub(super) fn commit(&mut self, batch: Batch) -> Result<(), String> {
+        self.blocks.spent(batch.bytes);
+        batch.batch.commit().map_err(|error| describe(&error))
+    }
+
+    /// Makes ready for the next batches, when nobody waits for one.
+    pub(super) fn prepare(&mut self) {
+        self.blocks.provide();
     }
 }
 
@@ -172,21 +195,18 @@ fn open_database(dir: &Path) -> Result<Database, LoadError> {
 
 impl Batch {
     pub(super) fn append(&mut self, revision: Revision, record: Bytes) {
+        self.bytes += ITEM + record.len() as u64;
         self.batch.insert(&self.log, record::log_key(revision), record);
     }
 
     /// Removes a record that no revision after the compacted one needs.
     pub(super) fn drop_record(&mut self, revision: Revision) {
+        self.bytes += ITEM;
         self.batch.remove(&self.log, record::log_key(revision));
     }
 
     pub(super) fn set_compacted(&mut self, compacted: Revision) {
         self.batch.insert(&self.meta, META_COMPACTED, compacted.get().to_le_bytes());
-    }
-
-    /// Makes the batch durable. After an error nobody knows whether it is.
-    pub(super) fn commit(self) -> Result<(), String> {
-        self.batch.commit().map_err(|error| describe(&error))
     }
 }
 

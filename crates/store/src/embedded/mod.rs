@@ -2,6 +2,7 @@
 
 mod committer;
 mod disk;
+mod journal;
 mod keys;
 mod lock;
 mod pack;

@@ -66,13 +66,13 @@ async fn what_an_earlier_version_wrote_is_read() {
     let dir = TempDir::new().unwrap();
     let (place, value) = (dir.path().join("store"), wordy(4096));
     {
-        let disk = Disk::open(&place.join("log")).unwrap();
+        let mut disk = Disk::open(&place.join("log")).unwrap();
         disk.set_format(1).unwrap();
         assert_eq!(disk.format().unwrap(), Some(1));
         let mut batch = disk.batch();
         let plain = [b"\x01\x02\x00/k".as_slice(), &value].concat();
         batch.append(Revision(1), plain.into());
-        batch.commit().unwrap();
+        disk.commit(batch).unwrap();
     }
     let store = Embedded::open(options(dir.path())).unwrap();
     let loaded = store.load(Box::new(Recorder::default())).await.unwrap();

@@ -9,6 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::journal::last_journal;
+
 /// A journal whose last batch was made incomplete.
 pub(super) struct Cut {
     journal: PathBuf,
@@ -38,22 +40,6 @@ impl Cut {
     pub(super) fn copy(&self) -> &Path {
         &self.copy
     }
-}
-
-/// The journal with the highest number: the only one that is written to.
-fn last_journal(dir: &Path) -> io::Result<Option<PathBuf>> {
-    let mut last: Option<(u64, PathBuf)> = None;
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        let is_journal = path.extension().is_some_and(|extension| extension == "jnl");
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-        if let Some(number) = number.filter(|_| is_journal)
-            && last.as_ref().is_none_or(|(known, _)| *known < number)
-        {
-            last = Some((number, path));
-        }
-    }
-    Ok(last.map(|(_, path)| path))
 }
 
 /// The offset after the last byte that is not zero: what follows is preallocated. A batch ends in a byte that is not zero.

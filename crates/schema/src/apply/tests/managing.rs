@@ -37,9 +37,7 @@ impl Object {
         let versions = OneVersion { api_version: self.version, schema: self.schema };
         let write = Write { versions: &versions, old: &self.live, new: &new, reset: &Paths::none() };
         let writer = writer(manager, Operation::Update, self.version);
-        if let Some(managed) = track(self.schema, write, &self.managed, &writer, &now) {
-            self.managed = managed;
-        }
+        track(self.schema, write, &mut self.managed, &writer, &now);
         self.live = new;
     }
 
@@ -67,7 +65,9 @@ impl Object {
     /// Manager to fields.
     fn owners(&self) -> BTreeMap<String, String> {
         let entries = self.managed.entries().iter();
-        entries.map(|entry| (format!("{} {}", entry.writer.manager, entry.writer.operation.as_str()), text_of(&entry.fields))).collect()
+        entries
+            .map(|entry| (format!("{} {}", entry.writer().manager, entry.writer().operation.as_str()), text_of(entry.fields())))
+            .collect()
     }
 
     #[track_caller]
@@ -159,7 +159,7 @@ fn times_and_order() {
     map.apply("b", value!({"data": {"y": "1"}}), false).unwrap();
     map.apply("a", value!({"data": {"z": "1"}}), false).unwrap();
     let shown = |map: &Object| -> Vec<String> {
-        map.managed.entries().iter().map(|entry| format!("{} {}", entry.writer.manager, entry.time.as_deref().unwrap())).collect()
+        map.managed.entries().iter().map(|entry| format!("{} {}", entry.writer().manager, entry.time.as_deref().unwrap())).collect()
     };
     assert_eq!(shown(&map), ["b 2026-01-01T00:00:02Z", "a 2026-01-01T00:00:03Z", "u 2026-01-01T00:00:01Z"]);
     // The same again changes nothing, not even the time; and who begins to own what is there has none.
@@ -182,7 +182,7 @@ fn the_oldest_updates_are_merged() {
     assert_eq!(owners.len(), 10);
     assert_eq!(owners["ancient-changes Update"], r#"{"f:data":{".":{},"f:k00":{},"f:k01":{},"f:k02":{},"f:k03":{}}}"#);
     assert_eq!(owners["m12 Update"], r#"{"f:data":{"f:k12":{}}}"#);
-    let ancient = map.managed.entries().iter().find(|entry| entry.writer.manager == "ancient-changes").unwrap();
+    let ancient = map.managed.entries().iter().find(|entry| entry.writer().manager == "ancient-changes").unwrap();
     assert_eq!(ancient.time.as_deref(), Some("2026-01-01T00:00:04Z"));
 }
 
@@ -200,8 +200,9 @@ fn what_a_write_cannot_change_is_not_owned() {
         (Paths::only(&["spec.*"]), r#"{"f:spec":{"f:replicas":{}}}"#),
     ] {
         let write = Write { versions: &versions, old: &old, new: &new, reset: &paths };
-        let managed = track(deployment, write, &Managed::default(), &writer, &"2026-01-01T00:00:00Z".into()).unwrap();
-        assert_eq!(text_of(&managed.entries()[0].fields), expected);
+        let mut managed = Managed::default();
+        assert!(track(deployment, write, &mut managed, &writer, &"2026-01-01T00:00:00Z".into()));
+        assert_eq!(text_of(managed.entries()[0].fields()), expected);
     }
 }
 
@@ -240,7 +241,7 @@ fn entries_are_read_as_they_are() {
     let shown = |text: &str| {
         let managed = read(text).unwrap();
         let [entry] = managed.entries() else { panic!("{text}") };
-        (entry.time.as_deref().unwrap().to_owned(), text_of(&entry.fields), entry.writer.subresource.to_string())
+        (entry.time.as_deref().unwrap().to_owned(), text_of(entry.fields()), entry.writer().subresource.to_string())
     };
     let (first, second) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");
     // What is asked twice is remembered the third time.
@@ -307,12 +308,14 @@ fn what_became_atomic_is_owned_as_a_whole() {
         let versions = OneVersion { api_version: "example.com/v1", schema };
         let write = Write { versions: &versions, old, new, reset: &Paths::none() };
         let now = "2026-01-01T00:00:00Z".into();
-        track(schema, write, owners, &writer(manager, Operation::Update, "example.com/v1"), &now).unwrap()
+        let mut owners = owners.clone();
+        assert!(track(schema, write, &mut owners, &writer(manager, Operation::Update, "example.com/v1"), &now));
+        owners
     };
     // Owners as they are stored: text.
     let stored = |managed: &Managed| Managed::read(managed.value().as_ref()).unwrap();
     let fields_of = |managed: &Managed, manager: &str| -> Option<String> {
-        managed.entries().iter().find(|entry| entry.writer.manager == *manager).map(|entry| text_of(&entry.fields))
+        managed.entries().iter().find(|entry| entry.writer().manager == *manager).map(|entry| text_of(entry.fields()))
     };
 
     let configuration = value!({"spec": {"l": [{"name": "x", "a": "1"}], "s": {"a": "1"}}});

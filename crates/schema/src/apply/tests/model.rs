@@ -389,7 +389,7 @@ fn agree(seeds: std::ops::RangeInclusive<u64>) {
                 let new = canonical(&schema, &mutate(&mut dice, &live, &random));
                 let write = Write { versions: &versions, old: &live, new: &new, reset: &Paths::none() };
                 // An object without owners has been forgotten by them: only a creation or an apply begins again.
-                managed = track(&schema, write, &managed, &writer, &now).unwrap_or(managed);
+                track(&schema, write, &mut managed, &writer, &now);
                 model.update(manager, table_of(&schema, &new).0);
                 live = new;
             } else {
@@ -436,8 +436,8 @@ fn agree(seeds: std::ops::RangeInclusive<u64>) {
                 .entries()
                 .iter()
                 .map(|entry| {
-                    let paths = entry.fields.set().unwrap().paths().iter().map(|path| steps(path)).collect();
-                    ((entry.writer.manager.to_string(), entry.writer.operation == Operation::Apply), paths)
+                    let paths = entry.fields().set().unwrap().paths().iter().map(|path| steps(path)).collect();
+                    ((entry.writer().manager.to_string(), entry.writer().operation == Operation::Apply), paths)
                 })
                 .collect();
             let expected: BTreeMap<_, _> =
