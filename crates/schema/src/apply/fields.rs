@@ -89,6 +89,11 @@ impl Fields {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Whether both have the same text, without making one.
+    pub(super) fn is_written_as(&self, other: &Self) -> bool {
+        self.is(other) || matches!((self.0.text.get(), other.0.text.get()), (Some(a), Some(b)) if a == b)
+    }
+
     /// What differs between fields that are not the very same and live at the same time.
     pub(super) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
@@ -104,9 +109,7 @@ impl Fields {
 /// Whether the sets are the same; those of which one text is broken are not.
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
-        self.is(other)
-            || matches!((self.0.text.get(), other.0.text.get()), (Some(a), Some(b)) if a == b)
-            || matches!((self.set(), other.set()), (Ok(a), Ok(b)) if a == b)
+        self.is_written_as(other) || matches!((self.set(), other.set()), (Ok(a), Ok(b)) if a == b)
     }
 }
 
