@@ -169,7 +169,7 @@ impl Disk {
         batch.batch.commit().map_err(|error| describe(&error))
     }
 
-    /// Makes ready for the next batches, when nobody waits for one.
+    /// Makes ready for the next batches. The one after waits for it, so it is little at a time.
     pub(super) fn prepare(&mut self) {
         self.blocks.provide();
     }

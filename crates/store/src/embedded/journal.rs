@@ -1,8 +1,8 @@
 //! The engine's journal: which file it is, and blocks for it before they are needed.
 //!
 //! The engine makes a journal as long as it is to become, but the file has no blocks yet. A sync that finds new ones among what was
-//! written has the file system write its own journal as well: it takes half as long again or more, and as much more of the processor.
-//! Blocks that zeros were written to are there. What is read is the same, and only the engine's own writes change it.
+//! written has the file system write its own journal as well, and takes longer. Blocks that zeros were written to are there. What is
+//! read is the same, and only the engine's own writes change it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,7 +14,7 @@ use rustix::fs::{SeekFrom, fstatfs, seek};
 /// Bytes that get their blocks at a time. The next sync writes them, and should not take much longer for it.
 const STEP: u64 = 256 << 10;
 
-/// File systems that write again where they wrote before: ext4 (and its elders) and XFS. Others take new blocks each time.
+/// File systems that write again where they wrote before: ext4 (and its elders) and XFS. Others may take new blocks each time.
 const IN_PLACE: [u64; 2] = [0xef53, 0x5846_5342];
 
 /// Blocks of the journal that are there already.
