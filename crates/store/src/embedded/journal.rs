@@ -88,7 +88,11 @@ pub(super) fn last_journal(dir: &Path) -> io::Result<Option<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
+    use super::super::{Embedded, tests::options};
     use super::*;
+    use crate::{Expect, Store as _, Txn};
 
     /// A journal gets blocks up to its end; what is in it, and its length, stay as they are.
     #[test]
@@ -133,5 +137,16 @@ mod tests {
             assert_eq!(blocks.left, left);
             assert_eq!(seek(&file, SeekFrom::Hole(0)).unwrap(), steps * step);
         }
+    }
+    /// A store that has written once has room for more writes.
+    #[tokio::test]
+    async fn a_store_provides_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Embedded::open(options(dir.path())).unwrap();
+        store.commit(Txn::new().put("/k".to_owned(), Expect::Absent, Bytes::from_static(b"v"))).await.unwrap();
+        store.close().await;
+        drop(store);
+        let journal = File::open(last_journal(&dir.path().join("store/log")).unwrap().unwrap()).unwrap();
+        assert_eq!(seek(&journal, SeekFrom::Hole(0)).unwrap() >= STEP, writes_in_place(&journal).unwrap());
     }
 }
