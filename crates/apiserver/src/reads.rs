@@ -19,7 +19,7 @@ pub fn key(group: &str, plural: &str, namespace: &str, name: &str) -> String {
 
 /// The object of an entry, with its resourceVersion.
 pub fn object(entry: &Entry) -> Option<Value> {
-    let mut value = corten_schema::json::decode_untyped(entry.stored_json()).ok()?;
+    let mut value = entry.read().ok()?;
     value.metadata_mut().insert("resourceVersion", entry.revision().to_string());
     Some(value)
 }

@@ -66,7 +66,7 @@ pub(crate) fn settled(field: &Field, value: Value) -> Value {
     match (&field.ty, &value) {
         (Type::List(_) | Type::Strings, Value::List(items)) if items.is_empty() => Value::Null,
         (Type::Map(_), Value::Map(map)) if map.is_empty() => Value::Null,
-        (Type::List(_), Value::List(_)) if field.name == OWNERS => Value::Json(json::text(&value)),
+        (Type::List(_), Value::List(_)) if field.name == OWNERS => Value::Json(json::text(&value).into()),
         _ => value,
     }
 }

@@ -22,6 +22,7 @@ pub mod openapi;
 pub mod patch;
 pub mod proto;
 pub mod scalar;
+pub mod stored;
 pub mod value;
 pub mod yaml;
 

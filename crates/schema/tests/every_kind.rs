@@ -84,7 +84,7 @@ fn sorted(value: &Value) -> Value {
     match value {
         Value::Map(map) => Value::Map(map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect()),
         Value::List(items) => Value::List(items.iter().map(sorted).collect()),
-        Value::Json(text) => sorted(&json::decode_untyped(text.as_bytes()).unwrap_or(Value::Null)),
+        Value::Json(text) => sorted(&json::decode_untyped(text.text().as_bytes()).unwrap_or(Value::Null)),
         other => other.clone(),
     }
 }

@@ -107,7 +107,7 @@ fn sorted(value: &Value) -> Value {
             result.into()
         }
         Value::List(items) => Value::List(items.iter().map(sorted).collect()),
-        Value::Json(text) => sorted(&json::decode_untyped(text.as_bytes()).unwrap()),
+        Value::Json(text) => sorted(&json::decode_untyped(text.text().as_bytes()).unwrap()),
         other => other.clone(),
     }
 }

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use corten_schema::{Value, json};
+use corten_schema::Value;
 use corten_store::{CommitError, Revision};
 
 use super::Kind;
 use crate::{
     body,
-    ledger::{Index, Transaction},
+    ledger::{Index, Stored, Transaction},
     metrics::Operation,
     server::Server,
     status::ApiError,
@@ -62,8 +61,8 @@ impl Server {
             Change::Put(mut object) => {
                 object.metadata_mut().remove("resourceVersion");
                 let ttl = kind.strategy.time_to_live().map(Duration::from_secs);
-                let stored = stored(&object);
-                if stored.len() > body::LIMIT {
+                let stored = Stored::new(&object);
+                if stored.json_len() > body::LIMIT {
                     return Err(Failure::Error(ApiError::too_large(body::LIMIT)));
                 }
                 (Transaction::new().put(key, expect, stored, kind.index(&object), ttl), object)
@@ -85,7 +84,7 @@ impl Server {
                 let kind = self.kinds.of(&resource)?;
                 object.metadata_mut().remove("resourceVersion");
                 let ttl = kind.strategy.time_to_live().map(Duration::from_secs);
-                let stored = stored(&object);
+                let stored = Stored::new(&object);
                 transaction.put(kind.key(&namespace, &name), expect, stored, kind.index(&object), ttl)
             }
             Effect::Delete { resource, namespace, name, expect } => {
@@ -94,23 +93,10 @@ impl Server {
             Effect::Check { resource, namespace, name, expect } => {
                 transaction.check(self.kinds.of(&resource)?.key(&namespace, &name), expect)
             }
-            Effect::Raw { key, value: Some(bytes), expect } => transaction.put(key, expect, Bytes::from(bytes), Index::default(), None),
+            Effect::Raw { key, value: Some(bytes), expect } => transaction.put(key, expect, bytes.into(), Index::default(), None),
             Effect::Raw { key, value: None, expect } => transaction.delete(key, expect),
         })
     }
-}
-
-/// An object's bytes as they are stored: its type and metadata first, whatever was sent first, for there readers look for them;
-/// they stay in memory, so they have no room that they do not need.
-fn stored(object: &Value) -> Bytes {
-    const FIRST: [&str; 3] = ["kind", "apiVersion", "metadata"];
-    let Value::Map(members) = object else { return Bytes::copy_from_slice(&json::encode(object)) };
-    let first = FIRST.iter().filter_map(|name| Some((*name, members.get(name)?)));
-    let rest = members.iter().map(|(name, value)| (&**name, value)).filter(|(name, _)| !FIRST.contains(name));
-    json::in_buffer(|out| {
-        json::encode_members(first.chain(rest), out);
-        Bytes::copy_from_slice(out)
-    })
 }
 
 /// Sets `metadata.resourceVersion`, if there is a revision.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use corten_schema::{Resource, Str, Table, Value, json};
+use corten_schema::{Resource, Str, Table, Value, json, stored};
 
 use crate::{
     ledger::{Field, Index},
@@ -97,11 +97,7 @@ impl Kind {
     pub(crate) fn index(&self, object: &Value) -> Index {
         let labels = object.labels().into_iter().flatten();
         let labels = labels.map(|(key, value)| (shared(key.as_str()), shared(value.as_str().unwrap_or_default())));
-        let owners = match object.at(&["metadata", "managedFields"]) {
-            Some(Value::Json(text)) => Some(text.len()),
-            _ => None,
-        };
-        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), shared(&text(object, of))))).with_owners(owners)
+        Index::new(labels, self.fields.iter().map(|(field, of)| (Arc::clone(field), shared(&text(object, of)))))
     }
 
     /// 422 for an object of this kind.
@@ -203,10 +199,10 @@ impl Kinds {
     }
 
     /// The index of an object that was read from the store.
-    pub(crate) fn index_stored(&self, key: &str, stored: &[u8]) -> Index {
+    pub(crate) fn index_stored(&self, key: &str, json: &[u8]) -> Index {
         let end = key.match_indices('/').nth(3).map_or(0, |(at, _)| at + 1);
         let kind = key.get(..end).and_then(|prefix| self.by_prefix.get(prefix));
-        match (kind, json::decode_untyped(stored)) {
+        match (kind, stored::decode(json)) {
             (Some(kind), Ok(object)) => kind.index(&object),
             _ => Index::default(),
         }

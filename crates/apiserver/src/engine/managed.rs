@@ -2,10 +2,11 @@
 
 use corten_schema::{
     Map, Resource, Schema, Str, Value,
-    apply::{Managed, Operation, Paths, Versions, Write, Writer, is_reset, track},
+    apply::{Managed, Operation, Paths, Unchanged, Versions, Write, Writer, is_reset, track, track_kept},
     convert,
     json::{self, Decoded},
     model::split_api_version,
+    value::Json,
 };
 use std::{
     borrow::Cow,
@@ -157,6 +158,9 @@ pub(super) fn of_created(server: &Server, context: &Context, kind: &Kind, object
     let writer = writer(context, kind, "", Operation::Update);
     let versions = KindVersions(kind);
     let write = Write { versions: &versions, old: &kind.empty, new: object, reset: reset(kind, "") };
+    if base.is_empty() {
+        return track_kept(&kind.served.schema, write, None, &writer, &now()).ok().flatten().map(Value::from);
+    }
     track(&kind.served.schema, write, &mut base, &writer, &now());
     base.value()
 }
@@ -178,7 +182,6 @@ pub(super) fn of_changed(
     if subresource == "binding" {
         return before.cloned();
     }
-    let stored = Managed::read(before).unwrap_or_default();
     let given = sent.filter(|sent| match sent {
         Value::List(entries) => !entries.is_empty(),
         sent => matches!(sent, Value::Json(_)),
@@ -186,30 +189,31 @@ pub(super) fn of_changed(
     // Whoever sends an object back sends its owners as they are stored, though often with their members in another order.
     let is_stored = |sent: &Value| {
         matches!((sent, before), (Value::Json(sent), Some(Value::Json(before))) if sent == before)
-            || Managed::read(Some(sent)).is_ok_and(|sent| sent == stored)
+            || Managed::read(Some(sent)).is_ok_and(|sent| sent == Managed::read(before).unwrap_or_default())
     };
     let given = given.filter(|sent| subresource.is_empty() && !is_stored(sent));
     if is_reset(given) {
         return None;
     }
-    let (mut base, kept) = match given.and_then(|sent| Managed::read_sent(Some(sent)).ok()) {
-        Some(base) => (base, false),
-        None => (stored, true),
-    };
+    let given = given.and_then(|sent| Managed::read_sent(Some(sent)).ok());
+    let writer = writer(context, kind, subresource, Operation::Update);
+    let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), now());
+    let seen = |object: &Value| convert(&kind.storage, &kind.served, object.clone());
+    let converted = (!kind.is_served_as_stored()).then(|| (seen(old), seen(new)));
+    let (old, new) = converted.as_ref().map_or((old, new), |(old, new)| (old, new));
+    let (schema, write) = (&kind.served.schema, Write { versions: &versions, old, new, reset });
+    if let (None, Some(Value::Json(Json::Owners(owners)))) = (&given, before) {
+        return match track_kept(schema, write, Some(owners), &writer, &now) {
+            Ok(owners) => owners.map(Value::from),
+            Err(Unchanged) => before.cloned(),
+        };
+    }
+    let kept = given.is_none();
+    let mut base = given.unwrap_or_else(|| Managed::read(before).unwrap_or_default());
     if base.is_empty() {
         return None;
     }
-    let writer = writer(context, kind, subresource, Operation::Update);
-    let (versions, reset, now) = (KindVersions(kind), reset(kind, subresource), now());
-    let tracked = if kind.is_served_as_stored() {
-        let write = Write { versions: &versions, old, new, reset };
-        track(&kind.served.schema, write, &mut base, &writer, &now)
-    } else {
-        let seen = |object: &Value| convert(&kind.storage, &kind.served, object.clone());
-        let (old, new) = (seen(old), seen(new));
-        let write = Write { versions: &versions, old: &old, new: &new, reset };
-        track(&kind.served.schema, write, &mut base, &writer, &now)
-    };
+    let tracked = track(schema, write, &mut base, &writer, &now);
     if tracked || !kept { base.value() } else { before.cloned() }
 }
 

@@ -64,9 +64,9 @@ impl Patch {
             (Some(Value::Json(text)), Format::Json) => {
                 let mut operations = self.document.as_list().unwrap_or_default().iter();
                 let looks = operations.any(|operation| within(operation, "path") || within(operation, "from"));
-                looks.then(|| json::decode_untyped(text.as_bytes()))
+                looks.then(|| json::decode_untyped(text.text().as_bytes()))
             }
-            (Some(Value::Json(text)), Format::Strategic) => self.document.at(&path).map(|_| json::decode_owners(text)),
+            (Some(Value::Json(text)), Format::Strategic) => self.document.at(&path).map(|_| json::decode_owners(&text.text())),
             _ => None,
         };
         if let (Some(Ok(tree)), Some(owners)) = (unfolded, object.at_mut(&path)) {

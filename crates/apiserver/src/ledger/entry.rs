@@ -4,18 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use corten_schema::stored::{self, Aside};
+use corten_schema::value::Json;
 use corten_schema::{DecodeError, Value, json};
 use corten_store::{Key, Note, Revision};
 
 use super::filter::Field;
 use super::splice::Splice;
 
-/// What selectors may ask of an object, taken out of it once; and how long the text of its owners is.
+/// What selectors may ask of an object, taken out of it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
     labels: Box<[(Arc<str>, Arc<str>)]>,
     fields: Box<[(Field, Arc<str>)]>,
-    owners: Option<usize>,
 }
 
 impl Index {
@@ -27,12 +28,7 @@ impl Index {
     ) -> Index {
         let mut labels: Vec<_> = labels.into_iter().collect();
         labels.sort_by(|a, b| a.0.cmp(&b.0));
-        Index { labels: labels.into(), fields: fields.into_iter().collect(), owners: None }
-    }
-
-    /// The same of an object whose `managedFields` are a text of this length, if it is known.
-    pub(crate) fn with_owners(self, owners: Option<usize>) -> Index {
-        Index { owners, ..self }
+        Index { labels: labels.into(), fields: fields.into_iter().collect() }
     }
 
     /// The value of a label.
@@ -56,12 +52,28 @@ pub(crate) type Indexer = Arc<dyn Fn(&str, &[u8]) -> Index + Send + Sync>;
 pub(super) struct Derived {
     index: Index,
     splice: Option<Splice>,
+    aside: Option<Aside>,
 }
 
 impl Derived {
-    pub(super) fn new(json: &[u8], index: Index) -> Derived {
-        Derived { index, splice: Splice::find(json) }
+    pub(super) fn new(stored: &[u8], aside: Option<Aside>, index: Index) -> Derived {
+        Derived { index, splice: Splice::find(json_of(stored, aside.as_ref())), aside }
     }
+
+    /// The same of what was read from the store.
+    fn of(key: &str, stored: &[u8], indexer: &Indexer) -> Derived {
+        let aside = stored::aside(stored).unwrap_or_else(|error| {
+            tracing::error!(key, %error, "cannot read who owns what of an object");
+            None
+        });
+        let index = indexer(key, json_of(stored, aside.as_ref()));
+        Derived::new(stored, aside, index)
+    }
+}
+
+/// The JSON of a stored object.
+fn json_of<'s>(stored: &'s [u8], aside: Option<&Aside>) -> &'s [u8] {
+    aside.and_then(|aside| stored.get(..aside.json)).unwrap_or(stored)
 }
 
 /// An object at one revision: its key, its stored JSON and its index.
@@ -73,10 +85,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(key: Key, revision: Revision, json: Bytes, note: Option<Note>, indexer: &Indexer) -> Entry {
+    pub(super) fn new(key: Key, revision: Revision, mut stored: Bytes, note: Option<Note>, indexer: &Indexer) -> Entry {
         let derived =
-            note.and_then(|note| note.downcast::<Derived>().ok()).unwrap_or_else(|| Arc::new(Derived::new(&json, indexer(&key, &json))));
-        Entry { key, revision, json, derived }
+            note.and_then(|note| note.downcast::<Derived>().ok()).unwrap_or_else(|| Arc::new(Derived::of(&key, &stored, indexer)));
+        stored.truncate(json_of(&stored, derived.aside.as_ref()).len());
+        Entry { key, revision, json: stored, derived }
     }
 
     /// The key.
@@ -112,10 +125,14 @@ impl Entry {
     ///
     /// When it cannot be read.
     pub(crate) fn read(&self) -> Result<Value, DecodeError> {
-        json::decode_stored(&self.json, self.derived.index.owners)
+        let mut object = stored::decode(&self.json)?;
+        if let Some(aside) = &self.derived.aside {
+            object.metadata_mut().insert("managedFields", Value::Json(Json::Owners(aside.owners.clone())));
+        }
+        Ok(object)
     }
 
-    /// The JSON as stored: in the storage version and without a resourceVersion.
+    /// The JSON as stored: in the storage version, without a resourceVersion and without owners.
     pub(crate) fn stored_json(&self) -> &Bytes {
         &self.json
     }
@@ -131,21 +148,42 @@ impl Entry {
             Some(splice) => {
                 let (before, after) = splice.split(&self.json);
                 out.put_slice(before);
-                out.put_slice(splice.member(revision).as_bytes());
-                out.put_slice(after);
+                let rest = self.write_members(splice, after, revision, out);
+                out.put_slice(rest);
             }
             None => out.put_slice(&self.json),
         }
+    }
+
+    /// Appends the members of `metadata` that are not stored there with those that precede them; what is left to append of what
+    /// comes after the splice.
+    fn write_members<'j>(&self, splice: Splice, after: &'j [u8], revision: Revision, out: &mut impl BufMut) -> &'j [u8] {
+        let version = splice.member(revision);
+        out.put_slice(version.as_bytes());
+        let Some(Aside { place, owners, .. }) = &self.derived.aside else { return after };
+        let (members, rest) = after.split_at(splice.until(*place).min(after.len()));
+        out.put_slice(members);
+        if !version.is_empty() || !members.is_empty() {
+            out.put_u8(b',');
+        }
+        out.put_slice(b"\"managedFields\":");
+        owners.write(|part| out.put_slice(part.as_bytes()));
+        rest
     }
 
     /// Appends the object's metadata alone, as a `PartialObjectMetadata`. Nothing and `false` for an object without a place
     /// for a resourceVersion.
     pub(crate) fn write_metadata(&self, revision: Revision, out: &mut impl BufMut) -> bool {
         let Some(splice) = self.derived.splice else { return false };
-        let Some(members) = splice.members(&self.json) else { return false };
+        let (_, after) = splice.split(&self.json);
+        let members = match &self.derived.aside {
+            Some(aside) => after.get(..splice.until(aside.place)),
+            None => splice.members(&self.json),
+        };
+        let Some(members) = members else { return false };
         out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
-        out.put_slice(splice.member(revision).as_bytes());
-        out.put_slice(members);
+        let rest = self.write_members(splice, members, revision, out);
+        out.put_slice(rest);
         out.put_slice(b"}}");
         true
     }
@@ -155,14 +193,14 @@ impl Entry {
         if let Some(splice) = self.derived.splice.filter(|splice| splice.follows_type(&self.json)) {
             let (_, after) = splice.split(&self.json);
             out.put_slice(b"{\"metadata\":{");
-            out.put_slice(splice.member(revision).as_bytes());
-            out.put_slice(after);
+            let rest = self.write_members(splice, after, revision, out);
+            out.put_slice(rest);
             return;
         }
         // Only what was stored in another order, by earlier versions.
         let mut whole = BytesMut::with_capacity(self.json_len());
         self.write_json_at(revision, &mut whole);
-        match json::decode_stored(&whole, None) {
+        match stored::decode(&whole) {
             Ok(mut object) => {
                 object.remove("kind");
                 object.remove("apiVersion");
@@ -179,9 +217,15 @@ impl Entry {
         out.freeze()
     }
 
+    /// Bytes that it takes, about, and nothing else has.
+    pub(super) fn weight(&self) -> usize {
+        self.json.len()
+    }
+
     /// About how long the JSON with resourceVersion is, for buffers.
     pub(crate) fn json_len(&self) -> usize {
-        self.json.len() + 48
+        let owners = self.derived.aside.as_ref().map_or(0, |aside| aside.text_len + 20);
+        self.json.len() + owners + 48
     }
 }
 

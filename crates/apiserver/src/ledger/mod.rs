@@ -30,5 +30,5 @@ pub(crate) use event::{Event, EventType};
 pub(crate) use filter::{Field, Filter};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use state::{Ledger, Limits, OpenError};
-pub(crate) use txn::Transaction;
+pub(crate) use txn::{Stored, Transaction};
 pub(crate) use watcher::{Expired, Watcher};

@@ -62,6 +62,11 @@ impl Splice {
         json.split_at(self.offset.min(json.len()))
     }
 
+    /// How much stands between the place and a later one.
+    pub(super) fn until(self, later: usize) -> usize {
+        later.saturating_sub(self.offset)
+    }
+
     /// The members of `metadata`, without the braces around them.
     pub(super) fn members(self, json: &[u8]) -> Option<&[u8]> {
         let (_, after) = self.split(json);

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use corten_schema::apply::Managed;
+use corten_schema::{Value, value};
 use corten_store::embedded::{Embedded, Options};
 use tempfile::TempDir;
 
 use super::splice::Splice;
-use corten_store::{CommitError, Expect, Key, Revision};
+use corten_store::{CommitError, Expect, Key, Revision, Store as _};
 
 use super::entry::Indexer;
 use super::*;
@@ -19,6 +21,10 @@ const NODES: &str = "/registry/core/nodes/";
 /// An object of the tests: `app` is a label, `node` an indexed field.
 fn json(app: &str, node: &str) -> Bytes {
     format!(r#"{{"kind":"Pod","metadata":{{"name":"x"}},"app":"{app}","node":"{node}"}}"#).into()
+}
+
+fn stored(json: Bytes) -> Stored {
+    json.to_vec().into()
 }
 
 fn index(app: &str, node: &str) -> Index {
@@ -44,7 +50,7 @@ async fn open(dir: &Path, limits: Limits) -> Ledger {
 }
 
 async fn put(ledger: &Ledger, key: &str, app: &str, node: &str) -> Revision {
-    let txn = Transaction::new().put(key, Expect::Any, json(app, node), index(app, node), None);
+    let txn = Transaction::new().put(key, Expect::Any, stored(json(app, node)), index(app, node), None);
     ledger.commit(txn).await.unwrap().revision
 }
 
@@ -135,10 +141,10 @@ async fn transactions_span_kinds_and_conflicts_write_nothing() {
     let ledger = open(dir.path(), Limits::default()).await;
     let (pod, node) = (format!("{PODS}a/1"), format!("{NODES}n1"));
     let both = |expect| {
-        Transaction::new().put(pod.as_str(), expect, json("web", "n1"), index("web", "n1"), None).put(
+        Transaction::new().put(pod.as_str(), expect, stored(json("web", "n1")), index("web", "n1"), None).put(
             node.as_str(),
             expect,
-            json("", ""),
+            stored(json("", "")),
             index("", ""),
             None,
         )
@@ -487,6 +493,56 @@ fn metadata_is_cut_out_of_the_stored_bytes() {
     assert_eq!(cut(r#"{"metadata":{"name":"cut sh"#), None);
 }
 
+/// Owners stand aside of an object's JSON, also after a restart, and nobody sees that.
+#[tokio::test]
+async fn owners_are_shown_where_they_belong() {
+    const OWNERS: &str = r#"[{"manager":"m","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{}}}]"#;
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(Embedded::open(Options { reserve_bytes: 0, ..Options::new(dir.path()) }).unwrap());
+    let ledger = Ledger::open(Arc::clone(&store) as _, indexer(), Limits::default()).await.unwrap();
+    let inline = Value::Json(OWNERS.into());
+    let aside = Managed::read(Some(&inline)).unwrap().value().unwrap();
+    let keys = ["aside", "alone", "inline"].map(|name| format!("{PODS}default/{name}"));
+    for (key, owners) in keys.iter().zip([&aside, &aside, &inline]) {
+        let mut object = value!({"kind": "Pod", "apiVersion": "v1", "metadata": {}, "app": "a", "node": "n"});
+        if !key.ends_with("alone") {
+            object.metadata_mut().insert("name", "x");
+        }
+        object.metadata_mut().insert("managedFields", owners.clone());
+        let txn = Transaction::new().put(key.as_str(), Expect::Any, Stored::new(&object), index("a", "n"), None);
+        ledger.commit(txn).await.unwrap();
+    }
+    let check = |ledger: &Ledger| {
+        for (key, revision) in keys.iter().zip(1..) {
+            let entry = Arc::clone(ledger.snapshot().get(key).unwrap());
+            let name = if key.ends_with("alone") { "" } else { r#""name":"x","# };
+            let metadata = format!(r#""metadata":{{"resourceVersion":"{revision}",{name}"managedFields":{OWNERS}}}"#);
+            let rest = r#""app":"a","node":"n"}"#;
+            assert_eq!(entry.json(), format!(r#"{{"kind":"Pod","apiVersion":"v1",{metadata},{rest}"#));
+            assert!(entry.json_len() >= entry.json().len());
+            let mut item = Vec::new();
+            entry.write_item(entry.revision(), &mut item);
+            assert_eq!(item, format!("{{{metadata},{rest}").as_bytes());
+            let mut partial = Vec::new();
+            assert!(entry.write_metadata(entry.revision(), &mut partial));
+            let head = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","#;
+            assert_eq!(partial, format!("{head}{metadata}}}").as_bytes());
+            assert_eq!(entry.index().label("app"), Some("a"));
+            let mut unversioned = Vec::new();
+            entry.write_json_at(Revision::ZERO, &mut unversioned);
+            assert!(String::from_utf8(unversioned).unwrap().contains(&format!(r#""metadata":{{{name}"managedFields""#)));
+            let text = String::from_utf8(entry.stored_json().to_vec()).unwrap();
+            assert_eq!(text.contains("managedFields"), key.ends_with("inline"));
+            let mut read = entry.read().unwrap();
+            assert_eq!(read.metadata_mut().remove("managedFields"), Some(inline.clone()));
+        }
+    };
+    check(&ledger);
+    store.close().await;
+    drop((ledger, store));
+    check(&open(dir.path(), Limits::default()).await);
+}
+
 /// A watcher that starts far back must not fill the log with what it has had encoded.
 #[tokio::test]
 async fn only_the_latest_changes_keep_encoded_bytes() {
@@ -495,7 +551,8 @@ async fn only_the_latest_changes_keep_encoded_bytes() {
     let padding = "x".repeat(1 << 20);
     for number in 0..8 {
         let json = format!(r#"{{"kind":"Pod","metadata":{{"name":"{number}"}},"app":"a","node":"n","padding":"{padding}"}}"#);
-        let txn = Transaction::new().put(format!("{PODS}default/{number}"), Expect::Absent, json.into(), index("a", "n"), None);
+        let txn =
+            Transaction::new().put(format!("{PODS}default/{number}"), Expect::Absent, json.into_bytes().into(), index("a", "n"), None);
         ledger.commit(txn).await.unwrap();
     }
     let mut watcher = ledger.watch(Revision::ZERO, Filter::prefix(PODS)).unwrap();

@@ -4,9 +4,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use corten_schema::Value;
+use corten_schema::stored::{self, Aside};
 use corten_store::{Expect, Key, Note, Op, Txn, Write};
 
 use super::entry::{Derived, Index};
+
+/// An object's bytes as they are stored.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    bytes: Bytes,
+    /// What of them is no JSON.
+    aside: Option<Aside>,
+}
+
+impl Stored {
+    /// Of an object in the storage version, without a resourceVersion.
+    pub(crate) fn new(object: &Value) -> Stored {
+        // They stay in memory, so they have no room that they do not need.
+        stored::encode(object, |bytes, aside| Stored { bytes: Bytes::copy_from_slice(bytes), aside })
+    }
+
+    /// About how long the object's JSON is.
+    pub(crate) fn json_len(&self) -> usize {
+        self.aside.as_ref().map_or(self.bytes.len(), |aside| aside.json + aside.text_len)
+    }
+}
+
+/// Bytes that are no object.
+impl From<Vec<u8>> for Stored {
+    fn from(bytes: Vec<u8>) -> Stored {
+        Stored { bytes: bytes.into(), aside: None }
+    }
+}
 
 /// Writes of objects that happen together or not at all, across kinds.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +50,14 @@ impl Transaction {
         Transaction::default()
     }
 
-    /// Writes an object: its JSON in the storage version, without a resourceVersion, and what selectors
+    /// Writes an object: its stored form in the storage version, without a resourceVersion, and what selectors
     /// may ask of it. With `ttl` the store deletes it after that time.
     #[must_use]
-    pub(crate) fn put(mut self, key: impl Into<Key>, expect: Expect, json: Bytes, index: Index, ttl: Option<Duration>) -> Transaction {
-        let note: Note = Arc::new(Derived::new(&json, index));
-        self.push(key.into(), expect, Write::Put { value: json, ttl, note: Some(note) });
+    pub(crate) fn put(mut self, key: impl Into<Key>, expect: Expect, object: Stored, index: Index, ttl: Option<Duration>) -> Transaction {
+        let Stored { bytes, aside } = object;
+        let dense = aside.as_ref().map_or(0, |aside| bytes.len() - aside.json);
+        let note: Note = Arc::new(Derived::new(&bytes, aside, index));
+        self.push(key.into(), expect, Write::Put { value: bytes, dense, ttl, note: Some(note) });
         self
     }
 

@@ -1,6 +1,5 @@
 //! A node port and the key that says whose it is.
 
-use bytes::Bytes;
 use corten_schema::Value;
 use corten_store::CommitError;
 
@@ -53,7 +52,7 @@ impl Keeper {
             };
             let unchanged = Expect::Revision(entry.revision());
             let transaction =
-                Transaction::new().put(key(port), expect, Bytes::from(mine), Index::default(), None).check(entry.key().clone(), unchanged);
+                Transaction::new().put(key(port), expect, mine.into(), Index::default(), None).check(entry.key().clone(), unchanged);
             self.settle(transaction).await?;
         }
         Ok(())

@@ -139,6 +139,10 @@ fn alone(shape: &Shape<'_>, value: &Value, mark: Mark, found: &mut Trace) {
     match (shape, value) {
         (Shape::Struct(_) | Shape::Map(_), Value::Map(map)) => {
             for (name, value) in map {
+                if !matches!(value, Value::Map(_) | Value::List(_)) {
+                    found.note_entry(name, mark);
+                    continue;
+                }
                 let place = found.enter_entry(name);
                 alone(&shape.entry(name), value, mark, found);
                 found.leave(place, mark);

@@ -5,15 +5,19 @@ use super::cache::{Cache, hash};
 use super::compare::{Comparison, compare};
 use super::fields::{Fields, LONGEST};
 use super::set::FieldSet;
+use super::trace::Trace;
 use crate::{Schema, Value};
 use std::sync::Arc;
 
-/// What differs between an object before and after a write.
+/// What differs between an object before and after a write. As a `Statement` does, it stands apart from the number of its holders.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Difference {
-    /// By what it is known: its trace, and the paths that it cannot have. Empty if it is not.
-    key: Vec<u8>,
-    /// The key's hash.
+    /// By what it is known: its trace, which is empty if it is not,
+    trace: Vec<u8>,
+    /// and the paths that it cannot have.
+    reset: Box<str>,
+    /// The hash of both.
     hash: u64,
     /// All that differs.
     pub(super) comparison: Comparison,
@@ -25,29 +29,45 @@ pub(super) struct Difference {
 
 static DIFFERENCES: Cache<Arc<Difference>> = Cache::new();
 
+/// By what the difference is looked for that a comparison has found.
+pub(super) fn question(trace: &Trace, reset: &Paths) -> u64 {
+    hash(&(trace.bytes.as_slice(), reset.name()))
+}
+
 impl Difference {
     /// What differs between two objects of the same version, but for what the write cannot change.
     pub(super) fn of(schema: &Schema, old: &Value, new: &Value, reset: &Paths) -> Arc<Self> {
         let trace = compare(schema, old, new, reset);
-        if trace.bytes.is_empty() {
-            return Arc::default();
-        }
-        let make = |key: Vec<u8>, hash: u64| {
+        if trace.bytes.is_empty() { Arc::default() } else { Self::by(&trace, question(&trace, reset), reset) }
+    }
+
+    /// What a comparison has found, but for what the write cannot change; its [`question`] is known.
+    pub(super) fn by(trace: &Trace, hash: u64, reset: &Paths) -> Arc<Self> {
+        let make = |trace_bytes: Vec<u8>| {
             let comparison = reset.reduce(trace.sets());
             let changed = comparison.changed();
             let fields = (!changed.is_empty()).then(|| Fields::from_set(changed.clone()));
-            Arc::new(Self { key, hash, comparison, changed, fields })
+            Arc::new(Self { trace: trace_bytes, reset: reset.name().into(), hash, comparison, changed, fields })
         };
         if trace.bytes.len() > LONGEST {
-            return make(Vec::new(), 0);
+            return make(Vec::new());
         }
-        let key = [&trace.bytes, reset.name().as_bytes()].concat();
-        let hash = hash(key.as_slice());
-        DIFFERENCES.get(hash, |known| (known.key == key).then(|| Arc::clone(known))).unwrap_or_else(|| {
-            let difference = make(key, hash);
-            DIFFERENCES.put(hash, || Arc::clone(&difference));
-            difference
-        })
+        if let Some(known) = DIFFERENCES.get(hash, |known| known.is_of(trace, reset).then(|| Arc::clone(known))) {
+            return known;
+        }
+        let difference = make(trace.bytes.clone());
+        DIFFERENCES.put(hash, || Arc::clone(&difference));
+        difference
+    }
+
+    /// Whether it is what this comparison has found. One that is not kept is no comparison's.
+    pub(super) fn is_of(&self, trace: &Trace, reset: &Paths) -> bool {
+        !self.trace.is_empty() && self.trace == trace.bytes && *self.reset == *reset.name()
+    }
+
+    /// True if it may be kept, to be the very same when it comes again.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.trace.is_empty()
     }
 
     /// What is left of fields that somebody owns, if others are written; `None` if nothing is.
@@ -61,7 +81,7 @@ impl Difference {
     }
 
     fn makes(self: &Arc<Self>, fields: &Fields, role: Role) -> Option<Fields> {
-        if self.key.is_empty() || !fields.is_short() {
+        if self.trace.is_empty() || !fields.is_short() {
             return self.apply(fields, role);
         }
         let hash = hash(&(self.hash, fields.address(), role));

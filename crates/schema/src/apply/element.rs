@@ -142,7 +142,7 @@ fn order(a: &Value, b: &Value) -> Ordering {
         }
         (Value::String(a), Value::String(b)) => a.cmp(b),
         (Value::List(_), Value::List(_)) | (Value::Map(_), Value::Map(_)) => json::encode(a).cmp(&json::encode(b)),
-        (Value::Json(a), Value::Json(b)) => a.cmp(b),
+        (Value::Json(a), Value::Json(b)) => a.text().cmp(&b.text()),
         _ => rank(a).cmp(&rank(b)),
     }
 }

@@ -4,12 +4,13 @@ use super::cache::{Cache, hash};
 use super::fields::{Fields, LONGEST};
 use super::managed::ManagedError;
 use super::set::FieldSet;
-use crate::json::{self, Kind, Reader};
+use super::statement::Statement;
+use crate::json::{Kind, Reader};
 use crate::{Str, scalar};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How fields were set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,31 +53,26 @@ pub struct Entry {
     pub time: Option<Str>,
     /// The fields.
     fields: Fields,
-    /// How writer and fields are written, if they were read as that.
-    text: Option<Arc<Text>>,
-}
-
-/// The text of an entry, before its time and after it.
-#[derive(Debug)]
-struct Text {
-    before: Str,
-    after: Str,
+    /// What it says, if somebody has asked for that.
+    statement: OnceLock<Arc<Statement>>,
 }
 
 /// An entry that was read once.
 struct Known {
-    text: Arc<Text>,
+    /// Its text, before its time and after it.
+    before: Str,
+    after: Str,
     entry: Entry,
 }
 
 impl Known {
     /// The same entry with the time that it has here, and the length of its text; `None` if it is not what comes here.
     fn find(&self, text: &str) -> Option<(Entry, usize)> {
-        let Text { before, after } = &*self.text;
+        let Self { before, after, entry } = self;
         let rest = text.strip_prefix(before.as_str())?;
-        let (time, rest) = rest.split_at_checked(self.entry.time.as_ref()?.len())?;
+        let (time, rest) = rest.split_at_checked(entry.time.as_ref()?.len())?;
         let is_plain = time.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'.'));
-        let entry = || Entry { time: Some(time.into()), ..self.entry.clone() };
+        let entry = || Entry { time: Some(time.into()), ..entry.clone() };
         let length = before.len() + time.len() + after.len();
         (is_plain && rest.starts_with(after.as_str())).then(|| (entry(), length))
     }
@@ -92,7 +88,17 @@ impl PartialEq for Entry {
 impl Entry {
     /// What a manager owns now.
     pub(super) const fn new(writer: Writer, time: Option<Str>, fields: Fields) -> Self {
-        Self { writer, time, fields, text: None }
+        Self { writer, time, fields, statement: OnceLock::new() }
+    }
+
+    /// What is kept of one.
+    pub(super) fn kept(statement: &Arc<Statement>, time: Option<Str>) -> Self {
+        Self { writer: statement.writer.clone(), time, fields: statement.fields(), statement: OnceLock::from(Arc::clone(statement)) }
+    }
+
+    /// What it says but for its time, to be kept.
+    pub(super) fn statement(&self) -> Arc<Statement> {
+        Arc::clone(self.statement.get_or_init(|| Statement::of(&self.writer, &self.fields)))
     }
 
     /// Who it is.
@@ -107,13 +113,13 @@ impl Entry {
 
     /// Gives it to somebody else.
     pub(super) fn set_writer(&mut self, writer: Writer) {
-        (self.writer, self.text) = (writer, None);
+        (self.writer, self.statement) = (writer, OnceLock::new());
     }
 
     /// Makes other fields of them, mostly the same.
     pub(super) fn set_fields(&mut self, fields: Fields) {
         if !fields.is_written_as(&self.fields) {
-            self.text = None;
+            self.statement = OnceLock::new();
         }
         self.fields = fields;
     }
@@ -130,19 +136,15 @@ impl Entry {
             reader.pass(length);
             return Ok(entry);
         }
-        let (mut entry, time) = Self::parse(index, reader)?;
+        let (entry, time) = Self::parse(index, reader)?;
         let length = text.len() - reader.rest().len();
         if let Some(time) = time.filter(|_| length <= LONGEST)
             && let (Some(before), Some(after)) = (text.get(..time.start), text.get(time.end..length))
         {
             KNOWN.put(hash, || {
-                let known = Arc::new(Text { before: before.into(), after: after.into() });
-                let as_written = json::in_buffer(|out| {
-                    entry.write(out);
-                    text.as_bytes().get(..length) == Some(out)
-                });
-                entry.text = as_written.then(|| Arc::clone(&known));
-                Box::new(Known { text: known, entry: entry.clone() })
+                // Whoever has the same shares this, too.
+                entry.statement();
+                Box::new(Known { before: before.into(), after: after.into(), entry: entry.clone() })
             });
         }
         Ok(entry)
@@ -169,7 +171,7 @@ impl Entry {
                 }
                 ("fieldsType", Kind::String) => fields_type = reader.string()?,
                 ("fieldsV1", Kind::Null) => reader.null()?,
-                ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known(None)?.into())),
+                ("fieldsV1", Kind::Map) => fields = Some(Fields::from_text(reader.known()?.into())),
                 ("fieldsV1", _) => fields = Some(Fields::from_text(reader.raw()?.into())),
                 ("subresource", Kind::String) => writer.subresource = Str::from(&*reader.string()?),
                 _ => reader.skip()?,
@@ -192,54 +194,39 @@ impl Entry {
         Ok((Self::new(writer, time, fields.unwrap_or_else(|| Fields::from_set(FieldSet::new()))), place))
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        if let (Some(Text { before, after }), Some(time)) = (self.text.as_deref(), &self.time) {
-            for part in [before, time, after] {
-                out.extend_from_slice(part.as_bytes());
-            }
-            return;
-        }
-        let Writer { manager, operation, api_version, subresource } = &self.writer;
-        out.push(b'{');
-        let mut member = |name: &str, value: &str| {
-            if !value.is_empty() {
-                out.extend_from_slice(name.as_bytes());
-                json::encode_string(value, out);
-                out.push(b',');
-            }
-        };
-        member("\"manager\":", manager);
-        member("\"operation\":", operation.as_str());
-        member("\"apiVersion\":", api_version);
-        member("\"time\":", self.time.as_deref().unwrap_or_default());
-        out.extend_from_slice(b"\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
-        out.extend_from_slice(self.fields.text().as_bytes());
-        if !subresource.is_empty() {
-            out.extend_from_slice(b",\"subresource\":");
-            json::encode_string(subresource, out);
-        }
-        out.push(b'}');
-    }
-
     /// Seconds since 1970.
     pub(super) fn seconds(&self) -> i64 {
-        self.time.as_deref().and_then(scalar::to_unix).map_or(0, |(seconds, _)| seconds)
-    }
-
-    /// Which was written first. Times of the form that they are written in are in the order of their texts.
-    pub(super) fn by_time(&self, other: &Self) -> Ordering {
-        const FORM: &str = "2006-01-02T15:04:05Z";
-        let is_plain = |time: &Str| time.len() == FORM.len() && time.ends_with('Z');
-        match (&self.time, &other.time) {
-            (Some(a), Some(b)) if is_plain(a) && is_plain(b) => a.cmp(b),
-            _ => self.seconds().cmp(&other.seconds()),
-        }
+        seconds(self.time.as_ref())
     }
 
     /// True if the other entry says the same, whenever it was written.
     pub(super) fn same_apart_from_time(&self, other: &Self) -> bool {
         self.writer == other.writer && self.fields == other.fields
     }
+}
+
+fn seconds(time: Option<&Str>) -> i64 {
+    time.and_then(|time| scalar::to_unix(time)).map_or(0, |(seconds, _)| seconds)
+}
+
+/// Which was written first. Times of the form that they are written in are in the order of their texts.
+fn by_time(a: Option<&Str>, b: Option<&Str>) -> Ordering {
+    const FORM: &str = "2006-01-02T15:04:05Z";
+    let is_plain = |time: &Str| time.len() == FORM.len() && time.ends_with('Z');
+    match (a, b) {
+        (Some(a), Some(b)) if is_plain(a) && is_plain(b) => a.cmp(b),
+        _ => seconds(a).cmp(&seconds(b)),
+    }
+}
+
+/// The order of entries, which is the reference's, by whose they are and when they were written.
+pub(super) fn order((a, a_time): (&Writer, Option<&Str>), (b, b_time): (&Writer, Option<&Str>)) -> Ordering {
+    a.operation
+        .cmp(&b.operation)
+        .then_with(|| by_time(a_time, b_time))
+        .then_with(|| a.manager.cmp(&b.manager))
+        .then_with(|| a.api_version.cmp(&b.api_version))
+        .then_with(|| a.subresource.cmp(&b.subresource))
 }
 
 impl Writer {
@@ -267,6 +254,8 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::Managed;
+    use crate::json;
 
     const TEXT: &str = r#"{"manager":"a","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:a":{}}}"#;
 
@@ -275,31 +264,35 @@ mod tests {
     }
 
     fn written(entry: &Entry) -> String {
-        let mut out = Vec::new();
-        entry.write(&mut out);
-        String::from_utf8(out).unwrap()
+        let entries = vec![entry.clone()];
+        let value = Managed { entries }.value().unwrap();
+        let text = String::from_utf8(json::encode(&value)).unwrap();
+        text.trim_start_matches('[').trim_end_matches(']').to_owned()
     }
 
-    /// An entry is written as it was read as long as it says the same, and that is as it would be written anew.
+    /// An entry keeps what it says as long as it says the same, however that was written.
     #[test]
-    fn kept_texts() {
+    fn kept_statements() {
         for text in [TEXT, &TEXT.replace(r#"{"manager""#, r#"{ "manager""#)] {
-            let entries: Vec<Entry> = (0..4).map(|_| read(text)).collect();
-            assert!(entries[0].text.is_none(), "nobody knows yet whether it comes again");
-            let mut entry = read(text);
-            assert_eq!(entry.text.is_some(), text == TEXT);
+            for _ in 0..4 {
+                read(text);
+            }
+            let (mut entry, other) = (read(text), read(text));
+            let kept = entry.statement();
+            assert!(Arc::ptr_eq(&kept, &other.statement()), "several objects share it");
             assert_eq!(written(&entry), TEXT);
 
             entry.time = Some("2026-01-02T00:00:00Z".into());
             entry.set_fields(Fields::from_text(r#"{"f:a":{}}"#.into()));
-            assert_eq!(entry.text.is_some(), text == TEXT, "the same fields");
+            assert!(Arc::ptr_eq(&kept, &entry.statement()), "the same fields");
             let later = TEXT.replace("01-01T", "01-02T");
             assert_eq!(written(&entry), later);
 
             entry.set_fields(Fields::from_text(r#"{"f:b":{}}"#.into()));
             assert_eq!(written(&entry), later.replace("f:a", "f:b"));
-            entry.set_writer(Writer { manager: "b".into(), ..entry.writer().clone() });
-            assert_eq!(written(&entry), later.replace("f:a", "f:b").replace(r#""a""#, r#""b""#));
+            entry.set_writer(Writer { manager: "b".into(), subresource: "status".into(), ..entry.writer().clone() });
+            let by_other = later.replace("f:a", "f:b").replace(r#""a""#, r#""b""#);
+            assert_eq!(written(&entry), format!(r#"{},"subresource":"status"}}"#, &by_other[..by_other.len() - 1]));
         }
     }
 }

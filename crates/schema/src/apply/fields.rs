@@ -25,7 +25,7 @@ struct Both {
 }
 
 /// A set of types and a struct in it; none: (0, 0).
-type SchemaNumber = (u64, u32);
+pub(super) type SchemaNumber = (u64, u32);
 
 /// What fields are as a schema has them.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ struct Known {
 /// Objects made by the same program own the same fields: most texts are known already.
 static KNOWN: Cache<Known> = Cache::new();
 
-fn number(schema: Option<&Schema>) -> SchemaNumber {
+pub(super) fn number(schema: Option<&Schema>) -> SchemaNumber {
     schema.map_or((0, 0), |schema| (schema.types().number(), schema.root().0))
 }
 

@@ -1,13 +1,15 @@
 //! `metadata.managedFields`: who set which fields, by what kind of write, in which version.
 
-use super::entry::{Entry, Operation, Writer};
+use super::entry::{self, Entry, Operation, Writer};
 use super::fields::Fields;
+use super::owners::Owners;
 use super::track::Versions;
 use crate::json::{self, Kind, Reader};
+use crate::value::Json;
 use crate::{Str, Value};
 
 /// Managers of plain writes that are kept apart; older ones are merged.
-const MAX_UPDATERS: usize = 10;
+pub(super) const MAX_UPDATERS: usize = 10;
 /// The manager that older ones are merged into.
 const ANCIENT: &str = "ancient-changes";
 
@@ -15,6 +17,12 @@ const ANCIENT: &str = "ancient-changes";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ManagedError(pub(super) String);
+
+impl ManagedError {
+    pub(crate) fn new(why: impl std::fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
 
 impl From<json::DecodeError> for ManagedError {
     fn from(error: json::DecodeError) -> Self {
@@ -36,7 +44,8 @@ impl Managed {
     /// What is wrong with an entry.
     pub fn read(value: Option<&Value>) -> Result<Self, ManagedError> {
         match value {
-            Some(Value::Json(text)) => Self::parse(text),
+            Some(Value::Json(Json::Owners(owners))) => Ok(owners.managed()),
+            Some(Value::Json(Json::Text(text))) => Self::parse(text),
             Some(list @ Value::List(_)) => Self::parse(&json::text(list)),
             _ => Ok(Self::default()),
         }
@@ -87,20 +96,9 @@ impl Managed {
         self.entries.is_empty()
     }
 
-    /// The value of `managedFields`, which is text; `None` if it is to be absent.
+    /// The value of `managedFields`; `None` if it is to be absent.
     pub fn value(&self) -> Option<Value> {
-        if self.entries.is_empty() {
-            return None;
-        }
-        let text = json::in_buffer(|out| {
-            for (index, entry) in self.entries.iter().enumerate() {
-                out.push(if index == 0 { b'[' } else { b',' });
-                entry.write(out);
-            }
-            out.push(b']');
-            Str::from(std::str::from_utf8(out).unwrap_or_default())
-        });
-        Some(Value::Json(text))
+        Owners::of(self).map(Value::from)
     }
 
     /// True if both say the same, apart from times.
@@ -112,7 +110,8 @@ impl Managed {
     /// The same as the schemas of the entries' versions have them now.
     pub(super) fn settle(&mut self, versions: &dyn Versions) {
         for entry in &mut self.entries {
-            if let Some(fields) = versions.schema(&entry.writer().api_version).and_then(|schema| entry.fields().settled(schema)) {
+            let settled = versions.schema(&entry.writer().api_version).and_then(|schema| entry.fields().settled(schema));
+            if let Some(fields) = settled {
                 entry.set_fields(fields);
             }
         }
@@ -124,15 +123,7 @@ impl Managed {
 
     /// Sorts the entries as the reference does.
     pub(super) fn sort(&mut self) {
-        self.entries.sort_by(|a, b| {
-            let (x, y) = (a.writer(), b.writer());
-            x.operation
-                .cmp(&y.operation)
-                .then_with(|| a.by_time(b))
-                .then_with(|| x.manager.cmp(&y.manager))
-                .then_with(|| x.api_version.cmp(&y.api_version))
-                .then_with(|| x.subresource.cmp(&y.subresource))
-        });
+        self.entries.sort_by(|a, b| entry::order((a.writer(), a.time.as_ref()), (b.writer(), b.time.as_ref())));
     }
 
     /// Merges the oldest entries of plain writes until there are few enough.
@@ -188,7 +179,7 @@ pub fn is_reset(value: Option<&Value>) -> bool {
     };
     match value {
         Some(Value::List(items)) => items.len() == 1 && items.iter().all(empty),
-        Some(Value::Json(text)) => json::decode_owners(text).is_ok_and(|list| is_reset(Some(&list))),
+        Some(Value::Json(text)) => json::decode_owners(&text.text()).is_ok_and(|list| is_reset(Some(&list))),
         _ => false,
     }
 }

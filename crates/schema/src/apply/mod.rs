@@ -18,13 +18,16 @@ mod fields;
 mod managed;
 mod merge;
 mod owned;
+mod owners;
 mod paths;
 mod remove;
 mod set;
 mod settle;
 mod shape;
+mod statement;
 mod trace;
 mod track;
+mod transition;
 mod update;
 
 #[cfg(test)]
@@ -37,8 +40,9 @@ pub use fields::{Fields, decode as decode_fields, encode as encode_fields};
 pub use managed::{Managed, ManagedError, is_reset};
 pub use merge::merge;
 pub use owned::owned;
+pub use owners::Owners;
 pub use paths::Paths;
 pub use remove::{extract, remove};
 pub use set::{FieldSet, Path};
-pub use track::{OneVersion, Versions, Write, track};
+pub use track::{OneVersion, Unchanged, Versions, Write, track, track_kept};
 pub use update::{Application, Applied, ApplyError, Conflict};

@@ -1,6 +1,7 @@
 use super::compare::Comparison;
 use super::*;
 use crate::json::{Strictness, canonicalize};
+use crate::value::Json;
 use crate::{Schema, Str, Value, table, value};
 
 mod lists;
@@ -20,6 +21,23 @@ pub(super) fn canonical(schema: &Schema, value: &Value) -> Value {
 /// The sets of what differs.
 pub(super) fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
     super::compare::compare(schema, old, new, &Paths::none()).sets()
+}
+
+/// Tracks a write, and sees to it that nobody is told anything else whose owners are kept: when the first comes and when it comes again.
+pub(super) fn tracked(schema: &Schema, write: Write<'_>, managed: &mut Managed, writer: &Writer, now: &Str) -> bool {
+    let before = managed.value().map(|owners| text(&owners));
+    let changed = track(schema, write, managed, writer, now);
+    let expected = if changed { Ok(managed.value()) } else { Err(Unchanged) };
+    for _ in 0..4 {
+        let read = Managed::read(before.as_deref().map(|text| Value::Json(text.into())).as_ref()).unwrap().value();
+        let owners = match &read {
+            Some(Value::Json(Json::Owners(owners))) => Some(owners),
+            _ => None,
+        };
+        let kept = track_kept(schema, write, owners, writer, now);
+        assert_eq!(kept.map(|owners| owners.map(Value::from)), expected, "{before:?} {writer:?}");
+    }
+    changed
 }
 
 pub(super) fn text(value: &Value) -> String {

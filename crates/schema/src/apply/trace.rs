@@ -5,6 +5,7 @@ use super::element::Element;
 use super::fields::name;
 use super::set::{FieldSet, Node};
 use crate::json;
+use std::cell::Cell;
 
 /// The paths in which something was found: of each a byte for what it is, its last step, what was found below it, and an end.
 /// Two comparisons with the same bytes have found the same, which is known long before sets are made of it.
@@ -13,6 +14,21 @@ pub(super) struct Trace {
     pub(super) bytes: Vec<u8>,
     /// The steps to items of lists, in the order of the bytes.
     items: Vec<Element>,
+}
+
+thread_local!(static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+
+/// The bytes are there for the next one, so that they need not be made larger again and again.
+impl Drop for Trace {
+    fn drop(&mut self) {
+        /// More are not kept.
+        const LARGEST: usize = 64 * 1024;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if bytes.capacity() <= LARGEST {
+            bytes.clear();
+            BYTES.set(bytes);
+        }
+    }
 }
 
 /// The end of a step, and of what is below a path: in no text, and no mark.
@@ -30,6 +46,12 @@ pub(super) struct Mark {
     pub(super) removed: bool,
 }
 
+impl Mark {
+    fn bits(self) -> u8 {
+        u8::from(self.added) | u8::from(self.modified) << 1 | u8::from(self.removed) << 2
+    }
+}
+
 /// A path that was entered: where it begins, where what is below it does, and the items before it.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -40,15 +62,26 @@ pub(super) struct Place {
 
 impl Trace {
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(1024), items: Vec::new() }
+        Self { bytes: BYTES.take(), items: Vec::new() }
     }
 
     pub(super) fn enter_entry(&mut self, name: &str) -> Place {
         let begin = self.bytes.len();
-        self.bytes.extend_from_slice(&[0, ENTRY]);
+        self.step(0, name);
+        Place { begin, below: self.bytes.len(), items: self.items.len() }
+    }
+
+    /// Notes an entry below which there is nothing.
+    pub(super) fn note_entry(&mut self, name: &str, mark: Mark) {
+        self.step(mark.bits(), name);
+        self.bytes.push(END);
+    }
+
+    fn step(&mut self, mark: u8, name: &str) {
+        self.bytes.reserve(name.len() + 4);
+        self.bytes.extend_from_slice(&[mark, ENTRY]);
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(END);
-        Place { begin, below: self.bytes.len(), items: self.items.len() }
     }
 
     pub(super) fn enter_item(&mut self, element: &Element) -> Place {
@@ -66,7 +99,7 @@ impl Trace {
 
     /// Leaves a path; where nothing was found at or below it, it was never there.
     pub(super) fn leave(&mut self, place: Place, mark: Mark) {
-        let mark = u8::from(mark.added) | u8::from(mark.modified) << 1 | u8::from(mark.removed) << 2;
+        let mark = mark.bits();
         if mark == 0 && self.bytes.len() == place.below {
             self.bytes.truncate(place.begin);
             self.items.truncate(place.items);

@@ -1,9 +1,12 @@
 //! Who owns what after a write.
 
 use super::Paths;
+use super::compare::compare;
 use super::difference::Difference;
 use super::entry::{Entry, Writer};
 use super::managed::Managed;
+use super::owners::Owners;
+use super::transition::transition;
 use crate::{Schema, Str, Value};
 use std::sync::Arc;
 
@@ -92,7 +95,38 @@ pub fn track(schema: &Schema, write: Write<'_>, managed: &mut Managed, writer: &
     if difference.comparison.is_empty() {
         return false;
     }
-    let mut differences = Differences::new(write, writer.api_version.clone(), Arc::clone(&difference));
+    change_hands(&difference, write, managed, writer, now);
+    true
+}
+
+/// The same with owners as an object keeps them: who owns what now, or the error that nothing changes hands.
+pub fn track_kept(
+    schema: &Schema,
+    write: Write<'_>,
+    owners: Option<&Owners>,
+    writer: &Writer,
+    now: &Str,
+) -> Result<Option<Owners>, Unchanged> {
+    let trace = compare(schema, write.old, write.new, write.reset);
+    if trace.bytes.is_empty() {
+        return Err(Unchanged);
+    }
+    transition(schema, &trace, write.reset, owners, writer, now, |difference| {
+        if difference.comparison.is_empty() {
+            return Err(Unchanged);
+        }
+        let mut managed = owners.map_or_else(Managed::default, Owners::managed);
+        change_hands(difference, write, &mut managed, writer, now);
+        Ok(Owners::of(&managed))
+    })
+}
+
+/// A write changes nothing that somebody could own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unchanged;
+
+fn change_hands(difference: &Arc<Difference>, write: Write<'_>, managed: &mut Managed, writer: &Writer, now: &Str) {
+    let mut differences = Differences::new(write, writer.api_version.clone(), Arc::clone(difference));
     managed.settle(write.versions);
     let mut begins = difference.fields.clone();
     managed.entries.retain_mut(|entry| {
@@ -109,5 +143,4 @@ pub fn track(schema: &Schema, write: Write<'_>, managed: &mut Managed, writer: &
     managed.entries.extend(begins.map(|fields| Entry::new(writer.clone(), Some(now.clone()), fields)));
     managed.cap();
     managed.sort();
-    true
 }

@@ -36,23 +36,23 @@ pub(super) fn decode_untyped(bytes: &[u8]) -> Result<Value> {
     Ok(value)
 }
 
-pub(super) fn decode_stored(bytes: &[u8], owners: Option<usize>) -> Result<Value> {
+pub(crate) fn decode_stored(bytes: &[u8]) -> Result<Value> {
     let text = super::text_of(bytes);
     let mut reader = Reader::new(&text);
-    let value = kept(&mut reader, &["metadata", OWNERS], owners)?;
+    let value = kept(&mut reader, &["metadata", OWNERS])?;
     reader.end()?;
     Ok(value)
 }
 
 pub(super) fn decode_owners(text: &str) -> Result<Value> {
     let mut reader = Reader::new(text);
-    let value = kept(&mut reader, &["fieldsV1"], None)?;
+    let value = kept(&mut reader, &["fieldsV1"])?;
     reader.end()?;
     Ok(value)
 }
 
-/// Reads a value that was written here as it is, but what is at the end of the way as text, of that length if somebody knows it.
-fn kept(reader: &mut Reader<'_>, way: &[&str], length: Option<usize>) -> Result<Value> {
+/// Reads a value that was written here as it is, but what is at the end of the way as text.
+fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
     let types = crate::table().types();
     let name = |key: Cow<'_, str>| types.field_name(&key);
     match reader.peek()? {
@@ -63,9 +63,9 @@ fn kept(reader: &mut Reader<'_>, way: &[&str], length: Option<usize>) -> Result<
                 let key = reader.key()?;
                 let value = match way.split_first() {
                     Some((first, [])) if *first == key && matches!(reader.peek()?, Kind::Map | Kind::List) => {
-                        Value::Json(reader.known(length)?.into())
+                        Value::Json(reader.known()?.into())
                     }
-                    Some((first, rest)) if *first == key => kept(reader, rest, length)?,
+                    Some((first, rest)) if *first == key => kept(reader, rest)?,
                     _ => opaque(reader, &name)?,
                 };
                 entries.push((name(key), value));
@@ -77,7 +77,7 @@ fn kept(reader: &mut Reader<'_>, way: &[&str], length: Option<usize>) -> Result<
             let mut items = Vec::new();
             let mut more = reader.open(b']')?;
             while more {
-                items.push(kept(reader, way, length)?);
+                items.push(kept(reader, way)?);
                 more = reader.next_item()?;
             }
             Ok(Value::List(items))
@@ -226,7 +226,7 @@ impl<'t> Decoder<'_, 't> {
             }
             (Type::FieldsV1, Kind::Map) => match self.reader.raw()? {
                 // Texts are parts of lines.
-                spaced if is_spaced(spaced) => Ok(Value::Json(super::text(&decode_untyped(spaced.as_bytes())?))),
+                spaced if is_spaced(spaced) => Ok(Value::Json(super::text(&decode_untyped(spaced.as_bytes())?).into())),
                 text => Ok(Value::Json(text.into())),
             },
             (Type::Json | Type::RawExtension | Type::FieldsV1, _) => opaque(&mut self.reader, &text),

@@ -24,7 +24,7 @@ pub(super) fn encode_into(value: &Value, out: &mut Vec<u8>) {
             out.push(b']');
         }
         Value::Map(map) => members(map.iter().map(|(name, value)| (&**name, value)), out),
-        Value::Json(text) => out.extend_from_slice(text.as_bytes()),
+        Value::Json(text) => text.write(out),
     }
 }
 

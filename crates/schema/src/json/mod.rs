@@ -13,7 +13,7 @@ mod reader;
 mod tests;
 
 use crate::{Schema, Str, Value};
-pub(crate) use decode::is_spaced;
+pub(crate) use decode::{decode_stored, is_spaced};
 pub(crate) use encode::escape as escape_into;
 pub(crate) use reader::{Kind, Reader};
 use std::borrow::Cow;
@@ -146,11 +146,9 @@ pub fn decode_owners(text: &str) -> Result<Value, DecodeError> {
     decode::decode_owners(text)
 }
 
-/// Reads a stored object as it is. The object's own `metadata.managedFields` stay text; those in the metadata of a template,
-/// which nobody keeps, are a tree here and text where [`decode`] read them, which is the same value. Whoever knows how long that
-/// text is may say so, or it is looked through for its end.
-pub fn decode_stored(bytes: &[u8], owners: Option<usize>) -> Result<Value, DecodeError> {
-    decode::decode_stored(bytes, owners)
+/// Whether a text stands in JSON as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    reader::plain(text.as_bytes()) == text.len()
 }
 
 /// Writes a tree as JSON without spaces.

@@ -320,15 +320,10 @@ impl<'a> Reader<'a> {
         Ok(self.slice(start))
     }
 
-    /// Skips a map or list and returns its text, which was read before: only its end is looked for, unless its length is known.
-    pub(crate) fn known(&mut self, length: Option<usize>) -> Result<&'a str> {
+    /// Skips a map or list and returns its text, which was read before: only its end is looked for.
+    pub(crate) fn known(&mut self) -> Result<&'a str> {
         let start = self.at;
         let bytes = self.text.as_bytes();
-        let ends_there = |length: &usize| matches!(bytes.get(..start + length).and_then(<[u8]>::last), Some(b'}' | b']'));
-        if let Some(length) = length.filter(ends_there) {
-            self.pass(length);
-            return Ok(self.slice(start));
-        }
         let (mut at, mut open) = (start, 0_usize);
         while let Some(byte) = bytes.get(at) {
             at += 1;

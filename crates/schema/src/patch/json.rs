@@ -139,7 +139,8 @@ impl Measure {
         match value {
             Value::List(items) => all(&mut items.iter().map(|item| (0, Self::of(item)))),
             Value::Map(map) => all(&mut map.iter().map(|(name, value)| (name.len() + 3, Self::of(value)))),
-            Value::String(text) | Value::Json(text) => Self { values: 1, bytes: text.len() + 2, depth: 0 },
+            Value::String(text) => Self { values: 1, bytes: text.len() + 2, depth: 0 },
+            Value::Json(text) => Self { values: 1, bytes: text.text_len(), depth: 0 },
             _ => Self { values: 1, bytes: 8, depth: 0 },
         }
     }

@@ -137,7 +137,7 @@ impl Decoder<'_> {
             (Type::FieldsV1, Item::Bytes(bytes)) => Ok(match (self.raw(bytes)?, std::str::from_utf8(inner(bytes)?)) {
                 // A set of owned fields stays text, whoever sent it.
                 (Value::Map(_), Ok(text)) if text.starts_with('{') && !json::is_spaced(text) => Value::Json(text.into()),
-                (value @ Value::Map(_), _) => Value::Json(json::text(&value)),
+                (value @ Value::Map(_), _) => Value::Json(json::text(&value).into()),
                 (other, _) => other,
             }),
             (Type::Strings, Item::Bytes(bytes)) => self.texts(bytes, 1),

@@ -73,7 +73,7 @@ fn item(types: &TypeSet, tag: u32, ty: &Type, value: &Value, out: &mut Vec<u8>) 
         // Owners are kept as text.
         Type::List(_) if matches!(value, Value::Json(_)) => {
             if let Value::Json(text) = value
-                && let Ok(owners @ Value::List(_)) = json::decode_owners(text)
+                && let Ok(owners @ Value::List(_)) = json::decode_owners(&text.text())
             {
                 item(types, tag, ty, &owners, out);
             }

@@ -1,10 +1,12 @@
 //! A compact ordered tree: what an object is inside the API server.
 
 mod access;
+mod json;
 mod map;
 mod serde;
 mod text;
 
+pub use json::Json;
 pub use map::{IntoIter, Iter, IterMut, Map};
 pub use text::Str;
 
@@ -33,7 +35,7 @@ pub enum Value {
     /// An object or map.
     Map(Map),
     /// JSON text that is kept as it is, because hardly anybody looks into it: an object's owners, and the fields of each.
-    Json(Str),
+    Json(Json),
 }
 
 impl PartialEq for Value {
@@ -48,7 +50,7 @@ impl PartialEq for Value {
             (Self::Map(a), Self::Map(b)) => a == b,
             (Self::Json(a), Self::Json(b)) if a == b => true,
             (Self::Json(text), other) | (other, Self::Json(text)) => {
-                crate::json::decode_untyped(text.as_bytes()).is_ok_and(|value| value == *other)
+                crate::json::decode_untyped(text.text().as_bytes()).is_ok_and(|value| value == *other)
             }
             _ => false,
         }

@@ -43,7 +43,7 @@ impl Serialize for Value {
             Self::String(value) => serializer.serialize_str(value),
             Self::List(items) => serializer.collect_seq(items),
             Self::Map(map) => serializer.collect_map(map),
-            Self::Json(text) => crate::json::decode_untyped(text.as_bytes()).unwrap_or_default().serialize(serializer),
+            Self::Json(text) => crate::json::decode_untyped(text.text().as_bytes()).unwrap_or_default().serialize(serializer),
         }
     }
 }
@@ -138,7 +138,7 @@ impl<'de> Deserializer<'de> for &'de Value {
             Value::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
             Value::Map(map) => visitor.visit_map(MapDeserializer::new(map.iter().map(|(key, value)| (key.as_str(), value)))),
             Value::Json(text) => {
-                let value: serde_json::Value = serde_json::from_str(text).map_err(|error| ViewError(error.to_string()))?;
+                let value: serde_json::Value = serde_json::from_str(&text.text()).map_err(|error| ViewError(error.to_string()))?;
                 value.deserialize_any(visitor).map_err(|error| ViewError(error.to_string()))
             }
         }
@@ -203,7 +203,7 @@ impl From<&Value> for serde_json::Value {
             Value::String(text) => Self::String(text.to_string()),
             Value::List(items) => Self::Array(items.iter().map(Self::from).collect()),
             Value::Map(map) => Self::Object(map.iter().map(|(key, value)| (key.to_string(), Self::from(value))).collect()),
-            Value::Json(text) => serde_json::from_str(text).unwrap_or_default(),
+            Value::Json(text) => serde_json::from_str(&text.text()).unwrap_or_default(),
         }
     }
 }

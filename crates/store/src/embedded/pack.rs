@@ -42,10 +42,12 @@ impl Packer {
     }
 }
 
-/// The value of this length again; `None` if it is damaged.
-pub(super) fn unpack(packed: &[u8], length: u32) -> Option<Bytes> {
+/// The value of this length again, with what follows it; `None` if it is damaged.
+pub(super) fn unpack(packed: &[u8], length: u32, end: &[u8]) -> Option<Bytes> {
     let length = usize::try_from(length).ok().filter(|length| *length <= LONGEST)?;
-    let mut value = vec![0; length];
-    let found = decompress_into(packed, &mut value).ok()?;
+    let mut value = vec![0; length + end.len()];
+    let (front, back) = value.split_at_mut(length);
+    back.copy_from_slice(end);
+    let found = decompress_into(packed, front).ok()?;
     (found == length).then(|| value.into())
 }

@@ -52,7 +52,7 @@ async fn values_come_back_as_they_were() {
 
 #[test]
 fn what_was_said_before_takes_little_room() {
-    let length = |value: Bytes| record::encode_put("/k", &value, None).len();
+    let length = |value: Bytes| record::encode_put("/k", &value, 0, None).len();
     assert!(length(wordy(4096)) < 2048 && length(wordy(1 << 20)) < 512 << 10);
     assert!(length(POD.into()) * 3 < POD.len() * 2, "{} of {}", length(POD.into()), POD.len());
     let huge = Bytes::from(vec![b'x'; (64 << 20) + 1]);
@@ -81,16 +81,31 @@ async fn what_an_earlier_version_wrote_is_read() {
     drop(store);
     // From then on that version must not read it, as this one does not read what later ones write.
     let disk = Disk::open(&place.join("log")).unwrap();
-    assert_eq!(disk.format().unwrap(), Some(2));
+    assert_eq!(disk.format().unwrap(), Some(3));
     disk.set_format(u32::MAX).unwrap();
     drop(disk);
     let error = Embedded::open(options(dir.path())).unwrap_err();
-    assert!(matches!(error, LoadError::Format { found: u32::MAX, known: 2, .. }), "{error}");
+    assert!(matches!(error, LoadError::Format { found: u32::MAX, known: 3, .. }), "{error}");
+}
+
+/// What is dense already stays as it is, and comes back with the rest.
+#[test]
+fn a_dense_end_is_not_packed() {
+    for (length, dense) in [(4096, 0), (4096, 1), (4096, 1000), (4096, 4000), (4096, 4096), (4096, 5000), (100, 50), (0, 0), (0, 1)] {
+        let value = [wordy(length - dense.min(length)), noise(dense.min(length))].concat();
+        let record = record::encode_put("/k", &value, dense, None);
+        let write = Written::Put { value: value.clone().into(), until: None };
+        assert_eq!(record::decode(Revision(1), &record).unwrap(), Record { key: "/k".into(), write });
+        assert!(record.ends_with(&value[length - dense.min(length)..]), "{length} {dense}");
+        if length - dense.min(length) > 1024 {
+            assert!(record.len() < value.len() / 2 + dense, "{length} {dense}");
+        }
+    }
 }
 
 #[test]
 fn damage_is_told() {
-    let record = record::encode_put("/k", &wordy(4096), Some(Millis(7)));
+    let record = record::encode_put("/k", &wordy(4096), 0, Some(Millis(7)));
     let at = Revision(5);
     assert_eq!(
         record::decode(at, &record).unwrap(),
@@ -103,9 +118,17 @@ fn damage_is_told() {
         record
     });
     let cut = [15, 17, record.len() / 2, record.len() - 1].map(|length| record[..length].to_vec());
-    // Nothing is packed where there is no value.
-    let deleted = [&[0x83], &record::encode_delete("/k")[1..]].concat();
-    for broken in lengths.into_iter().chain(cut).chain([deleted]) {
+    // Nothing is packed where there is no value, and what is not packed has no other end.
+    let deleted = [0x83, 0x43].map(|tag| [&[tag], &record::encode_delete("/k")[1..]].concat());
+    let with_end = record::encode_put("/k", &wordy(4096), 96, Some(Millis(7)));
+    assert_eq!(with_end[0], 0xc2);
+    let ends = [97_u32, u32::MAX].map(|length| {
+        let mut record = with_end.to_vec();
+        record[17..21].copy_from_slice(&length.to_le_bytes());
+        record
+    });
+    let plain = [&[0x42], &with_end[1..]].concat();
+    for broken in lengths.into_iter().chain(cut).chain(deleted).chain(ends).chain([plain]) {
         let error = record::decode(at, &broken).unwrap_err();
         assert!(matches!(error, LoadError::Damaged { revision: Revision(5), .. }), "{error}");
     }

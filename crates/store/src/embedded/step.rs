@@ -33,9 +33,9 @@ impl From<Op> for Step {
         let action = match write {
             Write::Check => Action::Check,
             Write::Delete => Action::Delete,
-            Write::Put { value, ttl, note } => {
+            Write::Put { value, dense, ttl, note } => {
                 let until = ttl.map(|ttl| Millis::now().after(ttl));
-                let record = record::encode_put(&key, &value, until);
+                let record = record::encode_put(&key, &value, dense, until);
                 Action::Put(Put { value, until, note, record })
             }
         };

@@ -124,7 +124,7 @@ fn raw(errors: &mut Errors, path: Path<'_>, value: Option<&Value>, stored: bool)
         None => errors.push(FieldError::required(path, "")),
         Some(value) if !stored && length(value) > LONGEST_PARAMETERS => errors.push(FieldError::too_long(path, LONGEST_PARAMETERS)),
         Some(Value::Map(_)) => {}
-        Some(Value::Json(text)) if text.trim_start().starts_with('{') => {}
+        Some(Value::Json(text)) if text.text().trim_start().starts_with('{') => {}
         Some(_) => errors.push(FieldError::invalid(path, "<value omitted>", "must be a valid JSON object")),
     }
 }

@@ -37,7 +37,7 @@ impl Object {
         let versions = OneVersion { api_version: self.version, schema: self.schema };
         let write = Write { versions: &versions, old: &self.live, new: &new, reset: &Paths::none() };
         let writer = writer(manager, Operation::Update, self.version);
-        track(self.schema, write, &mut self.managed, &writer, &now);
+        tracked(self.schema, write, &mut self.managed, &writer, &now);
         self.live = new;
     }
 
@@ -201,7 +201,7 @@ fn what_a_write_cannot_change_is_not_owned() {
     ] {
         let write = Write { versions: &versions, old: &old, new: &new, reset: &paths };
         let mut managed = Managed::default();
-        assert!(track(deployment, write, &mut managed, &writer, &"2026-01-01T00:00:00Z".into()));
+        assert!(tracked(deployment, write, &mut managed, &writer, &"2026-01-01T00:00:00Z".into()));
         assert_eq!(text_of(managed.entries()[0].fields()), expected);
     }
 }
@@ -237,7 +237,7 @@ fn entries_are_read_as_they_are() {
             r#"{{"manager":"m","operation":"Update","apiVersion":"v1","time":"{time}","fieldsType":"FieldsV1","fieldsV1":{fields}{rest}}}"#
         )
     };
-    let read = |text: &str| Managed::read(Some(&Value::Json(format!("[{text}]").into()))).map_err(|error| error.to_string());
+    let read = |text: &str| Managed::read(Some(&Value::Json(Str::from(format!("[{text}]")).into()))).map_err(|error| error.to_string());
     let shown = |text: &str| {
         let managed = read(text).unwrap();
         let [entry] = managed.entries() else { panic!("{text}") };
@@ -266,7 +266,7 @@ fn entries_are_read_as_they_are() {
     }
     let two = format!("{},{}", entry(first, "{}", ""), entry(second, "{}", r#","subresource":"status""#));
     assert_eq!(read(&two).unwrap().entries().len(), 2);
-    assert_eq!(read(&two).unwrap().value(), Some(Value::Json(format!("[{two}]").into())));
+    assert_eq!(read(&two).unwrap().value(), Some(Value::Json(Str::from(format!("[{two}]")).into())));
 }
 
 /// A custom kind of two versions in time: first its list `l` and its struct `s` were owned by their parts, then as wholes.
@@ -309,7 +309,7 @@ fn what_became_atomic_is_owned_as_a_whole() {
         let write = Write { versions: &versions, old, new, reset: &Paths::none() };
         let now = "2026-01-01T00:00:00Z".into();
         let mut owners = owners.clone();
-        assert!(track(schema, write, &mut owners, &writer(manager, Operation::Update, "example.com/v1"), &now));
+        assert!(tracked(schema, write, &mut owners, &writer(manager, Operation::Update, "example.com/v1"), &now));
         owners
     };
     // Owners as they are stored: text.

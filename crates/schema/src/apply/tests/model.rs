@@ -389,7 +389,7 @@ fn agree(seeds: std::ops::RangeInclusive<u64>) {
                 let new = canonical(&schema, &mutate(&mut dice, &live, &random));
                 let write = Write { versions: &versions, old: &live, new: &new, reset: &Paths::none() };
                 // An object without owners has been forgotten by them: only a creation or an apply begins again.
-                track(&schema, write, &mut managed, &writer, &now);
+                tracked(&schema, write, &mut managed, &writer, &now);
                 model.update(manager, table_of(&schema, &new).0);
                 live = new;
             } else {

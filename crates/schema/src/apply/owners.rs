@@ -1,0 +1,229 @@
+//! An object's owners, as objects keep them.
+
+use super::entry::{Entry, order};
+use super::managed::{Managed, ManagedError};
+use super::statement::Statement;
+use crate::json::Reader;
+use crate::{Str, json};
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict, uncompressed_size};
+use std::sync::Arc;
+
+/// Who owns what of an object. What many objects have in common they share: mostly all but the times. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Owners(Arc<[Owner]>);
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Owner {
+    /// Who it is, and what it owns.
+    pub(super) statement: Arc<Statement>,
+    /// When it was last set.
+    pub(super) time: Option<Str>,
+}
+
+impl Owners {
+    /// These owners; `None` if there are none.
+    pub(super) fn of(managed: &Managed) -> Option<Self> {
+        let owner = |entry: &Entry| Owner { statement: entry.statement(), time: entry.time.clone() };
+        (!managed.is_empty()).then(|| Self(managed.entries.iter().map(owner).collect()))
+    }
+
+    /// These in their order; `None` if there are none.
+    pub(super) fn sorted(mut owners: Arc<[Owner]>) -> Option<Self> {
+        let all = Arc::get_mut(&mut owners)?;
+        all.sort_by(|a, b| order((&a.statement.writer, a.time.as_ref()), (&b.statement.writer, b.time.as_ref())));
+        (!all.is_empty()).then_some(Self(owners))
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[Owner] {
+        &self.0
+    }
+
+    /// The same to work with.
+    pub(super) fn managed(&self) -> Managed {
+        Managed { entries: self.0.iter().map(|owner| Entry::kept(&owner.statement, owner.time.clone())).collect() }
+    }
+
+    /// Gives `write` the parts of the text that `managedFields` have.
+    pub fn write(&self, mut write: impl FnMut(&str)) {
+        for (index, Owner { statement, time }) in self.0.iter().enumerate() {
+            write(if index == 0 { "[" } else { "," });
+            let (before, after) = statement.around_time();
+            write(before);
+            if let Some(time) = time {
+                write("\"time\":");
+                match json::is_plain(time) {
+                    true => ["\"", time, "\""].into_iter().for_each(&mut write),
+                    false => write(&json::text(&time.clone().into())),
+                }
+                write(",");
+            }
+            write(after);
+        }
+        write("]");
+    }
+
+    /// The text.
+    pub fn text(&self) -> Str {
+        json::in_buffer(|out| {
+            self.write(|part| out.extend_from_slice(part.as_bytes()));
+            std::str::from_utf8(out).unwrap_or_default().into()
+        })
+    }
+
+    /// How long the text is.
+    pub fn text_len(&self) -> usize {
+        let of = |Owner { statement, time }: &Owner| {
+            let time = time.as_ref().map_or(0, |time| match json::is_plain(time) {
+                true => "\"time\":\"\",".len() + time.len(),
+                false => "\"time\":,".len() + json::text(&time.clone().into()).len(),
+            });
+            ",".len() + statement.len() + time
+        };
+        self.0.iter().map(of).sum::<usize>() + "]".len()
+    }
+
+    /// Appends the form in which they are stored: of each its time and its text, packed. Packing takes longest of all, so it is
+    /// done once.
+    pub(crate) fn store(&self, out: &mut Vec<u8>) {
+        for Owner { statement, time } in &*self.0 {
+            push(time.as_deref().unwrap_or_default().as_bytes(), out);
+            push(statement.packed(pack), out);
+        }
+    }
+
+    /// Reads that form.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn load(mut stored: &[u8]) -> Result<Self, ManagedError> {
+        let damaged = || ManagedError::new("stored owners end too early");
+        let mut managed = Managed::default();
+        while !stored.is_empty() {
+            let time = take(&mut stored).ok_or_else(damaged)?;
+            let text = unpack(take(&mut stored).ok_or_else(damaged)?)?;
+            let mut entry = Entry::read(managed.entries.len(), &mut Reader::new(&text))?;
+            let time = std::str::from_utf8(time).map_err(ManagedError::new)?;
+            entry.time = (!time.is_empty()).then(|| time.into());
+            managed.entries.push(entry);
+        }
+        Self::of(&managed).ok_or_else(damaged)
+    }
+}
+
+/// Whether their texts are the same.
+impl PartialEq for Owners {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+/// Bytes after their length.
+fn push(bytes: &[u8], out: &mut Vec<u8>) {
+    // Objects are not as long by far.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn take<'a>(stored: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = stored.split_first_chunk()?;
+    let (bytes, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    *stored = rest;
+    Some(bytes)
+}
+
+/// What owners mostly say, most of all at the end. What is stored refers to it: it must stay as it is, byte by byte.
+static WORDS: &[u8] = include_bytes!("../../data/owners");
+
+fn pack(text: &str) -> Vec<u8> {
+    compress_prepend_size_with_dict(text.as_bytes(), WORDS)
+}
+
+fn unpack(packed: &[u8]) -> Result<String, ManagedError> {
+    /// No object is longer.
+    const LONGEST: usize = 64 << 20;
+    let damaged = |error: &dyn std::fmt::Display| ManagedError::new(format_args!("stored owners are damaged: {error}"));
+    let (length, _) = uncompressed_size(packed).map_err(|error| damaged(&error))?;
+    if length > LONGEST {
+        return Err(damaged(&format_args!("{length} bytes are too many")));
+    }
+    let text = decompress_size_prepended_with_dict(packed, WORDS).map_err(|error| damaged(&error))?;
+    String::from_utf8(text).map_err(|error| damaged(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+    use crate::apply::{Fields, Operation, Writer};
+
+    fn entry(manager: &str, time: Option<&str>, fields: &str) -> Entry {
+        let writer = Writer {
+            manager: manager.into(),
+            operation: Operation::Update,
+            api_version: "v1".into(),
+            subresource: if manager.is_empty() { "status" } else { "" }.into(),
+        };
+        Entry::new(writer, time.map(Str::from), Fields::from_text(fields.into()))
+    }
+
+    fn owners() -> Owners {
+        let entries = vec![
+            entry("a", Some("2026-01-01T00:00:00Z"), r#"{"f:data":{}}"#),
+            entry("b\"\u{7}", None, "{}"),
+            entry("", Some(r#"no "time""#), r#"{"f:x":{"k:{\"name\":\"a\"}":{}}}"#),
+        ];
+        Owners::of(&Managed { entries }).unwrap()
+    }
+
+    #[test]
+    fn what_is_stored_is_read() {
+        let owners = owners();
+        let text = owners.text();
+        assert_eq!(owners.text_len(), text.len());
+        assert_eq!(Managed::read(Some(&Value::Json(text.clone().into()))).unwrap(), owners.managed());
+        // Those that several objects have are kept, the others not.
+        for _ in 0..4 {
+            let mut stored = Vec::new();
+            owners.store(&mut stored);
+            let loaded = Owners::load(&stored).unwrap();
+            assert_eq!(loaded, owners);
+            assert_eq!(loaded.text(), text);
+            assert_eq!(loaded.managed(), owners.managed());
+        }
+    }
+
+    /// What was stored by the first version that packs owners: whoever changes the words, or how they are used, loses them.
+    #[test]
+    fn the_words_stay_as_they_are() {
+        let text = r#"{"manager":"kubectl-label","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:seen":{}}}}}"#;
+        let stored = "960000000f9615010163140ff30a4b01630000850006bd02c07365656e223a7b7d7d7d7d7d";
+        let packed: Vec<u8> = (0..stored.len()).step_by(2).map(|at| u8::from_str_radix(&stored[at..at + 2], 16).unwrap()).collect();
+        assert_eq!(unpack(&packed).unwrap(), text);
+        assert_eq!(unpack(&pack(text)).unwrap(), text);
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let mut stored = Vec::new();
+        owners().store(&mut stored);
+        let whole = Owners::load(&stored).unwrap();
+        for end in 0..stored.len() {
+            // An entry less is no damage that could be seen here.
+            let entries = Owners::load(&stored[..end]).map_or(0, |owners| owners.0.len());
+            assert!(entries < whole.0.len(), "{end}");
+        }
+        let mut long = Vec::new();
+        push(b"", &mut long);
+        push(&u32::MAX.to_le_bytes(), &mut long);
+        assert!(Owners::load(&long).unwrap_err().to_string().contains("too many"));
+        let mut no_json = Vec::new();
+        push(b"", &mut no_json);
+        push(&pack("[]"), &mut no_json);
+        assert!(Owners::load(&no_json).is_err());
+        assert!(Owners::load(b"").is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! What becomes of an object's owners at a write, if they were others' before and the write was one of others: mostly it is.
+
+use super::Paths;
+use super::cache::{Cache, hash};
+use super::difference::{Difference, question};
+use super::entry::Writer;
+use super::fields::{SchemaNumber, number};
+use super::managed::MAX_UPDATERS;
+use super::owners::{Owner, Owners};
+use super::statement::Statement;
+use super::trace::Trace;
+use super::track::Unchanged;
+use crate::{Schema, Str};
+use std::sync::Arc;
+
+/// What a write made of what owners had said.
+struct Transition {
+    schema: SchemaNumber,
+    difference: Arc<Difference>,
+    writer: Writer,
+    before: Box<[Arc<Statement>]>,
+    after: Box<[(Arc<Statement>, Time)]>,
+}
+
+/// When an owner has set its fields.
+#[derive(Clone, Copy)]
+enum Time {
+    /// When the owner in this place had done so.
+    Of(usize),
+    Now,
+}
+
+static KNOWN: Cache<Transition> = Cache::new();
+
+/// Who owns what after a write in which a comparison has found this, which `work_out` says if nobody knows yet.
+pub(super) fn transition(
+    schema: &Schema,
+    trace: &Trace,
+    reset: &Paths,
+    owners: Option<&Owners>,
+    writer: &Writer,
+    now: &Str,
+    work_out: impl FnOnce(&Arc<Difference>) -> Result<Option<Owners>, Unchanged>,
+) -> Result<Option<Owners>, Unchanged> {
+    let before = owners.map_or(&[][..], Owners::all);
+    let differs = question(trace, reset);
+    // Whoever writes by another version sees another difference; and the oldest of too many are merged.
+    let ordinary = before.len() < MAX_UPDATERS && before.iter().all(|owner| owner.statement.writer.api_version == writer.api_version);
+    if !ordinary {
+        return work_out(&Difference::by(trace, differs, reset));
+    }
+    let schema = number(Some(schema));
+    let Writer { manager, operation, subresource, .. } = writer;
+    let first_and_last = [before.first(), before.last()].map(|owner| owner.map(|owner| Arc::as_ptr(&owner.statement).addr()));
+    let question = hash(&(differs, manager, *operation as u8, subresource, before.len(), first_and_last));
+    let answer = |known: &Transition| {
+        let same = known.schema == schema
+            && known.before.len() == before.len()
+            && known.before.iter().zip(before).all(|(known, owner)| Arc::ptr_eq(known, &owner.statement))
+            && known.writer == *writer
+            && known.difference.is_of(trace, reset);
+        // Nobody waits while memory is found.
+        same.then(|| {
+            let mut after = [const { None }; MAX_UPDATERS];
+            after.iter_mut().zip(&known.after).for_each(|(place, owner)| *place = Some(owner.clone()));
+            after
+        })
+    };
+    if let Some(after) = KNOWN.get(question, answer) {
+        let owner = |(statement, time)| Owner {
+            statement,
+            time: match time {
+                Time::Of(at) => before.get(at).and_then(|owner| owner.time.clone()),
+                Time::Now => Some(now.clone()),
+            },
+        };
+        return Ok(Owners::sorted(after.into_iter().flatten().map(owner).collect()));
+    }
+    let difference = Difference::by(trace, differs, reset);
+    let made = work_out(&difference)?;
+    if difference.is_kept() && before.iter().all(|owner| owner.statement.is_shared()) {
+        KNOWN.put(question, || {
+            let after = made.iter().flat_map(|made| made.all());
+            Transition {
+                schema,
+                writer: writer.clone(),
+                before: before.iter().map(|owner| Arc::clone(&owner.statement)).collect(),
+                after: after.map(|owner| (Arc::clone(&owner.statement), time(owner, before, &difference, writer))).collect(),
+                difference,
+            }
+        });
+    }
+    Ok(made)
+}
+
+/// Where the time of an owner comes from.
+fn time(owner: &Owner, before: &[Owner], difference: &Difference, writer: &Writer) -> Time {
+    let who = &owner.statement.writer;
+    match before.iter().position(|other| other.statement.writer == *who) {
+        Some(at) if !who.is(writer) || difference.fields.is_none() => Time::Of(at),
+        _ => Time::Now,
+    }
+}
