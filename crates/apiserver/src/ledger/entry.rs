@@ -217,11 +217,6 @@ impl Entry {
         out.freeze()
     }
 
-    /// Bytes that it takes, about, and nothing else has.
-    pub(super) fn weight(&self) -> usize {
-        self.json.len()
-    }
-
     /// About how long the JSON with resourceVersion is, for buffers.
     pub(crate) fn json_len(&self) -> usize {
         let owners = self.derived.aside.as_ref().map_or(0, |aside| aside.text_len + 20);

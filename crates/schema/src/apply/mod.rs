@@ -6,7 +6,8 @@
 //!
 //! Writes are frequent, mostly change what their writer owns already, and are like those to other objects. So sets are only
 //! read where something differs ([`track`]), stay text otherwise ([`Fields`]), and what was found out once (what a text says,
-//! the sets of a difference, what it makes of somebody's set) is remembered.
+//! the sets of a difference, what it makes of somebody's set, or of all that an object's owners say) is remembered. Objects keep
+//! what they have in common once ([`Owners`]).
 
 mod cache;
 mod check;

@@ -4,7 +4,7 @@ use super::Paths;
 use super::cache::{Cache, hash};
 use super::difference::{Difference, question};
 use super::entry::Writer;
-use super::fields::{SchemaNumber, number};
+use super::fields::{LONGEST, SchemaNumber, number};
 use super::managed::MAX_UPDATERS;
 use super::owners::{Owner, Owners};
 use super::statement::Statement;
@@ -78,7 +78,9 @@ pub(super) fn transition(
     }
     let difference = Difference::by(trace, differs, reset);
     let made = work_out(&difference)?;
-    if difference.is_kept() && before.iter().all(|owner| owner.statement.is_shared()) {
+    let text = |owners: &[Owner]| owners.iter().map(|owner| owner.statement.len()).sum::<usize>();
+    let is_short = text(before) + made.as_ref().map_or(0, |made| text(made.all())) <= 2 * LONGEST;
+    if is_short && difference.is_kept() && before.iter().all(|owner| owner.statement.is_shared()) {
         KNOWN.put(question, || {
             let after = made.iter().flat_map(|made| made.all());
             Transition {
