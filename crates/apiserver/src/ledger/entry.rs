@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use corten_schema::apply::Owners;
 use corten_schema::stored::{self, Aside};
 use corten_schema::value::Json;
 use corten_schema::{DecodeError, Value, json};
@@ -132,6 +133,10 @@ impl Entry {
         Ok(object)
     }
 
+    fn owners(&self) -> Option<&Owners> {
+        self.derived.aside.as_ref().map(|aside| &aside.owners)
+    }
+
     /// The JSON as stored: in the storage version, without a resourceVersion and without owners.
     pub(crate) fn stored_json(&self) -> &Bytes {
         &self.json
@@ -215,6 +220,12 @@ impl Entry {
         let mut out = BytesMut::with_capacity(self.json_len());
         self.write_json(&mut out);
         out.freeze()
+    }
+
+    /// About how many bytes it takes that what comes after it does not.
+    pub(super) fn weight(&self, after: Option<&Entry>) -> usize {
+        let after = after.and_then(|entry| entry.owners());
+        self.json.len() + self.owners().map_or(0, |owners| owners.length_alone(after))
     }
 
     /// About how long the JSON with resourceVersion is, for buffers.

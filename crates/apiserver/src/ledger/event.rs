@@ -57,7 +57,7 @@ impl Change {
     /// Bytes that the log keeps alive for this change.
     pub(super) fn weight(&self) -> usize {
         // What is there after it is the current state's, or that before another change.
-        256 + self.before.as_ref().map_or(0, |entry| entry.json_len())
+        256 + self.before.as_ref().map_or(0, |entry| entry.weight(self.after.as_deref()))
     }
 
     /// About how many bytes one encoding of it has.

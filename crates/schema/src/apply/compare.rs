@@ -70,7 +70,7 @@ pub(super) fn compare(schema: &Schema, old: &Value, new: &Value, reset: &Paths) 
 
 /// Compares two values of the type of `schema` as they are.
 pub(super) fn compare_values(schema: &Schema, old: &Value, new: &Value) -> Comparison {
-    walk(schema, old, new, Level::Other).sets()
+    walk(schema, old, new, Level::Other).steps().sets()
 }
 
 fn walk(schema: &Schema, old: &Value, new: &Value, level: Level<'_>) -> Trace {
@@ -139,7 +139,7 @@ fn alone(shape: &Shape<'_>, value: &Value, mark: Mark, found: &mut Trace) {
     match (shape, value) {
         (Shape::Struct(_) | Shape::Map(_), Value::Map(map)) => {
             for (name, value) in map {
-                if !matches!(value, Value::Map(_) | Value::List(_)) {
+                if has_no_parts(value) {
                     found.note_entry(name, mark);
                     continue;
                 }
@@ -148,20 +148,41 @@ fn alone(shape: &Shape<'_>, value: &Value, mark: Mark, found: &mut Trace) {
                 found.leave(place, mark);
             }
         }
-        (Shape::Set | Shape::Keyed(..), Value::List(items)) => {
-            let (item, items) = (shape.item(), identified(*shape, items));
-            for same in items.chunk_by(|a, b| a.0 == b.0) {
-                let Some((element, value)) = same.first() else { continue };
-                let place = found.enter_item(element);
-                if same.len() == 1 {
-                    alone(&item, value, mark, found);
-                }
-                found.leave(place, mark);
-            }
-        }
+        (Shape::Set | Shape::Keyed(..), Value::List(items)) => list_alone(shape, items, mark, found),
         (Shape::Deduced(_), Value::Map(_)) => alone(&shape.of(value), value, mark, found),
         _ => {}
     }
+}
+
+/// Notes the items of a list that only one of the objects has, or that is empty in the other.
+fn list_alone(shape: &Shape<'_>, items: &[Value], mark: Mark, found: &mut Trace) {
+    let (item, begin) = (shape.item(), found.length());
+    let mut places = Vec::new();
+    for value in items {
+        let Some(place) = found.enter_item(shape, value) else { continue };
+        alone(&item, value, mark, found);
+        found.leave(place, mark);
+        if items.len() > 1 {
+            places.push(place);
+        }
+    }
+    if !found.repeats(places) {
+        return;
+    }
+    // Nobody owns parts of items that cannot be told apart.
+    found.forget(begin);
+    for same in identified(*shape, items).chunk_by(|a, b| a.0 == b.0) {
+        let Some((_, value)) = same.first() else { continue };
+        let Some(place) = found.enter_item(shape, value) else { continue };
+        if same.len() == 1 {
+            alone(&item, value, mark, found);
+        }
+        found.leave(place, mark);
+    }
+}
+
+const fn has_no_parts(value: &Value) -> bool {
+    !matches!(value, Value::Map(_) | Value::List(_))
 }
 
 /// Compares the parts of two values; false if neither has any, so that they are to be compared as a whole.
@@ -192,11 +213,12 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level<'_>
         if level.is_without(name) {
             return;
         }
-        if depth < DEEPEST_WHOLE
-            && let (Some(old), Some(new)) = (old, new)
-            && old == new
-        {
-            return;
+        match (old, new) {
+            (Some(old), Some(new)) if depth < DEEPEST_WHOLE && old == new => return,
+            (Some(value), None) | (None, Some(value)) if has_no_parts(value) => {
+                return found.note_entry(name, Mark { added: old.is_none(), removed: new.is_none(), modified: false });
+            }
+            _ => {}
         }
         let place = found.enter_entry(name);
         let mark = value(shape.entry(name), old, new, level.below(name), depth + 1, found);
@@ -205,7 +227,7 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level<'_>
     // Entries mostly stand in the same order: the next one is found without a search.
     let (mut gone, mut at) = (old.len(), 0);
     for (name, value) in new {
-        let before = old.find(name, at);
+        let before = if gone > 0 { old.find(name, at) } else { None };
         if let Some((found, _)) = before {
             (gone, at) = (gone - 1, found + 1);
         }
@@ -227,6 +249,11 @@ fn maps(shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>, level: Level<'_>
 }
 
 fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], depth: usize, found: &mut Trace) {
+    match (old, new) {
+        ([], items) => return list_alone(&shape, items, Mark { added: true, ..Mark::default() }, found),
+        (items, []) => return list_alone(&shape, items, Mark { removed: true, ..Mark::default() }, found),
+        _ => {}
+    }
     let item = shape.item();
     let whole = depth < DEEPEST_WHOLE;
     let (old, new) = (identified(shape, old), identified(shape, new));
@@ -239,7 +266,7 @@ fn lists(shape: Shape<'_>, old: &[Value], new: &[Value], depth: usize, found: &m
         {
             continue;
         }
-        let place = found.enter_item(element);
+        let Some(place) = was.iter().chain(is).next().and_then(|(_, value)| found.enter_item(&shape, value)) else { continue };
         let mut mark = Mark::default();
         match (was, is) {
             ([_, _, ..], [_, _, ..]) => mark.modified = !was.iter().map(|(_, value)| value).eq(is.iter().map(|(_, value)| value)),

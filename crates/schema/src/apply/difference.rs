@@ -5,7 +5,7 @@ use super::cache::{Cache, hash};
 use super::compare::{Comparison, compare};
 use super::fields::{Fields, LONGEST};
 use super::set::FieldSet;
-use super::trace::Trace;
+use super::trace::Steps;
 use crate::{Schema, Value};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[repr(align(64))]
 pub(super) struct Difference {
     /// By what it is known: its trace, which is empty if it is not,
-    trace: Vec<u8>,
+    trace: Steps,
     /// and the paths that it cannot have.
     reset: Box<str>,
     /// The hash of both.
@@ -30,39 +30,40 @@ pub(super) struct Difference {
 static DIFFERENCES: Cache<Arc<Difference>> = Cache::new();
 
 /// By what the difference is looked for that a comparison has found.
-pub(super) fn question(trace: &Trace, reset: &Paths) -> u64 {
-    hash(&(trace.bytes.as_slice(), reset.name()))
+pub(super) fn question(trace: &Steps, reset: &Paths) -> u64 {
+    hash(&(trace, reset.name()))
 }
 
 impl Difference {
     /// What differs between two objects of the same version, but for what the write cannot change.
     pub(super) fn of(schema: &Schema, old: &Value, new: &Value, reset: &Paths) -> Arc<Self> {
         let trace = compare(schema, old, new, reset);
-        if trace.bytes.is_empty() { Arc::default() } else { Self::by(&trace, question(&trace, reset), reset) }
+        let trace = trace.steps();
+        if trace.is_empty() { Arc::default() } else { Self::by(trace, question(trace, reset), reset) }
     }
 
     /// What a comparison has found, but for what the write cannot change; its [`question`] is known.
-    pub(super) fn by(trace: &Trace, hash: u64, reset: &Paths) -> Arc<Self> {
-        let make = |trace_bytes: Vec<u8>| {
+    pub(super) fn by(trace: &Steps, hash: u64, reset: &Paths) -> Arc<Self> {
+        let make = |known_by: Steps| {
             let comparison = reset.reduce(trace.sets());
             let changed = comparison.changed();
             let fields = (!changed.is_empty()).then(|| Fields::from_set(changed.clone()));
-            Arc::new(Self { trace: trace_bytes, reset: reset.name().into(), hash, comparison, changed, fields })
+            Arc::new(Self { trace: known_by, reset: reset.name().into(), hash, comparison, changed, fields })
         };
-        if trace.bytes.len() > LONGEST {
-            return make(Vec::new());
+        if trace.len() > LONGEST {
+            return make(Steps::default());
         }
         if let Some(known) = DIFFERENCES.get(hash, |known| known.is_of(trace, reset).then(|| Arc::clone(known))) {
             return known;
         }
-        let difference = make(trace.bytes.clone());
+        let difference = make(trace.clone());
         DIFFERENCES.put(hash, || Arc::clone(&difference));
         difference
     }
 
     /// Whether it is what this comparison has found. One that is not kept is no comparison's.
-    pub(super) fn is_of(&self, trace: &Trace, reset: &Paths) -> bool {
-        !self.trace.is_empty() && self.trace == trace.bytes && *self.reset == *reset.name()
+    pub(super) fn is_of(&self, trace: &Steps, reset: &Paths) -> bool {
+        !self.trace.is_empty() && self.trace == *trace && *self.reset == *reset.name()
     }
 
     /// True if it may be kept, to be the very same when it comes again.

@@ -84,6 +84,15 @@ impl Owners {
         self.0.iter().map(of).sum::<usize>() + "]".len()
     }
 
+    /// How long the texts are that are kept for these alone, and not for those that come after them.
+    pub fn length_alone(&self, after: Option<&Self>) -> usize {
+        let is_kept = |Owner { statement, .. }: &&Owner| match after {
+            Some(after) => after.0.iter().any(|owner| Arc::ptr_eq(&owner.statement, statement)),
+            None => statement.is_shared(),
+        };
+        self.0.iter().filter(|owner| !is_kept(owner)).map(|owner| owner.statement.len()).sum()
+    }
+
     /// Appends the form in which they are stored: of each its time and its text, packed. Packing takes longest of all, so it is
     /// done once.
     pub(crate) fn store(&self, out: &mut Vec<u8>) {
@@ -204,6 +213,17 @@ mod tests {
         let packed: Vec<u8> = (0..stored.len()).step_by(2).map(|at| u8::from_str_radix(&stored[at..at + 2], 16).unwrap()).collect();
         assert_eq!(unpack(&packed).unwrap(), text);
         assert_eq!(unpack(&pack(text)).unwrap(), text);
+    }
+
+    #[test]
+    fn what_comes_after_keeps_its_texts() {
+        let before = owners();
+        let all: usize = before.0.iter().map(|owner| owner.statement.len()).sum();
+        assert_eq!(before.length_alone(None), all, "nobody else says that yet");
+        let again = Owners(before.0.iter().map(|owner| Owner { time: None, ..owner.clone() }).collect());
+        assert_eq!(before.length_alone(Some(&again)), 0);
+        let first = Owners(again.0.iter().take(1).cloned().collect());
+        assert_eq!(before.length_alone(Some(&first)), all - before.0[0].statement.len());
     }
 
     #[test]

@@ -29,6 +29,7 @@ impl<'t> Shape<'t> {
     }
 
     /// The shape of what is in a place.
+    #[inline]
     pub(crate) fn of_kind(kind: Kind<'t>) -> Self {
         let atomic = *kind.list_type == ListType::Atomic;
         match kind.what {
@@ -46,6 +47,7 @@ impl<'t> Shape<'t> {
     }
 
     /// The shape of an entry of a struct or map.
+    #[inline]
     pub(crate) fn entry(&self, name: &str) -> Self {
         match self {
             Self::Struct(kind) | Self::Map(kind) | Self::Deduced(kind) => Self::of_kind(kind.entry(name)),
@@ -97,12 +99,28 @@ impl<'t> Shape<'t> {
     ///
     /// Why it cannot be.
     pub(crate) fn identify(self, item: &Value) -> Result<Element, String> {
+        Ok(match self.identity(item)? {
+            Identity::Value(value) => Element::Item(value.clone()),
+            Identity::Key(key) => {
+                let mut fields = Vec::with_capacity(key.names.len());
+                key.each(|name, value| fields.push((name.clone(), value.clone())))?;
+                Element::key(fields)
+            }
+        })
+    }
+
+    /// What tells an item of a list apart.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing does.
+    pub(crate) fn identity<'a>(&'a self, item: &'a Value) -> Result<Identity<'a>, String> {
         match (self, item) {
             (Self::Set, Value::Map(_)) => Err("associative list without keys has an element that's a map type".to_owned()),
             (Self::Set, Value::List(_)) => Err("not supported: associative list with lists as elements".to_owned()),
             (Self::Set, Value::Null) => Err("associative list without keys has an element that's an explicit null".to_owned()),
-            (Self::Set, value) => Ok(Element::Item(value.clone())),
-            (Self::Keyed(kind, keys), Value::Map(map)) => key(kind, keys, map),
+            (Self::Set, value) => Ok(Identity::Value(value)),
+            (Self::Keyed(kind, names), Value::Map(item)) => Ok(Identity::Key(Key { kind, names, item })),
             (Self::Keyed(..), Value::Null) => Err("associative list with keys may not have a null element".to_owned()),
             (Self::Keyed(..), _) => Err("associative list with keys may not have non-map elements".to_owned()),
             _ => Err("the list is not associative".to_owned()),
@@ -110,28 +128,47 @@ impl<'t> Shape<'t> {
     }
 }
 
-fn key(kind: Kind<'_>, keys: &[Str], map: &Map) -> Result<Element, String> {
-    let structure = match kind.what {
-        What::Struct(structure) => Some(structure),
-        _ => None,
-    };
-    let mut fields = Vec::with_capacity(keys.len());
-    for key in keys {
-        if let Some(value) = map.get(key) {
-            fields.push((key.clone(), value.clone()));
-            continue;
-        }
-        let field = structure.and_then(|structure| structure.field(key));
-        match field {
-            Some(Field { default: Some(default), .. }) => fields.push((key.clone(), default.clone())),
-            // A pointer that is not set is a key of its own.
-            Some(field) if field.presence == Presence::Pointer => {}
-            _ => {
-                return Err(format!(
-                    "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
-                ));
+/// What tells an item of a list apart.
+pub(crate) enum Identity<'a> {
+    Key(Key<'a>),
+    Value(&'a Value),
+}
+
+/// The key fields of an item.
+pub(crate) struct Key<'a> {
+    kind: &'a Kind<'a>,
+    names: &'a [Str],
+    item: &'a Map,
+}
+
+impl Key<'_> {
+    /// Gives each key field that there is to `each`, with its value or its default.
+    ///
+    /// # Errors
+    ///
+    /// Which there is not, so that it cannot be told apart.
+    pub(crate) fn each(&self, mut each: impl FnMut(&Str, &Value)) -> Result<(), String> {
+        let Self { kind, names, item } = self;
+        for name in *names {
+            if let Some(value) = item.get(name) {
+                each(name, value);
+                continue;
+            }
+            let field = match kind.what {
+                What::Struct(structure) => structure.field(name),
+                _ => None,
+            };
+            match field {
+                Some(Field { default: Some(default), .. }) => each(name, default),
+                // A pointer that is not set is a key of its own.
+                Some(field) if field.presence == Presence::Pointer => {}
+                _ => {
+                    return Err(format!(
+                        "associative list with keys has an element that omits key field {name:?} (and doesn't have default value)"
+                    ));
+                }
             }
         }
+        Ok(())
     }
-    Ok(Element::key(fields))
 }

@@ -20,7 +20,7 @@ pub(super) fn canonical(schema: &Schema, value: &Value) -> Value {
 
 /// The sets of what differs.
 pub(super) fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
-    super::compare::compare(schema, old, new, &Paths::none()).sets()
+    super::compare::compare(schema, old, new, &Paths::none()).steps().sets()
 }
 
 /// Tracks a write, and sees to it that nobody is told anything else whose owners are kept: when the first comes and when it comes again.

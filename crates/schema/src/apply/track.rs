@@ -108,10 +108,11 @@ pub fn track_kept(
     now: &Str,
 ) -> Result<Option<Owners>, Unchanged> {
     let trace = compare(schema, write.old, write.new, write.reset);
-    if trace.bytes.is_empty() {
+    let trace = trace.steps();
+    if trace.is_empty() {
         return Err(Unchanged);
     }
-    transition(schema, &trace, write.reset, owners, writer, now, |difference| {
+    transition(schema, trace, write.reset, owners, writer, now, |difference| {
         if difference.comparison.is_empty() {
             return Err(Unchanged);
         }

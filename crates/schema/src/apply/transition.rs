@@ -8,7 +8,7 @@ use super::fields::{LONGEST, SchemaNumber, number};
 use super::managed::MAX_UPDATERS;
 use super::owners::{Owner, Owners};
 use super::statement::Statement;
-use super::trace::Trace;
+use super::trace::Steps;
 use super::track::Unchanged;
 use crate::{Schema, Str};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ static KNOWN: Cache<Transition> = Cache::new();
 /// Who owns what after a write in which a comparison has found this, which `work_out` says if nobody knows yet.
 pub(super) fn transition(
     schema: &Schema,
-    trace: &Trace,
+    trace: &Steps,
     reset: &Paths,
     owners: Option<&Owners>,
     writer: &Writer,

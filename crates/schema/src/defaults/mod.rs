@@ -59,7 +59,7 @@ impl Defaults {
         for line in TEXT.lines() {
             let mut words = line.split(' ');
             if let Some(entry) = words.next().and_then(|name| index.get(name)).and_then(|index| all.get_mut(*index)) {
-                entry.values = words.filter_map(assignment).collect();
+                entry.values = words.filter_map(|word| assignment(word, types)).collect();
                 entry.reached = true;
             }
         }
@@ -133,9 +133,9 @@ fn reached(all: &[Entry], ty: &Type) -> bool {
     }
 }
 
-fn assignment(word: &'static str) -> Option<(Str, Value)> {
+fn assignment(word: &str, types: &TypeSet) -> Option<(Str, Value)> {
     let (name, value) = word.split_once('=')?;
-    Some((Str::from_static(name), json::decode_untyped(value.as_bytes()).ok()?))
+    Some((types.field_name(name), json::decode_untyped(value.as_bytes()).ok()?))
 }
 
 /// Resource lists have no finer unit than a thousandth.

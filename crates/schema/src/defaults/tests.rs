@@ -248,7 +248,7 @@ fn every_line_names_a_type_and_its_fields() {
         let structure =
             table().types().structs().iter().find(|s| s.name.ends_with(&format!(".{name}"))).unwrap_or_else(|| panic!("{name}"));
         for word in words {
-            let (field, _) = assignment(word).unwrap_or_else(|| panic!("{word}"));
+            let (field, _) = assignment(word, table().types()).unwrap_or_else(|| panic!("{word}"));
             assert!(structure.field(&field).is_some(), "{name}.{field}");
         }
     }

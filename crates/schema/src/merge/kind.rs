@@ -32,11 +32,13 @@ impl<'t> Kind<'t> {
     }
 
     /// The kind of a field.
+    #[inline]
     pub(crate) fn field(types: &'t TypeSet, field: &'t Field) -> Self {
         Self { list_type: &field.list_type, patch: Some(&field.patch), ..Self::of(types, &field.ty) }
     }
 
     /// A type of which nothing says how it merges: that of an item or entry.
+    #[inline]
     pub(crate) fn of(types: &'t TypeSet, ty: &'t Type) -> Self {
         let what = match ty {
             Type::Struct(id) => What::Struct(types.get(*id)),
@@ -51,6 +53,7 @@ impl<'t> Kind<'t> {
     }
 
     /// The kind of an entry of a struct or map.
+    #[inline]
     pub(crate) fn entry(&self, name: &str) -> Self {
         match self.what {
             What::Struct(structure) => {

@@ -4,6 +4,7 @@ mod parse;
 mod resource;
 mod types;
 
+pub(crate) use parse::{name_at, place_of};
 pub use resource::{GroupInfo, Resource, Storage, Subresource, Table, Verb, VersionInfo, api_version, split_api_version};
 pub use types::{Field, ListType, Member, Patch, Presence, Schema, SchemaOr, Struct, Type, TypeId, TypeSet};
 

@@ -24,6 +24,19 @@ use std::sync::Arc;
 static TYPES: &str = include_str!("../../data/v1.35.types");
 static RESOURCES: &str = include_str!("../../data/resources");
 
+/// The place and length of a name that is the very text of the built-in types: a shorter way to say it.
+#[inline]
+pub(crate) fn place_of(name: &str) -> Option<(u32, u8)> {
+    let place = name.as_ptr().addr().wrapping_sub(TYPES.as_ptr().addr());
+    let is_there = place < TYPES.len() && name.len() <= usize::from(u8::MAX);
+    is_there.then_some((place as u32, name.len() as u8))
+}
+
+/// The name that stands there.
+pub(crate) fn name_at(place: usize, length: u8) -> Option<Str> {
+    TYPES.get(place..place.checked_add(length.into())?).map(Str::from_static)
+}
+
 /// A line of a data file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}: {text}")]

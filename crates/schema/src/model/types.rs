@@ -192,9 +192,8 @@ pub struct Struct {
 /// A cheap hash that tells field names of one struct apart well enough.
 fn slot(name: &str) -> usize {
     let bytes = name.as_bytes();
-    let at = |index: usize| bytes.get(index).copied().map_or(0, usize::from);
-    let len = bytes.len();
-    len.wrapping_mul(37) ^ at(0).wrapping_mul(3) ^ at(len / 2).wrapping_mul(11) ^ at(len.saturating_sub(1)).wrapping_mul(29)
+    let (Some(first), Some(middle), Some(last)) = (bytes.first(), bytes.get(bytes.len() / 2), bytes.last()) else { return 0 };
+    bytes.len().wrapping_mul(37) ^ (usize::from(*first) * 3) ^ (usize::from(*middle) * 11) ^ (usize::from(*last) * 29)
 }
 
 impl Struct {
