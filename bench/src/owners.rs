@@ -6,7 +6,7 @@
 //! their own, whose time is taken off. So waiting for the disk makes no cost look small, and other programs of the machine change
 //! little. Beside it stands how much longer the clients wait.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -94,7 +94,8 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     for (load, (clients, rounds)) in LOADS.into_iter().enumerate() {
         let (server, endpoint) = (serving.server.clone(), serving.endpoint.clone());
         let rounds = run_on_a_thread(async move {
-            let mut bench = Bench { server, clients: load::connect_all(&endpoint, clients).await?, sizes: [Size::default(); KINDS] };
+            let mut bench =
+                Bench { server, clients: load::connect_all(&endpoint, clients).await?, sizes: [Size::default(); KINDS], addresses: 0 };
             bench.rounds(rounds).await
         })?;
         let of_load = NAMES.iter().enumerate().filter_map(|(kind, names)| Some(figure(names.get(load)?, kind, &rounds)));
@@ -136,6 +137,8 @@ struct Bench {
     clients: Vec<Client>,
     /// What each kind of write leaves where there are owners.
     sizes: [Size; KINDS],
+    /// How many addresses Pods have had: each has its own, as it is in its owners, too.
+    addresses: u32,
 }
 
 /// Of an object, in bytes.
@@ -187,8 +190,12 @@ impl Bench {
         let creates = (0..OBJECTS).map(|at| create(PODS, &api::pod(&name(at)), of_pods));
         let pods = self.timed(creates.collect::<Result<_>>()?).await?;
         let path = |at: usize, part: &str| format!("{PODS}/{}{part}", name(at));
-        let patches = (0..OBJECTS).map(|at| (Method::PATCH, path(at, "/status"), STRATEGIC, status(&name(at)).into()));
-        let statuses = self.patched(of_statuses, patches.collect()).await?;
+        let mut patches = Vec::with_capacity(OBJECTS);
+        for at in 0..OBJECTS {
+            self.addresses += 1;
+            patches.push((Method::PATCH, path(at, "/status"), STRATEGIC, status(&name(at), self.addresses).into()));
+        }
+        let statuses = self.patched(of_statuses, patches).await?;
         let labelled = Bytes::from_static(br#"{"metadata":{"labels":{"seen":"yes"}}}"#);
         let patches = (0..OBJECTS).map(|at| (Method::PATCH, path(at, ""), MERGE, labelled.clone()));
         let labels = self.patched(of_labels, patches.collect()).await?;
@@ -288,12 +295,13 @@ impl Size {
     }
 }
 
-/// What a kubelet says of a pod that runs.
-fn status(pod: &str) -> String {
+/// What a kubelet says of a pod that runs and has an address that no other has had.
+fn status(pod: &str, number: u32) -> String {
+    let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 42, 0, 1)) + number);
     const TIME: &str = "2026-01-01T00:00:00Z";
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": TIME});
     json!({"metadata": {"name": pod}, "status": {
-        "phase": "Running", "podIP": "10.42.0.7", "podIPs": [{"ip": "10.42.0.7"}], "hostIP": "192.0.2.7", "startTime": TIME,
+        "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "hostIP": "192.0.2.7", "startTime": TIME,
         "conditions": [condition("Initialized"), condition("Ready"), condition("ContainersReady")],
         "containerStatuses": [{
             "name": "web", "image": "nginx:1.27", "imageID": "sha256:0", "containerID": "containerd://0", "ready": true, "started": true,

@@ -2,8 +2,8 @@
 
 use super::cache::{Cache, hash};
 use super::entry::Writer;
-use super::fields::{Fields, LONGEST};
-use crate::{Str, json};
+use super::fields::{Fields, LONGEST, SchemaNumber, number};
+use crate::{Schema, Str, json};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -24,6 +24,8 @@ pub(super) struct Statement {
     packed: OnceLock<Box<[u8]>>,
     /// The fields, and what is found out about them, if others have the same.
     shared: OnceLock<Fields>,
+    /// The schema that has nothing to change in them.
+    settled: OnceLock<SchemaNumber>,
 }
 
 impl Statement {
@@ -86,7 +88,7 @@ impl Statement {
             }
             out.push(b'}');
             let text = std::str::from_utf8(out).unwrap_or_default().into();
-            Self { writer: writer.clone(), text, time, fields, packed: OnceLock::new(), shared: OnceLock::new() }
+            Self { writer: writer.clone(), text, time, fields, packed: OnceLock::new(), shared: OnceLock::new(), settled: OnceLock::new() }
         })
     }
 
@@ -105,6 +107,22 @@ impl Statement {
     /// Whether others have it, too.
     pub(super) fn is_shared(&self) -> bool {
         self.shared.get().is_some()
+    }
+
+    /// Notes that this schema has nothing to change in it.
+    pub(super) fn settle_by(&self, schema: &Schema) {
+        debug_assert!(self.fields().settled(schema).is_none_or(|settled| settled == self.fields()), "{}", self.text);
+        self.settled.get_or_init(|| number(Some(schema)));
+    }
+
+    /// Whether a schema has nothing to change in it, as far as that is known.
+    pub(super) fn is_settled_by(&self, schema: SchemaNumber) -> bool {
+        self.settled.get() == Some(&schema)
+    }
+
+    /// Whether this text occurs in its fields.
+    pub(super) fn mentions(&self, text: &str) -> bool {
+        self.text.get(self.fields.clone()).unwrap_or_default().contains(text)
     }
 
     /// How long the text is.

@@ -233,9 +233,33 @@ impl Steps {
         size_of::<u64>() * self.words.len() + self.text.len()
     }
 
+    /// The fields of the object in or below which something was found.
+    pub(super) fn roots(&self) -> Vec<Str> {
+        let (mut reader, mut depth, mut roots) = (self.reader(), 0_usize, Vec::new());
+        while let Some(step) = reader.word() {
+            match step & KIND {
+                KEY => reader.pass_key(number(step)),
+                ITEM => reader.pass_value(),
+                _ if step != END && depth == 0 => roots.extend(reader.name(step)),
+                _ if step != END => reader.pass_name(step),
+                _ => {}
+            }
+            match step & KIND {
+                ENTRY_ALONE => {}
+                _ if step == END => depth = depth.saturating_sub(1),
+                _ => depth += 1,
+            }
+        }
+        roots
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { words: &self.words, text: &self.text }
+    }
+
     /// The sets of what was found.
     pub(super) fn sets(&self) -> Comparison {
-        let found = Reader { words: &self.words, text: &self.text }.level();
+        let found = self.reader().level();
         Comparison {
             added: FieldSet::from_nodes(found.added),
             modified: FieldSet::from_nodes(found.modified),
@@ -300,6 +324,29 @@ impl Reader<'_> {
             STRING => Value::String(std::str::from_utf8(self.text(number(word))?).ok()?.into()),
             _ => json::decode_untyped(self.text(number(word))?).ok()?,
         })
+    }
+
+    fn pass_key(&mut self, fields: usize) {
+        for _ in 0..fields {
+            if let Some(name) = self.word() {
+                self.pass_name(name);
+            }
+            self.pass_value();
+        }
+    }
+
+    fn pass_name(&mut self, word: u64) {
+        if word & IN_TABLE == 0 {
+            self.text(number(word));
+        }
+    }
+
+    fn pass_value(&mut self) {
+        match self.word() {
+            Some(word) if word & 0xff == INT => drop(self.word()),
+            Some(word) => drop(self.text(number(word))),
+            None => {}
+        }
     }
 
     fn word(&mut self) -> Option<u64> {

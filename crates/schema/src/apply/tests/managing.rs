@@ -346,3 +346,35 @@ fn what_became_atomic_is_owned_as_a_whole() {
     assert_eq!(fields_of(&after, "a").unwrap(), r#"{"f:spec":{"f:s":{}}}"#);
     assert_eq!(fields_of(&after, "w").unwrap(), r#"{"f:spec":{"f:s":{"f:a":{}}}}"#);
 }
+
+/// What a pod's own address makes of its owners is no other pod's, and stays when others write something else.
+#[test]
+fn what_nobody_else_says_stays() {
+    let schema = schema("v1", "Pod");
+    let versions = OneVersion { api_version: "v1", schema };
+    for number in 0..8 {
+        let (mut live, mut managed, mut kept) = (canonical(schema, &value!({})), Managed::default(), None);
+        let mut write = |manager: &str, changed: Value| {
+            let mut new = live.clone();
+            for (name, value) in changed.as_map().unwrap() {
+                new.insert(name.clone(), value.clone());
+            }
+            let new = canonical(schema, &new);
+            let write = Write { versions: &versions, old: &live, new: &new, reset: &Paths::none() };
+            let (writer, now) = (writer(manager, Operation::Update, "v1"), Str::from("2026-01-01T00:00:00Z"));
+            assert!(track(schema, write, &mut managed, &writer, &now));
+            kept = track_kept(schema, write, kept.as_ref(), &writer, &now).unwrap();
+            // What is compared so is not made again, so that it does not come to be shared.
+            assert_eq!(kept.as_ref().unwrap().managed(), managed, "{number} {manager}");
+            live = new;
+        };
+        write("creator", value!({"spec": {"nodeName": "a"}}));
+        let addresses = || value!([{"ip": (format!("10.0.0.{number}"))}]);
+        write("kubelet", value!({"status": {"phase": "Running", "podIPs": (addresses())}}));
+        for label in ["a", "b"] {
+            write("somebody", value!({"metadata": {"labels": {"seen": label}}}));
+        }
+        // And where it is concerned it changes.
+        write("somebody", value!({"status": {"phase": "Failed", "podIPs": (addresses())}}));
+    }
+}
