@@ -7,13 +7,15 @@
 //!
 //! What does not end with the mark is JSON alone. Owners that are text, as earlier versions stored them, stay where they are.
 
-use crate::apply::{ManagedError, Owners};
+use crate::apply::{ManagedError, Owners, ValuesAre};
 use crate::canonical::OWNERS;
 use crate::value::Json;
 use crate::{Map, Value, json};
 
 /// No JSON ends with it.
-const MARK: u8 = 1;
+const MARK: u8 = 2;
+/// The former one, behind owners with the values of keys in their texts.
+const FORMER_MARK: u8 = 1;
 
 /// Owners that stand behind an object's JSON.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +87,11 @@ fn push_aside(place: usize, owners: &Owners, out: &mut Vec<u8>) -> Option<Aside>
 ///
 /// When it is damaged.
 pub fn aside(stored: &[u8]) -> Result<Option<Aside>, ManagedError> {
-    let Some((&MARK, rest)) = stored.split_last() else { return Ok(None) };
+    let (values, rest) = match stored.split_last() {
+        Some((&MARK, rest)) => (ValuesAre::Aside, rest),
+        Some((&FORMER_MARK, rest)) => (ValuesAre::InText, rest),
+        _ => return Ok(None),
+    };
     let parts = || {
         let (rest, json) = rest.split_last_chunk()?;
         let (rest, place) = rest.split_last_chunk()?;
@@ -95,7 +101,7 @@ pub fn aside(stored: &[u8]) -> Result<Option<Aside>, ManagedError> {
         Some((json, place, owners))
     };
     let (json, place, owners) = parts().ok_or_else(|| ManagedError::new("what stands behind a stored object is damaged"))?;
-    let owners = Owners::load(owners)?;
+    let owners = Owners::load(owners, values)?;
     let text_len = owners.text_len();
     Ok(Some(Aside { json, place, owners, text_len }))
 }

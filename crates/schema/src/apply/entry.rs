@@ -10,7 +10,7 @@ use crate::{Str, scalar};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// How fields were set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ pub struct Entry {
     /// The fields.
     fields: Fields,
     /// What it says, if somebody has asked for that.
-    statement: OnceLock<Arc<Statement>>,
+    statement: OnceLock<Statement>,
 }
 
 /// An entry that was read once.
@@ -92,13 +92,13 @@ impl Entry {
     }
 
     /// What is kept of one.
-    pub(super) fn kept(statement: &Arc<Statement>, time: Option<Str>) -> Self {
-        Self { writer: statement.writer.clone(), time, fields: statement.fields(), statement: OnceLock::from(Arc::clone(statement)) }
+    pub(super) fn kept(statement: &Statement, time: Option<Str>) -> Self {
+        Self { writer: statement.form.writer.clone(), time, fields: statement.fields(), statement: OnceLock::from(statement.clone()) }
     }
 
     /// What it says but for its time, to be kept.
-    pub(super) fn statement(&self) -> Arc<Statement> {
-        Arc::clone(self.statement.get_or_init(|| Statement::of(&self.writer, &self.fields)))
+    pub(super) fn statement(&self) -> Statement {
+        self.statement.get_or_init(|| Statement::of(&self.writer, &self.fields)).clone()
     }
 
     /// Who it is.
@@ -256,6 +256,7 @@ mod tests {
     use super::*;
     use crate::apply::Managed;
     use crate::json;
+    use std::sync::Arc;
 
     const TEXT: &str = r#"{"manager":"a","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:a":{}}}"#;
 
@@ -279,12 +280,13 @@ mod tests {
             }
             let (mut entry, other) = (read(text), read(text));
             let kept = entry.statement();
-            assert!(Arc::ptr_eq(&kept, &other.statement()), "several objects share it");
+            let is_kept = |other: &Entry| Arc::ptr_eq(&kept.form, &other.statement().form);
+            assert!(is_kept(&other), "several objects share it");
             assert_eq!(written(&entry), TEXT);
 
             entry.time = Some("2026-01-02T00:00:00Z".into());
             entry.set_fields(Fields::from_text(r#"{"f:a":{}}"#.into()));
-            assert!(Arc::ptr_eq(&kept, &entry.statement()), "the same fields");
+            assert!(is_kept(&entry), "the same fields");
             let later = TEXT.replace("01-01T", "01-02T");
             assert_eq!(written(&entry), later);
 

@@ -1,6 +1,8 @@
 //! An object's owners, as objects keep them.
 
-use super::entry::{Entry, order};
+use super::cache::{Cache, hash};
+use super::entry::{Entry, Writer, order};
+use super::fields::LONGEST;
 use super::managed::{Managed, ManagedError};
 use super::statement::Statement;
 use crate::json::Reader;
@@ -16,9 +18,16 @@ pub struct Owners(Arc<[Owner]>);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Owner {
     /// Who it is, and what it owns.
-    pub(super) statement: Arc<Statement>,
+    pub(super) statement: Statement,
     /// When it was last set.
     pub(super) time: Option<Str>,
+}
+
+impl Owner {
+    /// Who it is.
+    pub(super) fn writer(&self) -> &Writer {
+        &self.statement.form.writer
+    }
 }
 
 impl Owners {
@@ -31,7 +40,7 @@ impl Owners {
     /// These in their order; `None` if there are none.
     pub(super) fn sorted(mut owners: Arc<[Owner]>) -> Option<Self> {
         let all = Arc::get_mut(&mut owners)?;
-        all.sort_by(|a, b| order((&a.statement.writer, a.time.as_ref()), (&b.statement.writer, b.time.as_ref())));
+        all.sort_by(|a, b| order((a.writer(), a.time.as_ref()), (b.writer(), b.time.as_ref())));
         (!all.is_empty()).then_some(Self(owners))
     }
 
@@ -49,8 +58,7 @@ impl Owners {
     pub fn write(&self, mut write: impl FnMut(&str)) {
         for (index, Owner { statement, time }) in self.0.iter().enumerate() {
             write(if index == 0 { "[" } else { "," });
-            let (before, after) = statement.around_time();
-            write(before);
+            write(statement.form.before_time());
             if let Some(time) = time {
                 write("\"time\":");
                 match json::is_plain(time) {
@@ -59,7 +67,7 @@ impl Owners {
                 }
                 write(",");
             }
-            write(after);
+            statement.form.write_after_time(&statement.values, &mut write);
         }
         write("]");
     }
@@ -87,39 +95,66 @@ impl Owners {
     /// How long the texts are that are kept for these alone, and not for those that come after them.
     pub fn length_alone(&self, after: Option<&Self>) -> usize {
         let is_kept = |Owner { statement, .. }: &&Owner| match after {
-            Some(after) => after.0.iter().any(|owner| Arc::ptr_eq(&owner.statement, statement)),
-            None => statement.is_shared(),
+            Some(after) => after.0.iter().any(|owner| Arc::ptr_eq(&owner.statement.form, &statement.form)),
+            None => statement.form.shared.get().is_some(),
         };
-        self.0.iter().filter(|owner| !is_kept(owner)).map(|owner| owner.statement.len()).sum()
+        self.0.iter().filter(|owner| !is_kept(owner)).map(|owner| owner.statement.form.text().len()).sum()
     }
 
-    /// Appends the form in which they are stored: of each its time and its text, packed. Packing takes longest of all, so it is
-    /// done once.
+    /// Appends the form in which they are stored: of each its time, its text, packed, and the values that go into that. Packing takes
+    /// longest of all, so it is done once.
     pub(crate) fn store(&self, out: &mut Vec<u8>) {
         for Owner { statement, time } in &*self.0 {
             push(time.as_deref().unwrap_or_default().as_bytes(), out);
-            push(statement.packed(pack), out);
+            push(statement.form.packed(pack), out);
+            push(statement.values.as_bytes(), out);
         }
     }
 
-    /// Reads that form.
+    /// Reads that form, or the former one, in which values are in the text.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
-    pub(crate) fn load(mut stored: &[u8]) -> Result<Self, ManagedError> {
-        let damaged = || ManagedError::new("stored owners end too early");
-        let mut managed = Managed::default();
+    pub(crate) fn load(mut stored: &[u8], values: ValuesAre) -> Result<Self, ManagedError> {
+        let damaged = || ManagedError::new("stored owners are damaged");
+        let text = |bytes| std::str::from_utf8(bytes).map_err(ManagedError::new);
+        let mut owners = Vec::new();
         while !stored.is_empty() {
-            let time = take(&mut stored).ok_or_else(damaged)?;
-            let text = unpack(take(&mut stored).ok_or_else(damaged)?)?;
-            let mut entry = Entry::read(managed.entries.len(), &mut Reader::new(&text))?;
-            let time = std::str::from_utf8(time).map_err(ManagedError::new)?;
-            entry.time = (!time.is_empty()).then(|| time.into());
-            managed.entries.push(entry);
+            let mut part = || take(&mut stored).ok_or_else(|| ManagedError::new("stored owners end too early"));
+            let time = text(part()?)?;
+            let mut statement = load_statement(owners.len(), part()?)?;
+            if values == ValuesAre::Aside {
+                statement.values = text(part()?)?.into();
+                if !statement.form.fits(&statement.values) {
+                    return Err(damaged());
+                }
+            }
+            owners.push(Owner { statement, time: (!time.is_empty()).then(|| time.into()) });
         }
-        Self::of(&managed).ok_or_else(damaged)
+        if owners.is_empty() { Err(damaged()) } else { Ok(Self(owners.into())) }
     }
+}
+
+/// Reads what an owner says. Mostly many say it.
+fn load_statement(index: usize, packed: &[u8]) -> Result<Statement, ManagedError> {
+    static KNOWN: Cache<(Box<[u8]>, Statement)> = Cache::new();
+    let question = hash(packed);
+    if let Some(known) = KNOWN.get(question, |(of, known)| (**of == *packed).then(|| known.clone())) {
+        return Ok(known);
+    }
+    let statement = Entry::read(index, &mut Reader::new(&unpack(packed)?))?.statement();
+    if statement.len() <= LONGEST {
+        KNOWN.put(question, || (packed.into(), statement.clone()));
+    }
+    Ok(statement)
+}
+
+/// Where values stand that mostly one object has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ValuesAre {
+    InText,
+    Aside,
 }
 
 /// Whether their texts are the same.
@@ -183,9 +218,22 @@ mod tests {
         let entries = vec![
             entry("a", Some("2026-01-01T00:00:00Z"), r#"{"f:data":{}}"#),
             entry("b\"\u{7}", None, "{}"),
-            entry("", Some(r#"no "time""#), r#"{"f:x":{"k:{\"name\":\"a\"}":{}}}"#),
+            entry("", Some(r#"no "time""#), r#"{"f:x":{"k:{\"name\":\"a\"}":{}},"f:y":{"k:{\"ip\":\"10.0.0.1\"}":{}}}"#),
         ];
         Owners::of(&Managed { entries }).unwrap()
+    }
+
+    /// The former form, with values in the texts.
+    fn store_former(owners: &Owners) -> Vec<u8> {
+        let mut stored = Vec::new();
+        for entry in owners.managed().entries {
+            let time = entry.time.clone().unwrap_or_default();
+            push(time.as_bytes(), &mut stored);
+            let timeless = Managed { entries: vec![Entry::new(entry.writer().clone(), None, entry.fields().clone())] };
+            let text = Owners::of(&timeless).unwrap().text();
+            push(&pack(text.trim_start_matches('[').trim_end_matches(']')), &mut stored);
+        }
+        stored
     }
 
     #[test]
@@ -198,10 +246,13 @@ mod tests {
         for _ in 0..4 {
             let mut stored = Vec::new();
             owners.store(&mut stored);
-            let loaded = Owners::load(&stored).unwrap();
-            assert_eq!(loaded, owners);
-            assert_eq!(loaded.text(), text);
-            assert_eq!(loaded.managed(), owners.managed());
+            let loaded = Owners::load(&stored, ValuesAre::Aside).unwrap();
+            let former = Owners::load(&store_former(&owners), ValuesAre::InText).unwrap();
+            for loaded in [loaded, former] {
+                assert_eq!(loaded, owners);
+                assert_eq!(loaded.text(), text);
+                assert_eq!(loaded.managed(), owners.managed());
+            }
         }
     }
 
@@ -218,32 +269,40 @@ mod tests {
     #[test]
     fn what_comes_after_keeps_its_texts() {
         let before = owners();
-        let all: usize = before.0.iter().map(|owner| owner.statement.len()).sum();
+        let all: usize = before.0.iter().map(|owner| owner.statement.form.text().len()).sum();
         assert_eq!(before.length_alone(None), all, "nobody else says that yet");
         let again = Owners(before.0.iter().map(|owner| Owner { time: None, ..owner.clone() }).collect());
         assert_eq!(before.length_alone(Some(&again)), 0);
         let first = Owners(again.0.iter().take(1).cloned().collect());
-        assert_eq!(before.length_alone(Some(&first)), all - before.0[0].statement.len());
+        assert_eq!(before.length_alone(Some(&first)), all - before.0[0].statement.form.text().len());
     }
 
     #[test]
     fn damage_is_told() {
+        let load = |stored: &[u8]| Owners::load(stored, ValuesAre::Aside);
         let mut stored = Vec::new();
         owners().store(&mut stored);
-        let whole = Owners::load(&stored).unwrap();
+        let whole = load(&stored).unwrap();
         for end in 0..stored.len() {
             // An entry less is no damage that could be seen here.
-            let entries = Owners::load(&stored[..end]).map_or(0, |owners| owners.0.len());
+            let entries = load(&stored[..end]).map_or(0, |owners| owners.0.len());
             assert!(entries < whole.0.len(), "{end}");
+        }
+        let of = |text: &str, values: &str| {
+            let mut stored = Vec::new();
+            [b"", pack(text).as_slice(), values.as_bytes()].into_iter().for_each(|part| push(part, &mut stored));
+            load(&stored)
+        };
+        let text = r#"{"operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"k:{\"ip\":\"\"}":{}}}"#;
+        assert!(of(text, "a\"").is_ok());
+        for values in ["", "a", "a\"b", "a\"b\"", "\u{7}\""] {
+            assert!(of(text, values).unwrap_err().to_string().contains("damaged"), "{values}");
         }
         let mut long = Vec::new();
         push(b"", &mut long);
         push(&u32::MAX.to_le_bytes(), &mut long);
-        assert!(Owners::load(&long).unwrap_err().to_string().contains("too many"));
-        let mut no_json = Vec::new();
-        push(b"", &mut no_json);
-        push(&pack("[]"), &mut no_json);
-        assert!(Owners::load(&no_json).is_err());
-        assert!(Owners::load(b"").is_err());
+        assert!(load(&long).unwrap_err().to_string().contains("too many"));
+        assert!(of("[]", "").is_err());
+        assert!(load(b"").is_err());
     }
 }

@@ -141,15 +141,15 @@ pub(crate) struct Key<'a> {
     item: &'a Map,
 }
 
-impl Key<'_> {
+impl<'a> Key<'a> {
     /// Gives each key field that there is to `each`, with its value or its default.
     ///
     /// # Errors
     ///
     /// Which there is not, so that it cannot be told apart.
-    pub(crate) fn each(&self, mut each: impl FnMut(&Str, &Value)) -> Result<(), String> {
-        let Self { kind, names, item } = self;
-        for name in *names {
+    pub(crate) fn each(&self, mut each: impl FnMut(&'a Str, &'a Value)) -> Result<(), String> {
+        let Self { kind, names, item } = *self;
+        for name in names {
             if let Some(value) = item.get(name) {
                 each(name, value);
                 continue;

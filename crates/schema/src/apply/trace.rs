@@ -3,26 +3,37 @@
 use super::compare::Comparison;
 use super::element::Element;
 use super::fields::name;
+use super::form;
 use super::set::{FieldSet, Node};
-use super::shape::{Identity, Shape};
+use super::shape::{Identity, Key, Shape};
 use crate::model::{name_at, place_of};
 use crate::{Str, Value, json};
 use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 
 /// The paths in which something was found. Two comparisons with the same steps have found the same, which is known long before
 /// sets are made of them. There are many: they are written as words, and names that are in the table are not looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Steps {
     /// Of each path its last step, the steps of what was found below it, and an end.
     words: Vec<u64>,
     /// The texts that steps refer to, in their order.
     text: Vec<u8>,
+    /// The values in them that mostly one object has, as [`form`](super::form) says.
+    values: String,
+}
+
+/// The same for all that have the same form.
+impl Hash for Steps {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.words, &self.text).hash(state);
+    }
 }
 
 /// Steps while they are written.
 pub(super) struct Trace(Steps);
 
-thread_local!(static WRITTEN: Cell<Steps> = const { Cell::new(Steps { words: Vec::new(), text: Vec::new() }) });
+thread_local!(static WRITTEN: Cell<Steps> = const { Cell::new(Steps::new()) });
 
 /// The room is there for the next one, so that it need not be made larger again and again.
 impl Drop for Trace {
@@ -30,9 +41,10 @@ impl Drop for Trace {
         /// More is not kept.
         const LARGEST: usize = 64 * 1024;
         let mut steps = std::mem::take(&mut self.0);
-        if steps.words.capacity().max(steps.text.capacity()) <= LARGEST {
+        if steps.words.capacity().max(steps.text.capacity()).max(steps.values.capacity()) <= LARGEST {
             steps.words.clear();
             steps.text.clear();
+            steps.values.clear();
             WRITTEN.set(steps);
         }
     }
@@ -57,6 +69,8 @@ const IN_TABLE: u64 = 0x80;
 const STRING: u64 = 1;
 const JSON: u64 = 2;
 const INT: u64 = 3;
+/// A string that is the next of the values that mostly one object has.
+const OWN: u64 = 4;
 
 /// A step's or value's number.
 const fn number(word: u64) -> usize {
@@ -86,6 +100,7 @@ impl Mark {
 pub(super) struct Length {
     words: usize,
     text: usize,
+    values: usize,
 }
 
 /// A path that was entered: where its step begins, and where what is below it does.
@@ -105,13 +120,14 @@ impl Trace {
     }
 
     pub(super) fn length(&self) -> Length {
-        Length { words: self.0.words.len(), text: self.0.text.len() }
+        Length { words: self.0.words.len(), text: self.0.text.len(), values: self.0.values.len() }
     }
 
     /// Forgets what was found since there was less.
     pub(super) fn forget(&mut self, all_but: Length) {
         self.0.words.truncate(all_but.words);
         self.0.text.truncate(all_but.text);
+        self.0.values.truncate(all_but.values);
     }
 
     #[inline]
@@ -138,20 +154,7 @@ impl Trace {
                 self.value(value);
                 Ok(())
             }
-            Identity::Key(key) => {
-                self.0.words.push(KEY);
-                let mut count = 0;
-                key.each(|name, value| {
-                    let name = self.name(name);
-                    self.0.words.push(name);
-                    self.value(value);
-                    count += 1;
-                })?;
-                if let Some(word) = self.0.words.get_mut(step.words) {
-                    *word |= count << 32;
-                }
-                Ok(())
-            }
+            Identity::Key(key) => self.key(&key),
         });
         match written {
             Ok(()) => Some(Place { step, below: self.length() }),
@@ -160,6 +163,32 @@ impl Trace {
                 None
             }
         }
+    }
+
+    /// Writes a step to an item by its key fields.
+    fn key(&mut self, key: &Key<'_>) -> Result<(), String> {
+        let step = self.length();
+        self.0.words.push(KEY);
+        let (mut count, mut only) = (0, None);
+        key.each(|name, value| {
+            only = (count == 0).then_some((name, value));
+            count += 1;
+            let name = self.name(name);
+            self.0.words.push(name);
+            self.value(value);
+        })?;
+        if let Some((name, Value::String(value))) = only
+            && form::is_own(name, value)
+        {
+            self.forget(step);
+            let name = self.name(name);
+            self.0.words.extend_from_slice(&[KEY, name, OWN]);
+            form::push_value(value, &mut self.0.values);
+        }
+        if let Some(word) = self.0.words.get_mut(step.words) {
+            *word |= count << 32;
+        }
+        Ok(())
     }
 
     /// Leaves a path; where nothing was found at or below it, it was never there.
@@ -180,11 +209,12 @@ impl Trace {
         const WHAT: u64 = !(ADDED | MODIFIED | REMOVED);
         let step = |place: &Place| {
             let words = self.0.words.get(place.step.words..place.below.words).unwrap_or_default();
-            (words.iter().map(|word| word & WHAT), self.0.text.get(place.step.text..place.below.text))
+            let texts = (self.0.text.get(place.step.text..place.below.text), self.0.values.get(place.step.values..place.below.values));
+            (words.iter().map(|word| word & WHAT), texts)
         };
         let order = |a: &Place, b: &Place| {
-            let ((a, a_text), (b, b_text)) = (step(a), step(b));
-            a.cmp(b).then_with(|| a_text.cmp(&b_text))
+            let ((a, a_texts), (b, b_texts)) = (step(a), step(b));
+            a.cmp(b).then_with(|| a_texts.cmp(&b_texts))
         };
         items.sort_unstable_by(order);
         items.windows(2).any(|pair| matches!(pair, [a, b] if order(a, b).is_eq()))
@@ -206,7 +236,7 @@ impl Trace {
     }
 
     fn value(&mut self, value: &Value) {
-        let Steps { words, text } = &mut self.0;
+        let Steps { words, text, .. } = &mut self.0;
         match value {
             Value::String(string) => {
                 words.push((string.len() as u64) << 32 | STRING);
@@ -223,6 +253,10 @@ impl Trace {
 }
 
 impl Steps {
+    const fn new() -> Self {
+        Self { words: Vec::new(), text: Vec::new(), values: String::new() }
+    }
+
     /// Whether nothing was found.
     pub(super) const fn is_empty(&self) -> bool {
         self.words.is_empty()
@@ -230,36 +264,22 @@ impl Steps {
 
     /// How long they are, in bytes.
     pub(super) const fn len(&self) -> usize {
-        size_of::<u64>() * self.words.len() + self.text.len()
+        size_of::<u64>() * self.words.len() + self.text.len() + self.values.len()
     }
 
-    /// The fields of the object in or below which something was found.
-    pub(super) fn roots(&self) -> Vec<Str> {
-        let (mut reader, mut depth, mut roots) = (self.reader(), 0_usize, Vec::new());
-        while let Some(step) = reader.word() {
-            match step & KIND {
-                KEY => reader.pass_key(number(step)),
-                ITEM => reader.pass_value(),
-                _ if step != END && depth == 0 => roots.extend(reader.name(step)),
-                _ if step != END => reader.pass_name(step),
-                _ => {}
-            }
-            match step & KIND {
-                ENTRY_ALONE => {}
-                _ if step == END => depth = depth.saturating_sub(1),
-                _ => depth += 1,
-            }
-        }
-        roots
+    /// Whether others differ from these at most in the values that mostly one object has.
+    pub(super) fn has_form_of(&self, other: &Self) -> bool {
+        self.words == other.words && self.text == other.text
     }
 
-    fn reader(&self) -> Reader<'_> {
-        Reader { words: &self.words, text: &self.text }
+    /// Those values.
+    pub(super) fn values(&self) -> &str {
+        &self.values
     }
 
     /// The sets of what was found.
     pub(super) fn sets(&self) -> Comparison {
-        let found = self.reader().level();
+        let found = Reader { words: &self.words, text: &self.text, values: form::values(&self.values) }.level();
         Comparison {
             added: FieldSet::from_nodes(found.added),
             modified: FieldSet::from_nodes(found.modified),
@@ -276,12 +296,13 @@ struct Found {
     removed: Vec<Node>,
 }
 
-struct Reader<'t> {
+struct Reader<'t, V> {
     words: &'t [u64],
     text: &'t [u8],
+    values: V,
 }
 
-impl Reader<'_> {
+impl<'t, V: Iterator<Item = &'t str>> Reader<'t, V> {
     fn level(&mut self) -> Found {
         let mut found = Found::default();
         while let Some(step) = self.word().filter(|word| *word != END) {
@@ -321,32 +342,10 @@ impl Reader<'_> {
         let word = self.word()?;
         Some(match word & 0xff {
             INT => Value::Int(self.word()?.cast_signed()),
+            OWN => Value::String(self.values.next()?.into()),
             STRING => Value::String(std::str::from_utf8(self.text(number(word))?).ok()?.into()),
             _ => json::decode_untyped(self.text(number(word))?).ok()?,
         })
-    }
-
-    fn pass_key(&mut self, fields: usize) {
-        for _ in 0..fields {
-            if let Some(name) = self.word() {
-                self.pass_name(name);
-            }
-            self.pass_value();
-        }
-    }
-
-    fn pass_name(&mut self, word: u64) {
-        if word & IN_TABLE == 0 {
-            self.text(number(word));
-        }
-    }
-
-    fn pass_value(&mut self) {
-        match self.word() {
-            Some(word) if word & 0xff == INT => drop(self.word()),
-            Some(word) => drop(self.text(number(word))),
-            None => {}
-        }
     }
 
     fn word(&mut self) -> Option<u64> {

@@ -5,7 +5,7 @@ use super::compare::compare;
 use super::difference::Difference;
 use super::entry::{Entry, Writer};
 use super::managed::Managed;
-use super::owners::{Owner, Owners};
+use super::owners::Owners;
 use super::transition::transition;
 use crate::{Schema, Str, Value};
 use std::sync::Arc;
@@ -118,10 +118,7 @@ pub fn track_kept(
         }
         let mut managed = owners.map_or_else(Managed::default, Owners::managed);
         change_hands(difference, write, &mut managed, writer, now);
-        let owners = Owners::of(&managed);
-        let of_version = |owner: &&Owner| owner.statement.writer.api_version == writer.api_version;
-        owners.iter().flat_map(Owners::all).filter(of_version).for_each(|owner| owner.statement.settle_by(schema));
-        Ok(owners)
+        Ok(Owners::of(&managed))
     })
 }
 

@@ -5,21 +5,33 @@ use super::cache::{Cache, hash};
 use super::difference::{Difference, question};
 use super::entry::Writer;
 use super::fields::{LONGEST, SchemaNumber, number};
+use super::form::{self, Form};
 use super::managed::MAX_UPDATERS;
 use super::owners::{Owner, Owners};
 use super::statement::Statement;
 use super::trace::Steps;
 use super::track::Unchanged;
-use crate::{Schema, Str, json};
+use crate::{Schema, Str};
 use std::sync::Arc;
 
-/// What a write made of what owners had said.
+/// What a write made of what owners had said. Those values that mostly one object has may be others, if they compare with each other
+/// as those did.
 struct Transition {
     schema: SchemaNumber,
-    difference: Arc<Difference>,
+    trace: Steps,
+    reset: Box<str>,
     writer: Writer,
-    before: Box<[Arc<Statement>]>,
-    after: Box<[(Arc<Statement>, Time)]>,
+    before: Box<[Arc<Form>]>,
+    order: u64,
+    after: Box<[After]>,
+}
+
+/// An owner after a write.
+struct After {
+    form: Arc<Form>,
+    /// The values in its blanks, by their places among all values before it.
+    values: Box<[usize]>,
+    time: Time,
 }
 
 /// When an owner has set its fields.
@@ -30,7 +42,7 @@ enum Time {
     Now,
 }
 
-static KNOWN: Cache<Transition> = Cache::new();
+static KNOWN: Cache<Arc<Transition>> = Cache::new();
 
 /// Who owns what after a write in which a comparison has found this, which `work_out` says if nobody knows yet.
 pub(super) fn transition(
@@ -42,99 +54,141 @@ pub(super) fn transition(
     now: &Str,
     work_out: impl FnOnce(&Arc<Difference>) -> Result<Option<Owners>, Unchanged>,
 ) -> Result<Option<Owners>, Unchanged> {
-    let all = owners.map_or(&[][..], Owners::all);
+    let before = owners.map_or(&[][..], Owners::all);
     let differs = question(trace, reset);
     // Whoever writes by another version sees another difference; and the oldest of too many are merged.
-    let ordinary = all.len() < MAX_UPDATERS && all.iter().all(|owner| owner.statement.writer.api_version == writer.api_version);
-    if !ordinary {
+    let is_ordinary = before.len() < MAX_UPDATERS && before.iter().all(|owner| owner.writer().api_version == writer.api_version);
+    let values = || form::values(trace.values()).chain(before.iter().flat_map(|owner| form::values(&owner.statement.values)));
+    let Some(order) = order(values()).filter(|_| is_ordinary) else {
         return work_out(&Difference::by(trace, differs, reset));
-    }
-    let schema = number(Some(schema));
-    let bystanders = Bystanders::among(all, trace, writer, schema);
-    let before = || all.iter().enumerate().filter(|(at, _)| !bystanders.contain(*at)).map(|(_, owner)| owner);
-    let Writer { manager, operation, subresource, .. } = writer;
-    let first_and_last = [before().next(), before().next_back()].map(|owner| owner.map(|owner| Arc::as_ptr(&owner.statement).addr()));
-    let question = hash(&(differs, manager, *operation as u8, subresource, before().count(), first_and_last));
-    let answer = |known: &Transition| {
-        let same = known.schema == schema
-            && known.before.len() == before().count()
-            && known.before.iter().zip(before()).all(|(known, owner)| Arc::ptr_eq(known, &owner.statement))
-            && known.writer == *writer
-            && known.difference.is_of(trace, reset);
-        // Nobody waits while memory is found.
-        same.then(|| {
-            let mut after = [const { None }; MAX_UPDATERS];
-            after.iter_mut().zip(&known.after).for_each(|(place, owner)| *place = Some(owner.clone()));
-            after
-        })
     };
-    if let Some(after) = KNOWN.get(question, answer) {
-        let owner = |(statement, time)| Owner {
-            statement,
+    let schema = number(Some(schema));
+    let Writer { manager, operation, subresource, .. } = writer;
+    let first_and_last = [before.first(), before.last()].map(|owner| owner.map(|owner| Arc::as_ptr(&owner.statement.form).addr()));
+    let question = hash(&(differs, manager, *operation as u8, subresource, before.len(), first_and_last, order));
+    let answer = |known: &Arc<Transition>| {
+        let same = known.schema == schema
+            && known.before.len() == before.len()
+            && known.before.iter().zip(before).all(|(known, owner)| Arc::ptr_eq(known, &owner.statement.form))
+            && known.order == order
+            && known.writer == *writer
+            && known.trace.has_form_of(trace)
+            && *known.reset == *reset.name();
+        same.then(|| Arc::clone(known))
+    };
+    if let Some(known) = KNOWN.get(question, answer) {
+        let owner = |After { form, values: places, time }: &After| Owner {
+            statement: Statement { form: Arc::clone(form), values: pick(values(), places) },
             time: match time {
-                Time::Of(at) => before().nth(at).and_then(|owner| owner.time.clone()),
+                Time::Of(at) => before.get(*at).and_then(|owner| owner.time.clone()),
                 Time::Now => Some(now.clone()),
             },
         };
-        let passed = all.iter().enumerate().filter(|(at, _)| bystanders.contain(*at)).map(|(_, owner)| owner.clone());
-        return Ok(Owners::sorted(after.into_iter().flatten().map(owner).chain(passed).collect()));
+        return Ok(Owners::sorted(known.after.iter().map(owner).collect()));
     }
     let difference = Difference::by(trace, differs, reset);
     let made = work_out(&difference)?;
-    let before: Vec<&Owner> = before().collect();
-    let after: Vec<&Owner> = made.iter().flat_map(|made| made.all()).filter(|owner| !bystanders.have(all, owner)).collect();
-    let text = |owners: &[&Owner]| owners.iter().map(|owner| owner.statement.len()).sum::<usize>();
-    let is_short = text(&before) + text(&after) <= 2 * LONGEST;
-    if is_short && difference.is_kept() && before.iter().all(|owner| owner.statement.is_shared()) {
-        KNOWN.put(question, || Transition {
-            schema,
-            writer: writer.clone(),
-            before: before.iter().map(|owner| Arc::clone(&owner.statement)).collect(),
-            after: after.iter().map(|owner| (Arc::clone(&owner.statement), time(owner, &before, &difference, writer))).collect(),
-            difference,
+    let after = made.as_ref().map_or(&[][..], Owners::all);
+    let text: usize = before.iter().chain(after).map(|owner| owner.statement.len()).sum();
+    let is_kept = text <= 2 * LONGEST && difference.is_kept() && before.iter().all(|owner| owner.statement.form.shared.get().is_some());
+    // What has such values in other places is not seen to compare with them.
+    let is_clear = || values().next().is_none() || before.iter().chain(after).all(|owner| owner.statement.is_clear());
+    if is_kept
+        && is_clear()
+        && let Some(after) = after.iter().map(|owner| After::of(owner, before, values(), &difference, writer)).collect()
+    {
+        KNOWN.put(question, || {
+            let before = before.iter().map(|owner| Arc::clone(&owner.statement.form)).collect();
+            let (trace, reset, writer) = (trace.clone(), reset.name().into(), writer.clone());
+            Arc::new(Transition { schema, trace, reset, writer, before, order, after })
         });
     }
     Ok(made)
 }
 
-/// Owners that a write does not concern and who say what nobody else does, as it is when a pod's address is in it: nothing is
-/// remembered of them, and what they say stays. A bit for each place.
-struct Bystanders(u16);
-
-const _: () = assert!(MAX_UPDATERS <= u16::BITS as usize);
-
-impl Bystanders {
-    fn among(all: &[Owner], trace: &Steps, writer: &Writer, schema: SchemaNumber) -> Self {
-        let mut found = 0;
-        // What is written, as a statement would say it.
-        let mut written: Option<Vec<String>> = None;
-        for (at, Owner { statement, .. }) in all.iter().enumerate() {
-            if statement.is_shared() || statement.writer.is(writer) || !statement.is_settled_by(schema) {
-                continue;
-            }
-            let written = written
-                .get_or_insert_with(|| trace.roots().iter().map(|name| format!("{}:", json::text(&format!("f:{name}").into()))).collect());
-            if !written.iter().any(|field| statement.mentions(field)) {
-                found |= 1 << at;
-            }
-        }
-        Self(found)
-    }
-
-    const fn contain(&self, at: usize) -> bool {
-        self.0 >> at & 1 == 1
-    }
-
-    fn have(&self, all: &[Owner], owner: &Owner) -> bool {
-        all.iter().enumerate().any(|(at, other)| self.contain(at) && Arc::ptr_eq(&other.statement, &owner.statement))
+impl After {
+    /// How this owner came of those before; `None` if it has a value that nobody had.
+    fn of<'v>(
+        owner: &Owner,
+        before: &[Owner],
+        values: impl Iterator<Item = &'v str> + Clone,
+        difference: &Difference,
+        writer: &Writer,
+    ) -> Option<Self> {
+        let Statement { form, values: own } = &owner.statement;
+        let who = owner.writer();
+        let time = match before.iter().position(|other| other.writer() == who) {
+            Some(at) if !who.is(writer) || difference.fields.is_none() => Time::Of(at),
+            _ => Time::Now,
+        };
+        let values = form::values(own).map(|own| values.clone().position(|value| value == own)).collect::<Option<_>>()?;
+        Some(Self { form: Arc::clone(form), values, time })
     }
 }
 
-/// Where the time of an owner comes from.
-fn time(owner: &Owner, before: &[&Owner], difference: &Difference, writer: &Writer) -> Time {
-    let who = &owner.statement.writer;
-    match before.iter().position(|other| other.statement.writer == *who) {
-        Some(at) if !who.is(writer) || difference.fields.is_none() => Time::Of(at),
-        _ => Time::Now,
+/// The values in these places.
+fn pick<'v>(values: impl Iterator<Item = &'v str> + Clone, places: &[usize]) -> Str {
+    if places.is_empty() {
+        return Str::default();
+    }
+    let mut picked = String::new();
+    places.iter().filter_map(|at| values.clone().nth(*at)).for_each(|value| form::push_value(value, &mut picked));
+    picked.into()
+}
+
+/// How values compare with each other: of each, how many are less. `None` if they are too many.
+fn order<'v>(values: impl Iterator<Item = &'v str> + Clone) -> Option<u64> {
+    /// Bits for each.
+    const BITS: u32 = 4;
+    let less = |value| values.clone().filter(|other| *other < value).count() as u64;
+    let is_short = values.clone().nth((u64::BITS / BITS) as usize).is_none();
+    is_short.then(|| values.clone().fold(0, |order, value| order << BITS | less(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::tests::{canonical, schema};
+    use crate::apply::{OneVersion, Operation, Write, compare, track_kept};
+    use crate::{Value, value};
+
+    /// What addresses make of owners is known from others, as long as they compare with each other as those did.
+    #[test]
+    fn values_may_be_others() {
+        let schema = schema("v1", "Pod");
+        let versions = OneVersion { api_version: "v1", schema };
+        let writer = |manager: &str| {
+            let manager = manager.into();
+            Writer { manager, operation: Operation::Update, api_version: "v1".into(), subresource: Str::default() }
+        };
+        let (now, reset) = (Str::from("2026-01-01T00:00:00Z"), Paths::none());
+        let pod = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|ip| value!({"ip": (*ip)})).collect();
+            canonical(schema, &value!({"status": {"phase": "Running", "podIPs": (Value::List(addresses))}}))
+        };
+        let is_known = |before: &[&str], after: &[&str]| {
+            let (none, old, new) = (canonical(schema, &value!({})), pod(before), pod(after));
+            let write = |old, new| Write { versions: &versions, old, new, reset: &reset };
+            let owners = track_kept(schema, write(&none, &old), None, &writer("values may be"), &now).unwrap();
+            let trace = compare::compare(schema, &old, &new, &reset);
+            let known = transition(schema, trace.steps(), &reset, owners.as_ref(), &writer("others"), &now, |_| Err(Unchanged));
+            let made = track_kept(schema, write(&old, &new), owners.as_ref(), &writer("others"), &now);
+            assert!(known.is_err() || known == made);
+            known.is_ok()
+        };
+        let learn = |before: &[&str], after: &[&str]| {
+            assert!((0..8).any(|_| is_known(before, after)), "{before:?} {after:?}");
+        };
+        learn(&["1"], &["2"]);
+        assert!(is_known(&["10.0.0.1"], &["10.0.0.2"]));
+        assert!(!is_known(&["2"], &["1"]), "the other way round");
+        learn(&["2"], &["1"]);
+        assert!(is_known(&["b"], &["a"]));
+        assert!(!is_known(&["1"], &["1", "2"]), "one of them stays");
+        learn(&["1"], &["1", "2"]);
+        assert!(is_known(&["a"], &["a", "b"]));
+        assert!(!is_known(&["a"], &["b", "c"]));
+        // What must be escaped is not taken out, and says so.
+        assert!((0..8).all(|_| !is_known(&["a\"b"], &["c"])));
     }
 }

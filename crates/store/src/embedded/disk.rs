@@ -16,9 +16,9 @@ use super::torn::Cut;
 use crate::{Change, Event, LoadError, Loaded, Revision};
 
 /// The format of what is written here. Raise it when an older version would misread.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// The last one of the formats that differ from it, but can be read.
-const FORMER: u64 = 2;
+const FORMER: u64 = 3;
 
 /// Memory for writes that are not yet sorted into tables; also what is replayed at most at the next start.
 const WRITE_BUFFER: u64 = 16 << 20;

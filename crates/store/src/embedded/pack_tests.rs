@@ -81,11 +81,11 @@ async fn what_an_earlier_version_wrote_is_read() {
     drop(store);
     // From then on that version must not read it, as this one does not read what later ones write.
     let disk = Disk::open(&place.join("log")).unwrap();
-    assert_eq!(disk.format().unwrap(), Some(3));
+    assert_eq!(disk.format().unwrap(), Some(4));
     disk.set_format(u32::MAX).unwrap();
     drop(disk);
     let error = Embedded::open(options(dir.path())).unwrap_err();
-    assert!(matches!(error, LoadError::Format { found: u32::MAX, known: 3, .. }), "{error}");
+    assert!(matches!(error, LoadError::Format { found: u32::MAX, known: 4, .. }), "{error}");
 }
 
 /// What is dense already stays as it is, and comes back with the rest.

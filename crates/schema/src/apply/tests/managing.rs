@@ -347,12 +347,13 @@ fn what_became_atomic_is_owned_as_a_whole() {
     assert_eq!(fields_of(&after, "w").unwrap(), r#"{"f:spec":{"f:s":{"f:a":{}}}}"#);
 }
 
-/// What a pod's own address makes of its owners is no other pod's, and stays when others write something else.
+/// What pods' own addresses and their owners' UIDs make of their owners, others tell of other pods' in the same way; and whichever way
+/// these compare with each other, it is the same that is worked out anew.
 #[test]
-fn what_nobody_else_says_stays() {
+fn what_only_one_pod_says() {
     let schema = schema("v1", "Pod");
     let versions = OneVersion { api_version: "v1", schema };
-    for number in 0..8 {
+    for number in 0..32 {
         let (mut live, mut managed, mut kept) = (canonical(schema, &value!({})), Managed::default(), None);
         let mut write = |manager: &str, changed: Value| {
             let mut new = live.clone();
@@ -368,13 +369,18 @@ fn what_nobody_else_says_stays() {
             assert_eq!(kept.as_ref().unwrap().managed(), managed, "{number} {manager}");
             live = new;
         };
-        write("creator", value!({"spec": {"nodeName": "a"}}));
-        let addresses = || value!([{"ip": (format!("10.0.0.{number}"))}]);
-        write("kubelet", value!({"status": {"phase": "Running", "podIPs": (addresses())}}));
+        let owners = value!([{"apiVersion": "v1", "kind": "Node", "name": "a", "uid": (format!("u{number}"))}]);
+        write("creator", value!({"metadata": {"ownerReferences": (owners)}, "spec": {"nodeName": "a"}}));
+        // Sometimes the first is less, sometimes the second; and sometimes one stays.
+        let addresses = |parts: [usize; 2]| {
+            let ip = |part: usize| value!({"ip": (format!("{}.0.0.{number}", part % 3))});
+            Value::List(parts.map(ip).into())
+        };
+        write("kubelet", value!({"status": {"phase": "Running", "podIPs": (addresses([number, number + 1]))}}));
         for label in ["a", "b"] {
             write("somebody", value!({"metadata": {"labels": {"seen": label}}}));
         }
-        // And where it is concerned it changes.
-        write("somebody", value!({"status": {"phase": "Failed", "podIPs": (addresses())}}));
+        write("somebody", value!({"status": {"phase": "Failed", "podIPs": (addresses([number + 2 - number % 2, number]))}}));
+        write("kubelet", value!({"status": {"phase": "Failed", "podIPs": [{"ip": "0.0.0.7"}]}}));
     }
 }
