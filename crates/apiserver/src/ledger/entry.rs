@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use corten_schema::apply::Owners;
 use corten_schema::stored::{self, Aside};
-use corten_schema::value::Json;
 use corten_schema::{DecodeError, Value, json};
 use corten_store::{Key, Note, Revision};
 
@@ -126,11 +125,7 @@ impl Entry {
     ///
     /// When it cannot be read.
     pub(crate) fn read(&self) -> Result<Value, DecodeError> {
-        let mut object = stored::decode(&self.json)?;
-        if let Some(aside) = &self.derived.aside {
-            object.metadata_mut().insert("managedFields", Value::Json(Json::Owners(aside.owners.clone())));
-        }
-        Ok(object)
+        stored::decode_with(&self.json, self.owners())
     }
 
     fn owners(&self) -> Option<&Owners> {

@@ -10,7 +10,7 @@ use crate::{Str, scalar};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// How fields were set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,20 +62,29 @@ struct Known {
     /// Its text, before its time and after it.
     before: Str,
     after: Str,
+    /// Whether it is as entries are shown: all that it has is known, comes once, and is what it must be.
+    is_shown: bool,
     entry: Entry,
 }
 
 impl Known {
-    /// The same entry with the time that it has here, and the length of its text; `None` if it is not what comes here.
-    fn find(&self, text: &str) -> Option<(Entry, usize)> {
-        let Self { before, after, entry } = self;
+    /// The time that the same entry has here, and the length of its text; `None` if it is not what comes here.
+    fn find<'t>(&self, text: &'t str) -> Option<(&'t str, usize)> {
+        let Self { before, after, entry, .. } = self;
         let rest = text.strip_prefix(before.as_str())?;
         let (time, rest) = rest.split_at_checked(entry.time.as_ref()?.len())?;
         let is_plain = time.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'.'));
-        let entry = || Entry { time: Some(time.into()), ..entry.clone() };
-        let length = before.len() + time.len() + after.len();
-        (is_plain && rest.starts_with(after.as_str())).then(|| (entry(), length))
+        (is_plain && rest.starts_with(after.as_str())).then(|| (time, before.len() + time.len() + after.len()))
     }
+}
+
+static KNOWN: Cache<Arc<Known>> = Cache::new();
+
+/// By what an entry is looked for.
+fn question(text: &str) -> u64 {
+    /// Mostly the manager's name is among these bytes.
+    const BEGINNING: usize = 32;
+    hash(&(text.len(), text.as_bytes().get(..BEGINNING)))
 }
 
 /// Whether they say the same, however it is written.
@@ -127,24 +136,48 @@ impl Entry {
     /// Reads an entry. Mostly it is one that was read before but for its time, and as much stands behind it: then it is known
     /// where it ends and what it says.
     pub(super) fn read(index: usize, reader: &mut Reader<'_>) -> Result<Self, ManagedError> {
-        static KNOWN: Cache<Box<Known>> = Cache::new();
-        /// Bytes by which it is looked for; mostly the manager's name is among them.
-        const BEGINNING: usize = 32;
         let text = reader.rest();
-        let hash = hash(&(text.len(), text.as_bytes().get(..BEGINNING)));
-        if let Some((entry, length)) = KNOWN.get(hash, |known| known.find(text)) {
+        let find = |known: &Arc<Known>| {
+            let (time, length) = known.find(text)?;
+            Some((Self { time: Some(time.into()), ..known.entry.clone() }, length))
+        };
+        if let Some((entry, length)) = KNOWN.get(question(text), find) {
             reader.pass(length);
             return Ok(entry);
         }
+        Self::read_anew(index, reader, false)
+    }
+
+    /// Reads an entry as they are shown, if it is [known](Self::learn) but for its time: what it says, and when.
+    pub(super) fn read_shown<'t>(reader: &mut Reader<'t>) -> Option<(Statement, &'t str)> {
+        let text = reader.rest();
+        let find = |known: &Arc<Known>| {
+            let (time, length) = known.find(text).filter(|_| known.is_shown)?;
+            Some((known.entry.statement(), time, length))
+        };
+        let (statement, time, length) = KNOWN.get(question(text), find)?;
+        reader.pass(length);
+        matches!(scalar::time(time), Ok(Cow::Borrowed(_))).then_some((statement, time))
+    }
+
+    /// Reads an entry that is as they are shown, to know it when it comes again.
+    pub(super) fn learn(index: usize, reader: &mut Reader<'_>) -> Result<(), ManagedError> {
+        Self::read_anew(index, reader, true).map(drop)
+    }
+
+    fn read_anew(index: usize, reader: &mut Reader<'_>, is_shown: bool) -> Result<Self, ManagedError> {
+        let text = reader.rest();
         let (entry, time) = Self::parse(index, reader)?;
         let length = text.len() - reader.rest().len();
         if let Some(time) = time.filter(|_| length <= LONGEST)
             && let (Some(before), Some(after)) = (text.get(..time.start), text.get(time.end..length))
         {
-            KNOWN.put(hash, || {
+            KNOWN.put(question(text), || {
                 // Whoever has the same shares this, too.
-                entry.statement();
-                Box::new(Known { before: before.into(), after: after.into(), entry: entry.clone() })
+                let statement = entry.statement();
+                // It has as much to say as it would be shown with.
+                let is_shown = is_shown && statement.len() + "\"time\":\"\",".len() + time.len() == length;
+                Known { before: before.into(), after: after.into(), is_shown, entry: entry.clone() }.into()
             });
         }
         Ok(entry)
@@ -256,7 +289,6 @@ mod tests {
     use super::*;
     use crate::apply::Managed;
     use crate::json;
-    use std::sync::Arc;
 
     const TEXT: &str = r#"{"manager":"a","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:a":{}}}"#;
 

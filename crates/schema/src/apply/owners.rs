@@ -3,7 +3,7 @@
 use super::cache::{Cache, hash};
 use super::entry::{Entry, Writer, order};
 use super::fields::LONGEST;
-use super::managed::{Managed, ManagedError};
+use super::managed::{MAX_UPDATERS, Managed, ManagedError};
 use super::statement::Statement;
 use crate::json::Reader;
 use crate::{Str, json};
@@ -42,6 +42,40 @@ impl Owners {
         let all = Arc::get_mut(&mut owners)?;
         all.sort_by(|a, b| order((a.writer(), a.time.as_ref()), (b.writer(), b.time.as_ref())));
         (!all.is_empty()).then_some(Self(owners))
+    }
+
+    /// Reads their text as it is shown, if all of it is [known](Self::learn) but for the times.
+    pub(crate) fn read_shown(text: &str) -> Option<Self> {
+        /// More are hardly ever shown.
+        const MOST: usize = 2 * MAX_UPDATERS;
+        let mut reader = Reader::new(text);
+        let (mut owners, mut more) = (Vec::<Owner>::new(), reader.open(b']').ok()?);
+        while more {
+            let (statement, time) = Entry::read_shown(&mut reader)?;
+            let comes_again = owners.iter().any(|other| other.writer().is(&statement.form.writer));
+            if comes_again || owners.len() == MOST {
+                return None;
+            }
+            owners.push(Owner { statement, time: Some(time.into()) });
+            more = reader.next_item().ok()?;
+        }
+        (!owners.is_empty()).then(|| Self(owners.into()))
+    }
+
+    /// Reads a text that is as it is shown, to know it when it comes again.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn learn(text: &str) -> Result<(), ManagedError> {
+        let mut reader = Reader::new(text);
+        let (mut index, mut more) = (0, reader.open(b']')?);
+        while more {
+            Entry::learn(index, &mut reader)?;
+            index += 1;
+            more = reader.next_item()?;
+        }
+        Ok(())
     }
 
     /// All of them.

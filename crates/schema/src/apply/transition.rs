@@ -58,8 +58,9 @@ pub(super) fn transition(
     let differs = question(trace, reset);
     // Whoever writes by another version sees another difference; and the oldest of too many are merged.
     let is_ordinary = before.len() < MAX_UPDATERS && before.iter().all(|owner| owner.writer().api_version == writer.api_version);
-    let values = || form::values(trace.values()).chain(before.iter().flat_map(|owner| form::values(&owner.statement.values)));
-    let Some(order) = order(values()).filter(|_| is_ordinary) else {
+    let mut values: Vec<&str> = form::values(trace.values()).collect();
+    values.extend(before.iter().flat_map(|owner| form::values(&owner.statement.values)));
+    let Some(order) = order(&values).filter(|_| is_ordinary) else {
         return work_out(&Difference::by(trace, differs, reset));
     };
     let schema = number(Some(schema));
@@ -78,7 +79,7 @@ pub(super) fn transition(
     };
     if let Some(known) = KNOWN.get(question, answer) {
         let owner = |After { form, values: places, time }: &After| Owner {
-            statement: Statement { form: Arc::clone(form), values: pick(values(), places) },
+            statement: Statement { form: Arc::clone(form), values: pick(&values, places) },
             time: match time {
                 Time::Of(at) => before.get(*at).and_then(|owner| owner.time.clone()),
                 Time::Now => Some(now.clone()),
@@ -92,10 +93,10 @@ pub(super) fn transition(
     let text: usize = before.iter().chain(after).map(|owner| owner.statement.len()).sum();
     let is_kept = text <= 2 * LONGEST && difference.is_kept() && before.iter().all(|owner| owner.statement.form.shared.get().is_some());
     // What has such values in other places is not seen to compare with them.
-    let is_clear = || values().next().is_none() || before.iter().chain(after).all(|owner| owner.statement.is_clear());
+    let is_clear = || values.is_empty() || before.iter().chain(after).all(|owner| owner.statement.is_clear());
     if is_kept
         && is_clear()
-        && let Some(after) = after.iter().map(|owner| After::of(owner, before, values(), &difference, writer)).collect()
+        && let Some(after) = after.iter().map(|owner| After::of(owner, before, &values, &difference, writer)).collect()
     {
         KNOWN.put(question, || {
             let before = before.iter().map(|owner| Arc::clone(&owner.statement.form)).collect();
@@ -108,41 +109,35 @@ pub(super) fn transition(
 
 impl After {
     /// How this owner came of those before; `None` if it has a value that nobody had.
-    fn of<'v>(
-        owner: &Owner,
-        before: &[Owner],
-        values: impl Iterator<Item = &'v str> + Clone,
-        difference: &Difference,
-        writer: &Writer,
-    ) -> Option<Self> {
+    fn of(owner: &Owner, before: &[Owner], values: &[&str], difference: &Difference, writer: &Writer) -> Option<Self> {
         let Statement { form, values: own } = &owner.statement;
         let who = owner.writer();
         let time = match before.iter().position(|other| other.writer() == who) {
             Some(at) if !who.is(writer) || difference.fields.is_none() => Time::Of(at),
             _ => Time::Now,
         };
-        let values = form::values(own).map(|own| values.clone().position(|value| value == own)).collect::<Option<_>>()?;
+        let values = form::values(own).map(|own| values.iter().position(|value| *value == own)).collect::<Option<_>>()?;
         Some(Self { form: Arc::clone(form), values, time })
     }
 }
 
 /// The values in these places.
-fn pick<'v>(values: impl Iterator<Item = &'v str> + Clone, places: &[usize]) -> Str {
+fn pick(values: &[&str], places: &[usize]) -> Str {
     if places.is_empty() {
         return Str::default();
     }
-    let mut picked = String::new();
-    places.iter().filter_map(|at| values.clone().nth(*at)).for_each(|value| form::push_value(value, &mut picked));
+    let mut picked = String::with_capacity(40);
+    places.iter().filter_map(|at| values.get(*at)).for_each(|value| form::push_value(value, &mut picked));
     picked.into()
 }
 
 /// How values compare with each other: of each, how many are less. `None` if they are too many.
-fn order<'v>(values: impl Iterator<Item = &'v str> + Clone) -> Option<u64> {
+fn order(values: &[&str]) -> Option<u64> {
     /// Bits for each.
     const BITS: u32 = 4;
-    let less = |value| values.clone().filter(|other| *other < value).count() as u64;
-    let is_short = values.clone().nth((u64::BITS / BITS) as usize).is_none();
-    is_short.then(|| values.clone().fold(0, |order, value| order << BITS | less(value)))
+    let less = |value| values.iter().filter(|other| **other < value).count() as u64;
+    let is_short = values.len() <= (u64::BITS / BITS) as usize;
+    is_short.then(|| values.iter().fold(0, |order, value| order << BITS | less(*value)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::reader::{Kind, Reader};
 use super::{DecodeError, Decoded, Strictness};
+use crate::apply::Owners;
 use crate::canonical::{OWNERS, dropped, fill, settled, zero};
 use crate::model::{Field, SchemaOr, Struct, Type, TypeId, TypeSet};
 use crate::scalar;
@@ -36,23 +37,23 @@ pub(super) fn decode_untyped(bytes: &[u8]) -> Result<Value> {
     Ok(value)
 }
 
-pub(crate) fn decode_stored(bytes: &[u8]) -> Result<Value> {
+pub(crate) fn decode_stored(bytes: &[u8], mut owners: Option<Value>) -> Result<Value> {
     let text = super::text_of(bytes);
     let mut reader = Reader::new(&text);
-    let value = kept(&mut reader, &["metadata", OWNERS])?;
+    let value = kept(&mut reader, &["metadata", OWNERS], &mut owners)?;
     reader.end()?;
     Ok(value)
 }
 
 pub(super) fn decode_owners(text: &str) -> Result<Value> {
     let mut reader = Reader::new(text);
-    let value = kept(&mut reader, &["fieldsV1"])?;
+    let value = kept(&mut reader, &["fieldsV1"], &mut None)?;
     reader.end()?;
     Ok(value)
 }
 
-/// Reads a value that was written here as it is, but what is at the end of the way as text.
-fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
+/// Reads a value that was written here as it is, but what is at the end of the way as text; or there comes what is not written here.
+fn kept(reader: &mut Reader<'_>, way: &[&str], other: &mut Option<Value>) -> Result<Value> {
     let types = crate::table().types();
     let name = |key: Cow<'_, str>| types.field_name(&key);
     match reader.peek()? {
@@ -65,11 +66,14 @@ fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
                     Some((first, [])) if *first == key && matches!(reader.peek()?, Kind::Map | Kind::List) => {
                         Value::Json(reader.known()?.into())
                     }
-                    Some((first, rest)) if *first == key => kept(reader, rest)?,
+                    Some((first, rest)) if *first == key => kept(reader, rest, other)?,
                     _ => opaque(reader, &name)?,
                 };
                 entries.push((name(key), value));
                 more = reader.next_key()?;
+            }
+            if let [last] = way {
+                entries.extend(other.take().map(|value| (types.field_name(last), value)));
             }
             Ok(Value::Map(Map::from_unsorted(entries).0))
         }
@@ -77,7 +81,7 @@ fn kept(reader: &mut Reader<'_>, way: &[&str]) -> Result<Value> {
             let mut items = Vec::new();
             let mut more = reader.open(b']')?;
             while more {
-                items.push(kept(reader, way)?);
+                items.push(kept(reader, way, other)?);
                 more = reader.next_item()?;
             }
             Ok(Value::List(items))
@@ -195,11 +199,21 @@ impl<'t> Decoder<'_, 't> {
         Ok(Value::Map(Map::from_entries(entries)))
     }
 
-    /// Owners are kept as text. Mostly they come as they are shown; then nothing need be made of them to know that they fit.
+    /// Mostly owners come as they are shown. Then they are known already; or they are kept as text, and nothing need be made of them to
+    /// know that they fit.
     fn owners(&mut self, ty: &'t Type) -> Result<Value> {
+        if self.reader.peek()? == Kind::List {
+            let mut ahead = self.reader.clone();
+            if let Some(owners) = ahead.known().ok().and_then(Owners::read_shown) {
+                self.reader = ahead;
+                return Ok(owners.into());
+            }
+        }
         let mut ahead = self.reader.clone();
         if let Some(text) = plain_owners(&mut ahead)? {
             self.reader = ahead;
+            // Whether they make sense is for others to say.
+            let _learnt = Owners::learn(text);
             return Ok(Value::Json(text.into()));
         }
         self.value(ty)

@@ -228,6 +228,7 @@ fn owners_are_read_alike_in_any_spacing() {
         with("2026-01-01T00:00:00Z", ""),
         with("2026-01-01T00:00:00Z", "yesterday"),
         with(r#""2026-01-01T00:00:00Z""#, "null"),
+        with("01-01", "13-01"),
         with("Update", "Steal"),
         with("FieldsV1", "FieldsV2"),
         with(r#"{"f:a":{}}"#, "{}"),
@@ -246,8 +247,11 @@ fn owners_are_read_alike_in_any_spacing() {
                 let managed = crate::apply::Managed::read(owners.as_ref()).map_err(|error| error.to_string());
                 Ok::<_, DecodeError>((decoded, managed.map(|managed| managed.value())))
             };
-            let (plain, spaced) = (read("["), read("[ "));
-            assert_eq!(plain, spaced, "{case}");
+            // What comes again is known.
+            for _ in 0..4 {
+                let (plain, spaced) = (read("["), read("[ "));
+                assert_eq!(plain, spaced, "{case}");
+            }
         }
     }
     let entries = |case: &str| decode(&pod(), format!(r#"{{"metadata":{{"managedFields":[{case}]}}}}"#).as_bytes(), Strictness::Strict);
@@ -284,12 +288,12 @@ fn stored_owners_end_where_their_brackets_do() {
         r#"[{"fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:]}":{}}}}}]"#,
     ] {
         let stored = format!(r#"{{"kind":"Pod","metadata":{{"managedFields":{owners},"name":"a"}},"spec":{{}}}}"#);
-        let object = decode_stored(stored.as_bytes()).unwrap();
+        let object = decode_stored(stored.as_bytes(), None).unwrap();
         assert_eq!((object.at(&path), object.name()), (Some(&Value::Json(owners.into())), "a"));
         assert_eq!(encode(&object), stored.as_bytes());
         // What ends too early is no object, wherever it ends.
         for end in 0..stored.len() {
-            assert!(decode_stored(&stored.as_bytes()[..end]).is_err(), "{end}");
+            assert!(decode_stored(&stored.as_bytes()[..end], None).is_err(), "{end}");
         }
     }
 }
