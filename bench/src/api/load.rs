@@ -12,6 +12,7 @@ use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls};
 
@@ -50,6 +51,8 @@ pub(crate) struct Client {
 pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Client> {
     let stream = TcpStream::connect(endpoint.address).await.with_context(|| format!("cannot connect to {}", endpoint.address))?;
     stream.set_nodelay(true)?;
+    // An answer is read at once, as other clients do it: by itself TLS reads 4 KiB at a time here.
+    let stream = BufReader::with_capacity(32 << 10, stream);
     let name = rustls::pki_types::ServerName::IpAddress(endpoint.address.ip().into());
     let stream = TlsConnector::from(Arc::clone(&endpoint.tls)).connect(name, stream).await.context("no TLS")?;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

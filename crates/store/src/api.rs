@@ -74,8 +74,9 @@ pub enum Write {
     Put {
         /// The new value.
         value: Bytes,
-        /// How many bytes at its end an engine need not try to pack, because they are packed already.
-        dense: usize,
+        /// Bytes that are stored with it, and come back behind it when it is loaded; no [`Sink`] is given them. They are packed
+        /// already.
+        aside: Bytes,
         /// The key is deleted by the store itself when this time has passed since the
         /// write. The next put starts anew, with its own time or none.
         ttl: Option<Duration>,
@@ -125,7 +126,7 @@ impl Txn {
     /// Adds a put.
     #[must_use]
     pub fn put(mut self, key: impl Into<Key>, expect: Expect, value: impl Into<Bytes>) -> Txn {
-        let write = Write::Put { value: value.into(), dense: 0, ttl: None, note: None };
+        let write = Write::Put { value: value.into(), aside: Bytes::new(), ttl: None, note: None };
         self.ops.push(Op { key: key.into(), expect, write });
         self
     }
@@ -133,7 +134,7 @@ impl Txn {
     /// Adds a put of a value that the store deletes after `ttl`.
     #[must_use]
     pub fn put_for(mut self, key: impl Into<Key>, expect: Expect, value: impl Into<Bytes>, ttl: Duration) -> Txn {
-        let write = Write::Put { value: value.into(), dense: 0, ttl: Some(ttl), note: None };
+        let write = Write::Put { value: value.into(), aside: Bytes::new(), ttl: Some(ttl), note: None };
         self.ops.push(Op { key: key.into(), expect, write });
         self
     }

@@ -269,7 +269,7 @@ fn random(chance: &mut Chance, known: &BTreeMap<Key, Option<Revision>>) -> Txn {
             1 => Write::Delete,
             _ => {
                 let value = vec![b'a'; usize::try_from(chance.below(200)).unwrap()];
-                Write::Put { value: value.into(), dense: 0, ttl: None, note: None }
+                Write::Put { value: value.into(), aside: bytes::Bytes::new(), ttl: None, note: None }
             }
         };
         txn.ops.push(Op { key, expect, write });

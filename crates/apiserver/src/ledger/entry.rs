@@ -85,11 +85,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(key: Key, revision: Revision, mut stored: Bytes, note: Option<Note>, indexer: &Indexer) -> Entry {
-        let derived =
-            note.and_then(|note| note.downcast::<Derived>().ok()).unwrap_or_else(|| Arc::new(Derived::of(&key, &stored, indexer)));
-        stored.truncate(json_of(&stored, derived.aside.as_ref()).len());
-        Entry { key, revision, json: stored, derived }
+    pub(super) fn new(key: Key, revision: Revision, stored: Bytes, note: Option<Note>, indexer: &Indexer) -> Entry {
+        if let Some(derived) = note.and_then(|note| note.downcast::<Derived>().ok()) {
+            return Entry { key, revision, json: stored, derived };
+        }
+        let derived = Arc::new(Derived::of(&key, &stored, indexer));
+        // What else was stored is not kept.
+        let json = if derived.aside.is_some() { Bytes::copy_from_slice(json_of(&stored, derived.aside.as_ref())) } else { stored };
+        Entry { key, revision, json, derived }
     }
 
     /// The key.

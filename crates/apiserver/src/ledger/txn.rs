@@ -10,11 +10,13 @@ use corten_store::{Expect, Key, Note, Op, Txn, Write};
 
 use super::entry::{Derived, Index};
 
-/// An object's bytes as they are stored.
+/// An object as it is stored.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    bytes: Bytes,
-    /// What of them is no JSON.
+    json: Bytes,
+    /// What else is stored.
+    rest: Bytes,
+    /// What that says.
     aside: Option<Aside>,
 }
 
@@ -22,19 +24,22 @@ impl Stored {
     /// Of an object in the storage version, without a resourceVersion.
     pub(crate) fn new(object: &Value) -> Stored {
         // They stay in memory, so they have no room that they do not need.
-        stored::encode(object, |bytes, aside| Stored { bytes: Bytes::copy_from_slice(bytes), aside })
+        stored::encode(object, |bytes, aside| {
+            let (json, rest) = bytes.split_at(aside.as_ref().map_or(bytes.len(), |aside| aside.json));
+            Stored { json: Bytes::copy_from_slice(json), rest: Bytes::copy_from_slice(rest), aside }
+        })
     }
 
     /// About how long the object's JSON is.
     pub(crate) fn json_len(&self) -> usize {
-        self.aside.as_ref().map_or(self.bytes.len(), |aside| aside.json + aside.text_len)
+        self.aside.as_ref().map_or(self.json.len(), |aside| aside.json + aside.text_len)
     }
 }
 
 /// Bytes that are no object.
 impl From<Vec<u8>> for Stored {
     fn from(bytes: Vec<u8>) -> Stored {
-        Stored { bytes: bytes.into(), aside: None }
+        Stored { json: bytes.into(), rest: Bytes::new(), aside: None }
     }
 }
 
@@ -54,10 +59,9 @@ impl Transaction {
     /// may ask of it. With `ttl` the store deletes it after that time.
     #[must_use]
     pub(crate) fn put(mut self, key: impl Into<Key>, expect: Expect, object: Stored, index: Index, ttl: Option<Duration>) -> Transaction {
-        let Stored { bytes, aside } = object;
-        let dense = aside.as_ref().map_or(0, |aside| bytes.len() - aside.json);
-        let note: Note = Arc::new(Derived::new(&bytes, aside, index));
-        self.push(key.into(), expect, Write::Put { value: bytes, dense, ttl, note: Some(note) });
+        let Stored { json, rest, aside } = object;
+        let note: Note = Arc::new(Derived::new(&json, aside, index));
+        self.push(key.into(), expect, Write::Put { value: json, aside: rest, ttl, note: Some(note) });
         self
     }
 

@@ -319,7 +319,7 @@ async fn leftovers_are_repaired() {
             let put = |key, text: &'static str| corten_store::Op {
                 key,
                 expect: corten_store::Expect::Absent,
-                write: corten_store::Write::Put { value: text.into(), dense: 0, ttl: None, note: None },
+                write: corten_store::Write::Put { value: text.into(), aside: bytes::Bytes::new(), ttl: None, note: None },
             };
             txn.ops.push(put(key("31000"), "\"default/gone\""));
             txn.ops.push(put(key("31001"), "\"default/web\""));

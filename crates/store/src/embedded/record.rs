@@ -13,7 +13,7 @@ const DELETE: u8 = 3;
 /// With a put: its value is packed.
 const PACKED: u8 = 0x80;
 /// With a packed value: bytes follow that are as they were.
-const DENSE_END: u8 = 0x40;
+const ASIDE: u8 = 0x40;
 
 /// A point in time, in milliseconds since 1970. Expiry is kept in wall clock time: it goes on while the process is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,20 +54,20 @@ pub(super) fn log_revision(key: &[u8]) -> Option<Revision> {
     Some(Revision(u64::from_be_bytes(key.try_into().ok()?)))
 }
 
-/// `tag, key length (2 bytes), key, [expiry (8 bytes)], [length of the packed value (4 bytes), [length of its dense end (4 bytes)]],
-/// value, [dense end]`; integers are little-endian. The engine below has checksums.
-pub(super) fn encode_put(key: &str, value: &[u8], dense: usize, until: Option<Millis>) -> Bytes {
-    let (front, end) = value.split_at(value.len().saturating_sub(dense));
-    packed(front, |packed| {
-        let (mut tag, mut lengths, mut parts) = (if until.is_some() { PUT_UNTIL } else { PUT }, [None; 2], [front, end]);
-        if let (Some(packed), Ok(length), Ok(rest)) = (packed, u32::try_from(front.len()), u32::try_from(end.len())) {
-            (tag, parts) = (tag | PACKED, [packed, end]);
+/// `tag, key length (2 bytes), key, [expiry (8 bytes)], [length of the packed value (4 bytes), [length of what is aside (4 bytes)]],
+/// value, [aside]`; integers are little-endian. The engine below has checksums.
+pub(super) fn encode_put(key: &str, value: &[u8], aside: &[u8], until: Option<Millis>) -> Bytes {
+    packed(value, |packed| {
+        let (mut tag, mut lengths, mut value) = (if until.is_some() { PUT_UNTIL } else { PUT }, [None; 2], value);
+        if let (Some(packed), Ok(length), Ok(rest)) = (packed, u32::try_from(value.len()), u32::try_from(aside.len())) {
+            (tag, value) = (tag | PACKED, packed);
             lengths[0] = Some(length);
-            if !end.is_empty() {
-                (tag, lengths[1]) = (tag | DENSE_END, Some(rest));
+            if !aside.is_empty() {
+                (tag, lengths[1]) = (tag | ASIDE, Some(rest));
             }
         }
-        let mut out = Vec::with_capacity(1 + size_of::<u16>() + key.len() + size_of::<Millis>() + 2 * size_of::<u32>() + value.len());
+        let room = 1 + size_of::<u16>() + key.len() + size_of::<Millis>() + 2 * size_of::<u32>() + value.len() + aside.len();
+        let mut out = Vec::with_capacity(room);
         out.push(tag);
         push_key(&mut out, key);
         if let Some(Millis(until)) = until {
@@ -76,9 +76,8 @@ pub(super) fn encode_put(key: &str, value: &[u8], dense: usize, until: Option<Mi
         for length in lengths.into_iter().flatten() {
             out.extend_from_slice(&length.to_le_bytes());
         }
-        for part in parts {
-            out.extend_from_slice(part);
-        }
+        out.extend_from_slice(value);
+        out.extend_from_slice(aside);
         out.into()
     })
 }
@@ -105,13 +104,13 @@ pub(super) fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LoadErr
     let (length, rest) = rest.split_first_chunk::<2>().ok_or(damaged("no key"))?;
     let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))).ok_or(damaged("the key is cut short"))?;
     let key: Key = std::str::from_utf8(key).map_err(|_| damaged("the key is not UTF-8"))?.into();
-    let (is_packed, has_end) = (tag & PACKED != 0, tag & DENSE_END != 0);
+    let (is_packed, has_aside) = (tag & PACKED != 0, tag & ASIDE != 0);
     let value = |rest: &[u8]| {
         if !is_packed {
-            return if has_end { Err(damaged("an end of what is not packed")) } else { Ok(Bytes::copy_from_slice(rest)) };
+            return if has_aside { Err(damaged("an end of what is not packed")) } else { Ok(Bytes::copy_from_slice(rest)) };
         }
         let (length, packed) = rest.split_first_chunk().ok_or(damaged("no length"))?;
-        let (packed, end) = match has_end {
+        let (packed, end) = match has_aside {
             true => {
                 let (end, rest) = packed.split_first_chunk().ok_or(damaged("no length"))?;
                 let end = usize::try_from(u32::from_le_bytes(*end)).ok().and_then(|end| rest.len().checked_sub(end));
@@ -121,13 +120,13 @@ pub(super) fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LoadErr
         };
         unpack(packed, u32::from_le_bytes(*length), end).ok_or(damaged("the value cannot be unpacked"))
     };
-    let write = match tag & !(PACKED | DENSE_END) {
+    let write = match tag & !(PACKED | ASIDE) {
         PUT => Written::Put { value: value(rest)?, until: None },
         PUT_UNTIL => {
             let (until, rest) = rest.split_first_chunk::<8>().ok_or(damaged("no expiry"))?;
             Written::Put { value: value(rest)?, until: Some(Millis(u64::from_le_bytes(*until))) }
         }
-        DELETE if !is_packed && !has_end => Written::Delete,
+        DELETE if !is_packed && !has_aside => Written::Delete,
         _ => return Err(damaged("unknown kind of record")),
     };
     Ok(Record { key, write })

@@ -33,9 +33,9 @@ impl From<Op> for Step {
         let action = match write {
             Write::Check => Action::Check,
             Write::Delete => Action::Delete,
-            Write::Put { value, dense, ttl, note } => {
+            Write::Put { value, aside, ttl, note } => {
                 let until = ttl.map(|ttl| Millis::now().after(ttl));
-                let record = record::encode_put(&key, &value, dense, until);
+                let record = record::encode_put(&key, &value, &aside, until);
                 Action::Put(Put { value, until, note, record })
             }
         };
@@ -60,8 +60,8 @@ pub(super) fn check_shape(txn: &Txn, max_bytes: usize) -> Result<(), CommitError
         if !keys.insert(key) {
             return Err(CommitError::DuplicateKey { key: key.clone() });
         }
-        if let Write::Put { value, .. } = write {
-            size += value.len();
+        if let Write::Put { value, aside, .. } = write {
+            size += value.len() + aside.len();
         }
     }
     if size > max_bytes { Err(CommitError::TooLarge { size, limit: max_bytes }) } else { Ok(()) }
