@@ -2,6 +2,7 @@
 
 use super::entry::Writer;
 use super::fields::{self, Fields};
+use super::pack::{pack, pack_well};
 use crate::{Str, json};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -120,9 +121,10 @@ impl Form {
         write(self.text.get(start..end).unwrap_or_default());
     }
 
-    /// The text, packed by `pack` when it is asked for first.
-    pub(super) fn packed(&self, pack: impl FnOnce(&str) -> Vec<u8>) -> &[u8] {
-        self.packed.get_or_init(|| pack(&self.text).into())
+    /// The text, packed when it is asked for first.
+    pub(super) fn packed(&self) -> &[u8] {
+        let is_shared = self.shared.get().is_some();
+        self.packed.get_or_init(|| if is_shared { pack_well(&self.text) } else { pack(&self.text) }.into())
     }
 }
 

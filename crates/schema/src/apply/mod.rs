@@ -21,6 +21,7 @@ mod managed;
 mod merge;
 mod owned;
 mod owners;
+mod pack;
 mod paths;
 mod remove;
 mod set;

@@ -4,10 +4,10 @@ use super::cache::{Cache, hash};
 use super::entry::{Entry, Writer, order};
 use super::fields::LONGEST;
 use super::managed::{MAX_UPDATERS, Managed, ManagedError};
+use super::pack::unpack;
 use super::statement::Statement;
 use crate::json::Reader;
 use crate::{Str, json};
-use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict, uncompressed_size};
 use std::sync::Arc;
 
 /// Who owns what of an object. What many objects have in common they share: mostly all but the times. Cheap to clone.
@@ -140,7 +140,7 @@ impl Owners {
     pub(crate) fn store(&self, out: &mut Vec<u8>) {
         for Owner { statement, time } in &*self.0 {
             push(time.as_deref().unwrap_or_default().as_bytes(), out);
-            push(statement.form.packed(pack), out);
+            push(statement.form.packed(), out);
             push(statement.values.as_bytes(), out);
         }
     }
@@ -213,29 +213,11 @@ fn take<'a>(stored: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-/// What owners mostly say, most of all at the end. What is stored refers to it: it must stay as it is, byte by byte.
-static WORDS: &[u8] = include_bytes!("../../data/owners");
-
-fn pack(text: &str) -> Vec<u8> {
-    compress_prepend_size_with_dict(text.as_bytes(), WORDS)
-}
-
-fn unpack(packed: &[u8]) -> Result<String, ManagedError> {
-    /// No object is longer.
-    const LONGEST: usize = 64 << 20;
-    let damaged = |error: &dyn std::fmt::Display| ManagedError::new(format_args!("stored owners are damaged: {error}"));
-    let (length, _) = uncompressed_size(packed).map_err(|error| damaged(&error))?;
-    if length > LONGEST {
-        return Err(damaged(&format_args!("{length} bytes are too many")));
-    }
-    let text = decompress_size_prepended_with_dict(packed, WORDS).map_err(|error| damaged(&error))?;
-    String::from_utf8(text).map_err(|error| damaged(&error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Value;
+    use crate::apply::pack::pack;
     use crate::apply::{Fields, Operation, Writer};
 
     fn entry(manager: &str, time: Option<&str>, fields: &str) -> Entry {
@@ -288,16 +270,6 @@ mod tests {
                 assert_eq!(loaded.managed(), owners.managed());
             }
         }
-    }
-
-    /// What was stored by the first version that packs owners: whoever changes the words, or how they are used, loses them.
-    #[test]
-    fn the_words_stay_as_they_are() {
-        let text = r#"{"manager":"kubectl-label","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:seen":{}}}}}"#;
-        let stored = "960000000f9615010163140ff30a4b01630000850006bd02c07365656e223a7b7d7d7d7d7d";
-        let packed: Vec<u8> = (0..stored.len()).step_by(2).map(|at| u8::from_str_radix(&stored[at..at + 2], 16).unwrap()).collect();
-        assert_eq!(unpack(&packed).unwrap(), text);
-        assert_eq!(unpack(&pack(text)).unwrap(), text);
     }
 
     #[test]

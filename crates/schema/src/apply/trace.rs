@@ -205,17 +205,13 @@ impl Trace {
 
     /// Whether the steps to some items of a list are the same, so that these cannot be told apart.
     pub(super) fn repeats(&self, mut items: Vec<Place>) -> bool {
-        /// Of a step to an item all but what was found there.
+        /// Of the first word of a step all but what was found there.
         const WHAT: u64 = !(ADDED | MODIFIED | REMOVED);
-        let step = |place: &Place| {
-            let words = self.0.words.get(place.step.words..place.below.words).unwrap_or_default();
-            let texts = (self.0.text.get(place.step.text..place.below.text), self.0.values.get(place.step.values..place.below.values));
-            (words.iter().map(|word| word & WHAT), texts)
+        let step = |Place { step, below }: &Place| {
+            let (first, rest) = self.0.words.get(step.words..below.words).and_then(<[u64]>::split_first)?;
+            Some((first & WHAT, rest, self.0.text.get(step.text..below.text), self.0.values.get(step.values..below.values)))
         };
-        let order = |a: &Place, b: &Place| {
-            let ((a, a_texts), (b, b_texts)) = (step(a), step(b));
-            a.cmp(b).then_with(|| a_texts.cmp(&b_texts))
-        };
+        let order = |a: &Place, b: &Place| step(a).cmp(&step(b));
         items.sort_unstable_by(order);
         items.windows(2).any(|pair| matches!(pair, [a, b] if order(a, b).is_eq()))
     }
