@@ -157,6 +157,10 @@ mod tests {
             assert_eq!(given.place, place.len());
             assert_eq!(given.owners.text(), *OWNED);
             assert_eq!(decode_with(json, Some(&given.owners)).unwrap(), object);
+            // The former form has no length of values of its own, of which there are none.
+            let (owned, end) = stored.split_at(stored.len() - 9);
+            let former = [&owned[..owned.len() - 4], &end[..8], &[FORMER_MARK]].concat();
+            assert_eq!(aside(&former).unwrap().as_ref(), Some(&given));
             assert_eq!(aside(stored).unwrap(), Some(given));
         });
     }
