@@ -10,7 +10,7 @@ use crate::{Str, scalar};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// How fields were set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +78,7 @@ impl Known {
     }
 }
 
-static KNOWN: Cache<Arc<Known>> = Cache::new();
+static KNOWN: Cache<Box<Known>> = Cache::new();
 
 /// By what an entry is looked for.
 fn question(text: &str) -> u64 {
@@ -137,11 +137,11 @@ impl Entry {
     /// where it ends and what it says.
     pub(super) fn read(index: usize, reader: &mut Reader<'_>) -> Result<Self, ManagedError> {
         let text = reader.rest();
-        let find = |known: &Arc<Known>| {
+        let found = KNOWN.get(question(text), |known| {
             let (time, length) = known.find(text)?;
             Some((Self { time: Some(time.into()), ..known.entry.clone() }, length))
-        };
-        if let Some((entry, length)) = KNOWN.get(question(text), find) {
+        });
+        if let Some((entry, length)) = found {
             reader.pass(length);
             return Ok(entry);
         }
@@ -151,11 +151,10 @@ impl Entry {
     /// Reads an entry as they are shown, if it is [known](Self::learn) but for its time: what it says, and when.
     pub(super) fn read_shown<'t>(reader: &mut Reader<'t>) -> Option<(Statement, &'t str)> {
         let text = reader.rest();
-        let find = |known: &Arc<Known>| {
+        let (statement, time, length) = KNOWN.get(question(text), |known| {
             let (time, length) = known.find(text).filter(|_| known.is_shown)?;
             Some((known.entry.statement(), time, length))
-        };
-        let (statement, time, length) = KNOWN.get(question(text), find)?;
+        })?;
         reader.pass(length);
         matches!(scalar::time(time), Ok(Cow::Borrowed(_))).then_some((statement, time))
     }
@@ -289,6 +288,7 @@ mod tests {
     use super::*;
     use crate::apply::Managed;
     use crate::json;
+    use std::sync::Arc;
 
     const TEXT: &str = r#"{"manager":"a","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:a":{}}}"#;
 

@@ -23,6 +23,13 @@ pub(super) struct Owner {
     pub(super) time: Option<Str>,
 }
 
+/// Where values stand that mostly one object has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ValuesAre {
+    InText,
+    Aside,
+}
+
 impl Owner {
     /// Who it is.
     pub(super) fn writer(&self) -> &Writer {
@@ -182,13 +189,6 @@ fn load_statement(index: usize, packed: &[u8]) -> Result<Statement, ManagedError
         KNOWN.put(question, || (packed.into(), statement.clone()));
     }
     Ok(statement)
-}
-
-/// Where values stand that mostly one object has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ValuesAre {
-    InText,
-    Aside,
 }
 
 /// Whether their texts are the same.
