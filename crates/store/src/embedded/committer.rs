@@ -179,10 +179,10 @@ impl Committer {
             let revision = match action {
                 Action::Check => None,
                 Action::Delete => self.delete(group, key),
-                Action::Put(Put { value, until, note, record }) => {
+                Action::Put(Put { value, length, until, note, record }) => {
                     let revision = self.next_revision();
                     let superseded = self.keys.put(&key, revision, until);
-                    let held = Held { bytes: key.len() + value.len(), superseded, put: true };
+                    let held = Held { bytes: key.len() + length, superseded, put: true };
                     self.append(group, revision, record, held);
                     group.changes.push(Change { key, revision, event: Event::Put { value, note } });
                     Some(revision)

@@ -107,7 +107,7 @@ pub(super) fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LoadErr
     let (is_packed, has_aside) = (tag & PACKED != 0, tag & ASIDE != 0);
     let value = |rest: &[u8]| {
         if !is_packed {
-            return if has_aside { Err(damaged("an end of what is not packed")) } else { Ok(Bytes::copy_from_slice(rest)) };
+            return if has_aside { Err(damaged("something is aside of what is not packed")) } else { Ok(Bytes::copy_from_slice(rest)) };
         }
         let (length, packed) = rest.split_first_chunk().ok_or(damaged("no length"))?;
         let (packed, end) = match has_aside {

@@ -23,6 +23,8 @@ pub(super) enum Action {
 /// A value, and its record for the log.
 pub(super) struct Put {
     pub(super) value: Bytes,
+    /// Of the value and what is stored aside of it.
+    pub(super) length: usize,
     pub(super) until: Option<Millis>,
     pub(super) note: Option<Note>,
     pub(super) record: Bytes,
@@ -36,7 +38,8 @@ impl From<Op> for Step {
             Write::Put { value, aside, ttl, note } => {
                 let until = ttl.map(|ttl| Millis::now().after(ttl));
                 let record = record::encode_put(&key, &value, &aside, until);
-                Action::Put(Put { value, until, note, record })
+                let length = value.len() + aside.len();
+                Action::Put(Put { value, length, until, note, record })
             }
         };
         Step { key, expect, action }
