@@ -160,8 +160,8 @@ impl Entry {
     }
 
     /// Reads an entry that is as they are shown, to know it when it comes again.
-    pub(super) fn learn(index: usize, reader: &mut Reader<'_>) -> Result<(), ManagedError> {
-        Self::read_anew(index, reader, true).map(drop)
+    pub(super) fn learn(reader: &mut Reader<'_>) -> Result<(), ManagedError> {
+        Self::read_anew(0, reader, true).map(drop)
     }
 
     fn read_anew(index: usize, reader: &mut Reader<'_>, is_shown: bool) -> Result<Self, ManagedError> {

@@ -23,7 +23,7 @@ pub(super) struct Form {
     /// Where in them the values go, in their order.
     blanks: Box<[usize]>,
     /// Whether all such values are taken out, as far as can be seen.
-    is_clear: bool,
+    seems_clear: bool,
     /// The text in less room.
     packed: OnceLock<Box<[u8]>>,
     /// Set if several have it: the fields, and what is found out about them, if nobody has values of its own.
@@ -50,7 +50,7 @@ impl Form {
             out.extend_from_slice(b"\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
             let begin = out.len();
             let (mut blanks, mut values) = (Vec::new(), String::new());
-            let is_clear = take_out(fields.text(), |before, value| {
+            let seems_clear = take_out(fields.text(), |before, value| {
                 out.extend_from_slice(before.as_bytes());
                 if let Some(value) = value {
                     blanks.push(out.len());
@@ -65,7 +65,7 @@ impl Form {
             out.push(b'}');
             let (writer, text) = (writer.clone(), std::str::from_utf8(out).unwrap_or_default().into());
             let (packed, shared) = (OnceLock::new(), OnceLock::new());
-            (Self { writer, text, time, fields, blanks: blanks.into(), is_clear, packed, shared }, values.into())
+            (Self { writer, text, time, fields, blanks: blanks.into(), seems_clear, packed, shared }, values.into())
         })
     }
 
@@ -78,6 +78,11 @@ impl Form {
     pub(super) fn fits(&self, all: &str) -> bool {
         let is_ended = all.is_empty() || all.ends_with(END);
         is_ended && values(all).count() == self.blanks.len() && values(all).all(json::is_plain)
+    }
+
+    /// Whether several have it, as far as is known.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.get().is_some()
     }
 
     /// How many values go into it.
@@ -96,9 +101,9 @@ impl Form {
     }
 
     /// Whether all values of its own are taken out of it, so that no other part of it can be equal to one.
-    pub(super) fn has_no_values(&self, values: &str) -> bool {
+    pub(super) fn is_clear(&self, values: &str) -> bool {
         let text = self.fields(values);
-        self.is_clear && fields::decode(&text).is_ok_and(|set| *fields::encode(&set) == *text)
+        self.seems_clear && fields::decode(&text).is_ok_and(|set| *fields::encode(&set) == *text)
     }
 
     /// What stands before the time.
@@ -123,8 +128,7 @@ impl Form {
 
     /// The text, packed when it is asked for first.
     pub(super) fn packed(&self) -> &[u8] {
-        let is_shared = self.shared.get().is_some();
-        self.packed.get_or_init(|| if is_shared { pack_well(&self.text) } else { pack(&self.text) }.into())
+        self.packed.get_or_init(|| if self.is_shared() { pack_well(&self.text) } else { pack(&self.text) }.into())
     }
 }
 
@@ -195,7 +199,7 @@ mod tests {
         assert_eq!(*values, *"\"10.0.0.1\"u\"");
         assert_eq!(form.blanks(), 3);
         assert_eq!(*form.fields(&values), *text);
-        assert!(form.has_no_values(&values));
+        assert!(form.is_clear(&values));
         let without = text.replace("10.0.0.1", "").replace(r#"\"u\""#, r#"\"\""#);
         assert!(form.text().contains(&without));
         let mut written = form.before_time().to_owned();
@@ -218,7 +222,7 @@ mod tests {
         ] {
             let (form, values) = form(text);
             assert_eq!((&*values, &*form.fields(&values)), ("", text));
-            assert!(form.has_no_values(&values), "{text}");
+            assert!(form.is_clear(&values), "{text}");
         }
     }
 
@@ -237,7 +241,7 @@ mod tests {
         ] {
             let (form, values) = form(text);
             assert_eq!((&*values, &*form.fields(&values)), ("", text));
-            assert!(!form.has_no_values(&values), "{text}");
+            assert!(!form.is_clear(&values), "{text}");
         }
     }
 }

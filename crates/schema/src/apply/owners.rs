@@ -76,10 +76,9 @@ impl Owners {
     /// What is wrong with it.
     pub(crate) fn learn(text: &str) -> Result<(), ManagedError> {
         let mut reader = Reader::new(text);
-        let (mut index, mut more) = (0, reader.open(b']')?);
+        let mut more = reader.open(b']')?;
         while more {
-            Entry::learn(index, &mut reader)?;
-            index += 1;
+            Entry::learn(&mut reader)?;
             more = reader.next_item()?;
         }
         Ok(())
@@ -137,7 +136,7 @@ impl Owners {
     pub fn length_alone(&self, after: Option<&Self>) -> usize {
         let is_kept = |Owner { statement, .. }: &&Owner| match after {
             Some(after) => after.0.iter().any(|owner| Arc::ptr_eq(&owner.statement.form, &statement.form)),
-            None => statement.form.shared.get().is_some(),
+            None => statement.form.is_shared(),
         };
         self.0.iter().filter(|owner| !is_kept(owner)).map(|owner| owner.statement.form.text().len()).sum()
     }

@@ -45,7 +45,7 @@ impl Statement {
 
     /// Whether no value that mostly one object has is elsewhere than in a blank.
     pub(super) fn is_clear(&self) -> bool {
-        self.form.has_no_values(&self.values)
+        self.form.is_clear(&self.values)
     }
 
     /// How long the text is.
