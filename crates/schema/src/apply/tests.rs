@@ -1,6 +1,6 @@
 use super::compare::Comparison;
 use super::*;
-use crate::json::{Strictness, canonicalize};
+use crate::json::{self, Strictness, canonicalize};
 use crate::value::Json;
 use crate::{Schema, Str, Value, table, value};
 
@@ -30,11 +30,7 @@ pub(super) fn tracked(schema: &Schema, write: Write<'_>, managed: &mut Managed, 
     let changed = track(schema, write, managed, writer, now);
     let expected = if changed { Ok(managed.value()) } else { Err(Unchanged) };
     let check = |before: Option<&Value>| {
-        let owners = match before {
-            Some(Value::Json(Json::Owners(owners))) => Some(owners),
-            _ => None,
-        };
-        let kept = track_kept(schema, write, owners, writer, now);
+        let kept = track_kept(schema, write, owners(before), writer, now);
         assert_eq!(kept.map(|owners| owners.map(Value::from)), expected, "{before:?} {writer:?}");
     };
     check(before.as_ref());
@@ -42,7 +38,42 @@ pub(super) fn tracked(schema: &Schema, write: Write<'_>, managed: &mut Managed, 
     for _ in 0..4 {
         check(Managed::read(stored.as_ref()).unwrap().value().as_ref());
     }
+    // With other addresses, in the same order and in another one.
+    for addresses in [["10.0.0.1", "10.0.0.2", "10.0.0.3"], ["9", "8", "7"]] {
+        tracked_elsewhere(schema, write, stored.as_ref(), writer, now, addresses);
+    }
     changed
+}
+
+/// Owners that are kept.
+fn owners(value: Option<&Value>) -> Option<&Owners> {
+    match value {
+        Some(Value::Json(Json::Owners(owners))) => Some(owners),
+        _ => None,
+    }
+}
+
+/// Sees to it that it is the same with other addresses than 1, 2 and 3.
+fn tracked_elsewhere(schema: &Schema, write: Write<'_>, stored: Option<&Value>, writer: &Writer, now: &Str, addresses: [&str; 3]) {
+    let elsewhere = |value: &Value| {
+        let mut renamed = text(value);
+        for (ip, other) in ["1", "2", "3"].iter().zip(addresses) {
+            renamed = renamed.replace(&format!(r#""ip":"{ip}""#), &format!(r#""ip":"{other}""#));
+            renamed = renamed.replace(&format!(r#"\"ip\":\"{ip}\""#), &format!(r#"\"ip\":\"{other}\""#));
+        }
+        renamed
+    };
+    let object = |value: &Value| json::decode_untyped(elsewhere(value).as_bytes()).map(|value| canonical(schema, &value)).unwrap();
+    if !text(write.new).contains(r#""ip":"#) {
+        return;
+    }
+    let write = Write { old: &object(write.old), new: &object(write.new), ..write };
+    let before = Managed::read(stored.map(|owners| Value::Json(elsewhere(owners).as_str().into())).as_ref()).unwrap();
+    let mut expected = before.clone();
+    track(schema, write, &mut expected, writer, now);
+    let before = before.value();
+    let kept = track_kept(schema, write, owners(before.as_ref()), writer, now).map(|owners| owners.map(Value::from));
+    assert_eq!(kept.unwrap_or(before), expected.value(), "{writer:?}");
 }
 
 pub(super) fn text(value: &Value) -> String {

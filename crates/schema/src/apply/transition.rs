@@ -91,7 +91,7 @@ pub(super) fn transition(
     let made = work_out(&difference)?;
     let after = made.as_ref().map_or(&[][..], Owners::all);
     let text: usize = before.iter().chain(after).map(|owner| owner.statement.len()).sum();
-    let is_kept = text <= 2 * LONGEST && difference.is_kept() && before.iter().all(|owner| owner.statement.form.shared.get().is_some());
+    let is_kept = text <= 2 * LONGEST && difference.is_kept() && before.iter().all(|owner| owner.statement.form.is_shared());
     // What has such values in other places is not seen to compare with them.
     let is_clear = || values.is_empty() || before.iter().chain(after).all(|owner| owner.statement.is_clear());
     if is_kept
@@ -161,16 +161,17 @@ mod tests {
             let addresses = addresses.iter().map(|ip| value!({"ip": (*ip)})).collect();
             canonical(schema, &value!({"status": {"phase": "Running", "podIPs": (Value::List(addresses))}}))
         };
-        let is_known = |before: &[&str], after: &[&str]| {
+        let is_known_of = |who: &str, before: &[&str], after: &[&str]| {
             let (none, old, new) = (canonical(schema, &value!({})), pod(before), pod(after));
             let write = |old, new| Write { versions: &versions, old, new, reset: &reset };
             let owners = track_kept(schema, write(&none, &old), None, &writer("values may be"), &now).unwrap();
             let trace = compare::compare(schema, &old, &new, &reset);
-            let known = transition(schema, trace.steps(), &reset, owners.as_ref(), &writer("others"), &now, |_| Err(Unchanged));
-            let made = track_kept(schema, write(&old, &new), owners.as_ref(), &writer("others"), &now);
+            let known = transition(schema, trace.steps(), &reset, owners.as_ref(), &writer(who), &now, |_| Err(Unchanged));
+            let made = track_kept(schema, write(&old, &new), owners.as_ref(), &writer(who), &now);
             assert!(known.is_err() || known == made);
             known.is_ok()
         };
+        let is_known = |before: &[&str], after: &[&str]| is_known_of("others", before, after);
         let learn = |before: &[&str], after: &[&str]| {
             assert!((0..8).any(|_| is_known(before, after)), "{before:?} {after:?}");
         };
@@ -182,7 +183,11 @@ mod tests {
         assert!(!is_known(&["1"], &["1", "2"]), "one of them stays");
         learn(&["1"], &["1", "2"]);
         assert!(is_known(&["a"], &["a", "b"]));
+        assert!(!is_known(&["b"], &["a", "b"]), "what comes is less");
         assert!(!is_known(&["a"], &["b", "c"]));
+        // Who had the one has both then, in their order.
+        assert!((0..8).any(|_| is_known_of("values may be", &["1"], &["1", "2"])));
+        assert!(!is_known_of("values may be", &["2"], &["1", "2"]));
         // What must be escaped is not taken out, and says so.
         assert!((0..8).all(|_| !is_known(&["a\"b"], &["c"])));
     }

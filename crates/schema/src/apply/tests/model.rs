@@ -23,6 +23,8 @@ impl Dice {
 }
 
 const VALUES: [&str; 3] = ["1", "2", "3"];
+/// Names of the key of lists; the values of one of them are taken to be in one object only.
+const KEYS: [&str; 2] = ["name", "ip"];
 
 fn field(name: String, ty: Type, list_type: ListType, presence: Presence) -> Field {
     Field { name: name.into(), ty, list_type, presence, ..Field::text("") }
@@ -31,11 +33,12 @@ fn field(name: String, ty: Type, list_type: ListType, presence: Presence) -> Fie
 /// A struct of each level refers to those of the next one only.
 fn random_schema(dice: &mut Dice) -> Schema {
     let levels = 3;
+    let key = KEYS[dice.roll(KEYS.len())];
     let mut structs = Vec::new();
     for level in 0..levels {
         let next = TypeId(level + 1);
         let mut fields = vec![
-            field("name".into(), Type::String, ListType::Default, Presence::Omit),
+            field(key.into(), Type::String, ListType::Default, Presence::Omit),
             Field { default: Some("TCP".into()), ..field("proto".into(), Type::String, ListType::Default, Presence::Omit) },
         ];
         for number in 0..2 + dice.roll(4) {
@@ -50,7 +53,7 @@ fn random_schema(dice: &mut Dice) -> Schema {
                 4 if nested => (Type::Struct(next), ListType::Default, Presence::Pointer),
                 5 if nested => (Type::Struct(next), ListType::Atomic, Presence::Pointer),
                 6 | 7 if nested => {
-                    let keys = if dice.chance(50) { vec!["name".into()] } else { vec!["name".into(), "proto".into()] };
+                    let keys = if dice.chance(50) { vec![key.into()] } else { vec![key.into(), "proto".into()] };
                     (Type::List(Box::new(Type::Struct(next))), ListType::Map(keys), Presence::Omit)
                 }
                 8 if nested => (Type::Map(Box::new(Type::Struct(next))), ListType::Default, Presence::Omit),
@@ -85,7 +88,7 @@ fn random(dice: &mut Dice, types: &TypeSet, ty: &Type, list_type: &ListType) -> 
                         .into_iter()
                         .map(|name| {
                             let mut item = random_struct(dice, types, *id, keys);
-                            item.insert("name", name);
+                            item.insert(keys[0].clone(), name);
                             item
                         })
                         .collect();
@@ -105,7 +108,7 @@ fn random_struct(dice: &mut Dice, types: &TypeSet, id: TypeId, keys: &[Str]) -> 
     let mut value = Value::map();
     for field in &types.get(id).fields {
         let is_proto = field.name == *"proto";
-        if field.name == *"name" || !dice.chance(if is_proto { 25 } else { 55 }) {
+        if KEYS.contains(&&*field.name) || !dice.chance(if is_proto { 25 } else { 55 }) {
             continue;
         }
         let entry = if is_proto && keys.contains(&field.name) {
@@ -334,20 +337,19 @@ impl Model {
 
 /// Changes an object a little: parts go, parts are taken from another one.
 fn mutate(dice: &mut Dice, value: &Value, other: &Value) -> Value {
+    let is_key = |name: &Str| KEYS.contains(&name.as_str()) || *name == *"proto";
     match (value, other) {
         (Value::Map(map), Value::Map(others)) => {
             let mut result = crate::Map::new();
             for (name, value) in map {
                 match (dice.roll(10), others.get(name)) {
-                    (0, _) if *name != *"name" && *name != *"proto" => {}
-                    (1..=3, Some(other)) if *name != *"name" && *name != *"proto" => {
-                        drop(result.insert(name.clone(), mutate(dice, value, other)))
-                    }
+                    (0, _) if !is_key(name) => {}
+                    (1..=3, Some(other)) if !is_key(name) => drop(result.insert(name.clone(), mutate(dice, value, other))),
                     _ => drop(result.insert(name.clone(), value.clone())),
                 }
             }
             for (name, value) in others {
-                if !map.contains_key(name) && *name != *"proto" && *name != *"name" && dice.chance(30) {
+                if !map.contains_key(name) && !is_key(name) && dice.chance(30) {
                     result.insert(name.clone(), value.clone());
                 }
             }
