@@ -23,7 +23,7 @@ pub(crate) struct Stored {
 impl Stored {
     /// Of an object in the storage version, without a resourceVersion.
     pub(crate) fn new(object: &Value) -> Stored {
-        // They stay in memory, so they have no room that they do not need.
+        // The JSON stays in memory, so it has no room that it does not need.
         stored::encode(object, |bytes, aside| {
             let (json, rest) = bytes.split_at(aside.as_ref().map_or(bytes.len(), |aside| aside.json));
             Stored { json: Bytes::copy_from_slice(json), rest: Bytes::copy_from_slice(rest), aside }
